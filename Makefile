@@ -1,0 +1,58 @@
+# A fresh machine needs Python 3.11+ and a network for the first target it calls; later calls work offline.
+# Another interpreter: make demo PYTHON=python3.12          Another folder for the demo: make demo DEMO=outputs/other
+PYTHON ?= python3
+DEMO ?= outputs/demo
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+LINTERS := $(VENV)/.linters-installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-long lab lint bench clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+demo: $(INSTALLED)  ## render the built-in data set, train two seeds, run all notebooks into outputs/demo
+	$(BIN)/naaf run --out $(DEMO) -p members 2
+
+test: $(INSTALLED)  ## the tests, in less than ten minutes
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: $(INSTALLED)  ## the tests that take minutes each
+	$(BIN)/python -m pytest -m long
+
+lab: $(INSTALLED)  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+bench: $(INSTALLED)  ## seconds and bytes of scoring, mining and training
+	$(BIN)/python -m benchmarks
+
+lint: $(LINTERS)  ## format, lint, types of the equations, one-way imports, clean notebooks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/nbstripout --verify --extra-keys "metadata.papermill cell.metadata.papermill metadata.widgets" notebooks/*.ipynb
+
+clean:  ## caches and builds; the environment, data/ and outputs/ stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name $(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+# A virtual environment that an interrupted or incomplete `venv` left without pip is made anew.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "naaf needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -n 1):" \
+	         "name another one, for example: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
+	    echo "$(PYTHON) could not make a virtual environment: see the line above" \
+	         "(on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@echo "installing into $(VENV) (once; some minutes with a fast network)"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[fast,test]'
+	@touch $@
+
+$(LINTERS): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fast,test,lint]'
+	@touch $@

@@ -1,0 +1,7 @@
+"""`python -m naaflib` is `naaf`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

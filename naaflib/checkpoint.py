@@ -1,0 +1,175 @@
+"""Checkpoints: our own format, and the authors' released one, read safely.
+
+Ours is one safetensors file: tensors by name, and in its header a JSON with everything else (settings,
+vocabulary, progress). No pickle. A released `.pth.tar` is a pickle: it is read through
+`torch.load(weights_only=True)` with an allow-list of exactly what such files hold.
+"""
+
+import argparse
+import codecs
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .config import ModelSettings
+from .data.vocabulary import Vocabulary
+from .errors import NaafError
+from .mining import Boundaries
+from .model import Model
+from .project import shown
+from .runs import Run, atomic_path, members
+
+FORMAT = "naaf-checkpoint-1"
+
+
+def save(path: Path, model: Model, progress: Mapping[str, object], extra: Mapping[str, Tensor] = {}) -> None:
+    """Write a checkpoint whole or not at all. extra: further tensors (optimizer, random state)."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "model": model.settings.model_dump(),
+        "region_dim": model.region_dim,
+        "words": model.text_encoder.embed.num_embeddings,
+        "vocabulary": model.vocabulary.to_json() if model.vocabulary else None,
+        "progress": dict(progress),
+    }
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in {**tensors, **extra}.items()}
+    with atomic_path(path) as partial:
+        save_file(whole, partial, metadata={"naaf": json.dumps(header)})
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """Tensors and header of a checkpoint of ours. Raises NaafError for anything else."""
+    about = header(path)
+    return load_file(path), about
+
+
+def header(path: Path) -> dict:
+    """What a checkpoint of ours says about itself, without reading its tensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            content = json.loads((file.metadata() or {}).get("naaf", "{}"))
+    except FileNotFoundError:
+        raise NaafError(f"{shown(path)} is missing; train first, or name another checkpoint") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise NaafError(f"{shown(path)} is not a whole checkpoint ({error})") from None
+    if content.get("format") != FORMAT:
+        raise NaafError(f"{shown(path)} is a safetensors file, but not a checkpoint of this library")
+    return content
+
+
+def load_checkpoint(path: str | Path, vocabulary: str | Path | None = None) -> Model:
+    """A trained model from a run folder (its best epoch), a checkpoint of ours or a released `.pth.tar`.
+
+    vocabulary: the JSON that belongs to a released checkpoint; needed only to encode text. Checked by size.
+    Raises NaafError for a file that is missing, damaged, or does not fit its vocabulary.
+    """
+    path = Path(path)
+    words = None if vocabulary is None else Vocabulary.read(Path(vocabulary))
+    if path.is_dir():
+        path = one_member(path).checkpoint("best")
+    if path.suffix == ".safetensors":
+        model = _own(path)
+    elif path.is_file():
+        model = _released(path)
+    else:
+        raise NaafError(f"{shown(path)} does not exist; name a run folder, a .safetensors or a released .pth.tar")
+    if words is not None:
+        _attach(model, words, path, Path(str(vocabulary)))
+    return model.eval()
+
+
+def one_member(path: str | Path) -> Run:
+    """The single trained run of a folder. Raises NaafError where there are several to choose from."""
+    found = members(path)
+    if len(found) > 1:
+        names = ", ".join(shown(run.path) for run in found)
+        raise NaafError(f"{shown(path)} holds {len(found)} members; name one ({names}) or use naaf ensemble")
+    return found[0]
+
+
+def _own(path: Path) -> Model:
+    tensors, header = read(path)
+    vocabulary = Vocabulary.from_json(header["vocabulary"]) if header["vocabulary"] else None
+    model = Model(ModelSettings(**header["model"]), header["region_dim"], header["words"], vocabulary)
+    state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    if state["text_encoder.embed.weight"].dtype == torch.float64:
+        model.double()
+    model.load_state_dict(state)
+    return model
+
+
+def _attach(model: Model, vocabulary: Vocabulary, path: Path, file: Path) -> None:
+    words = model.text_encoder.embed.num_embeddings
+    if len(vocabulary) != words:
+        raise NaafError(
+            f"{shown(file)} holds {len(vocabulary)} words and {shown(path)} was trained on {words}; "
+            "Bi-GRU and GloVe checkpoints have vocabularies of their own"
+        )
+    if model.vocabulary is not None and model.vocabulary != vocabulary:
+        raise NaafError(f"{shown(path)} carries its own vocabulary, and {shown(file)} is another; leave it out")
+    model.vocabulary = vocabulary
+
+
+def _safe_globals() -> list[object]:
+    """What a released checkpoint's pickle may name: the options, and numpy numbers as several releases wrote them."""
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")]
+    return [
+        argparse.Namespace,
+        np.dtype,
+        codecs.encode,
+        *kinds,
+        (scalar, "numpy.core.multiarray.scalar"),
+        (scalar, "numpy._core.multiarray.scalar"),
+    ]
+
+
+def _released(path: Path) -> Model:
+    try:
+        with torch.serialization.safe_globals(_safe_globals()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"its pickle wants {named[1]}" if named else "its pickle wants more than tensors and options"
+        raise NaafError(f"{shown(path)} is not read: {reason}, which could run any program") from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise NaafError(f"{shown(path)} is not a whole checkpoint ({str(error).splitlines()[0]})") from None
+    try:
+        image, text = ({k.removeprefix("module."): v for k, v in state.items()} for state in content["model"])
+        return _from_released(image, text, vars(content["opt"]))
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise NaafError(f"{shown(path)} is no released NAAF checkpoint ({type(error).__name__}: {reason})") from None
+
+
+def _from_released(image: dict[str, Tensor], text: dict[str, Tensor], options: dict) -> Model:
+    if options.get("no_imgnorm") or options.get("no_txtnorm"):
+        raise ValueError("trained without unit norm, which NAAF needs")
+    normed = "fc.weight_g" in image
+    if normed:
+        image["fc.parametrizations.weight.original0"] = image.pop("fc.weight_g").reshape(1, 1)
+        image["fc.parametrizations.weight.original1"] = image.pop("fc.weight_v")
+    dim = len(image["fc.bias"])
+    words, word_dim = text["embed.weight"].shape
+    settings = ModelSettings(
+        dim=dim,
+        word_dim=word_dim,
+        image_encoder="weight-norm" if normed else "linear",
+        lambda_softmax=options.get("lambda_softmax"),
+        lambda_intra=5.0 if options.get("using_intra_info", True) else None,
+    )
+    weight = image.get("fc.parametrizations.weight.original1", image.get("fc.weight"))
+    model = Model(settings, weight.shape[1], words).to(weight.dtype)
+    model.image_encoder.load_state_dict(image)
+    model.text_encoder.load_state_dict(text)
+    model.boundary = Boundaries(float(options.get("thres", 0.0)), float(options["thres_safe"]))
+    return model

@@ -1,0 +1,82 @@
+"""`naaf`: the library's functions from a shell. Nothing is computed here.
+
+Handlers import what they call when they are called, so that `naaf --help` answers at once. Results go to
+standard output, messages to standard error; the exit status is 0 (done), 1 (failed) or 2 (wrong use).
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from ..errors import NaafError
+from . import batches, datasets, models
+from .arguments import CONTINUES, Parser, say
+
+DESCRIPTION = """\
+A workbench for image-text matching with the Negative-Aware Attention Framework (NAAF):
+data sets, training, evaluation, ensembles, and notebooks that show why a pair matched."""
+
+EXAMPLES = """\
+start here:
+  naaf run --out outputs/demo -p members 2       the built-in data set through all notebooks
+  naaf data list                                 the data sets and what they are made of
+  naaf train --data data/scenes --out outputs/first
+  naaf evaluate outputs/first --data data/scenes
+  naaf COMMAND --help                            what a command does, with examples
+
+exit status: 0 done, 1 failed, 2 wrong use"""
+
+
+def build_parser() -> Parser:
+    """The whole command line."""
+    parser = Parser(prog="naaf", description=DESCRIPTION, epilog=EXAMPLES)
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    for group in (datasets, models, batches):
+        group.add_commands(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status. An error of the user's is one sentence; a bug keeps its traceback."""
+    advice = CONTINUES
+    if argv is None:  # a scheduler's way to stop a job: end what was started, keep the record
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        arguments = build_parser().parse_args(argv)
+        if arguments.version:
+            return _print_version()
+        if arguments.command is None:
+            build_parser().print_help(sys.stderr)
+            return 2
+        advice = getattr(arguments, "advice", CONTINUES)
+        status = arguments.handler(arguments)
+        sys.stdout.flush()
+        return status
+    except NaafError as error:
+        say(f"naaf: {error}")
+        return error.exit_status
+    except KeyboardInterrupt:
+        say(f"\nnaaf: interrupted; {advice}")
+        return 130
+    except BrokenPipeError:  # the reader of standard output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        say(f"naaf: {_os_sentence(error)}")
+        return 1
+
+
+def _print_version() -> int:
+    from .. import __version__
+
+    print(f"naaf {__version__}")
+    return 0
+
+
+def _os_sentence(error: OSError) -> str:
+    from ..project import shown
+
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{shown(error.filename)}: {reason}" if error.filename else reason

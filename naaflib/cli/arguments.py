@@ -1,0 +1,65 @@
+"""What the commands share: a parser that teaches, paths from the working directory, tables and messages."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from ..errors import UsageError
+
+CONTINUES = "nothing is half-written; run it again"
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Texts as they are written, and the default of every option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        plain = action.default in (None, False, argparse.SUPPRESS) or action.default == []
+        return (
+            action.help
+            if plain or "%(default)" in (action.help or "")
+            else f"{action.help} (default: %(default)s)"
+        )
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one sentence with exit status 2."""
+
+    def __init__(self, **options):
+        super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def path(text: str) -> Path:
+    """A path as the shell means it: relative to the working directory."""
+    return Path(text).expanduser().absolute()
+
+
+def overrides(assignments: list[str]) -> dict[str, str]:
+    """["train.epochs=5", ...] as a mapping; config.preset checks names and values."""
+    pairs = [assignment.partition("=") for assignment in assignments]
+    for assignment, (name, sign, _) in zip(assignments, pairs, strict=True):
+        if not sign or not name:
+            raise UsageError(
+                f"--set takes NAME=VALUE, for example train.epochs=5, and {assignment!r} is none"
+            )
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def say(message: str) -> None:
+    """A message for the person: standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def show_json(content: object) -> None:
+    """A result for a program: standard output; numbers that JSON has no word for become null."""
+    print(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+
+
+def show_table(frame) -> None:
+    """A result for the person: standard output."""
+    named = frame.index.dtype == object or str(frame.index.dtype) == "str"
+    print(frame.to_string(index=named, float_format="{:.1f}".format, na_rep="-"))

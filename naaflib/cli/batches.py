@@ -1,0 +1,114 @@
+"""`naaf run`, `naaf runs`."""
+
+import argparse
+from pathlib import Path
+
+from ..errors import NaafError, UsageError
+from .arguments import path, say, show_json, show_table
+
+RUN = """\
+Execute the notebooks in their order with papermill and gather them in OUT/report.html.
+
+Each parameter goes to the notebooks that have it; a name that none has, or a value of the wrong type, is
+refused before anything runs. The first failing cell ends the batch; its notebook stays: NAME.failed.ipynb.
+Run it again with the same --out and it goes on: a trained run is reused, never retrained silently."""
+
+RUN_EXAMPLES = """\
+examples:
+  naaf run --out outputs/demo -p members 2
+  naaf run --out outputs/flickr8k -p data data/flickr8k_precomp -p preset flickr8k
+  naaf run --out outputs/f30k -p data data/f30k_precomp -p preset f30k -p protocol f30k-1k
+  naaf run --out outputs/demo --notebooks 05-06 -p split dev
+  naaf run --out outputs/quick --notebooks 02,03 -p settings train.epochs=2,train.seed=3
+
+parameters: the tagged cell of each notebook in notebooks/ lists its own; data (a path from here), preset,
+members, seed, epochs, settings and split are the usual ones"""
+
+RUNS = """\
+List the runs below a folder: method, data, settings in short, best rsum on the dev split, and state."""
+
+RUNS_EXAMPLES = """\
+examples:
+  naaf runs
+  naaf runs outputs/demo --json"""
+
+PATH_PARAMETERS = ("data", "glove", "vocabulary", "init")
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add this module's commands to the command line."""
+    parser = commands.add_parser(
+        "run", help="all notebooks into a run folder", description=RUN, epilog=RUN_EXAMPLES
+    )
+    parser.add_argument(
+        "--notebooks", metavar="WHICH", help="01-04, 02, 03,05 or names; by default all of notebooks/"
+    )
+    parser.add_argument("--out", type=path, required=True, metavar="RUN", help="run folder to write")
+    parser.add_argument(
+        "-p",
+        dest="parameters",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME VALUE", "NAME VALUE"),
+        help="parameters of the notebooks",
+    )
+    parser.add_argument("--cell-timeout", type=int, metavar="SECONDS", help="time that one cell may take")
+    parser.set_defaults(handler=run, advice="the same command goes on, and reuses what is trained")
+
+    parser = commands.add_parser("runs", help="the runs so far", description=RUNS, epilog=RUNS_EXAMPLES)
+    parser.add_argument(
+        "folder", type=path, nargs="?", default="outputs", metavar="DIR", help="where to look"
+    )
+    parser.add_argument("--json", action="store_true", help="the table as JSON")
+    parser.set_defaults(handler=runs)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`naaf run`"""
+    from ..experiments import results_table, run_notebooks
+    from ..project import shown
+
+    record = run_notebooks(
+        arguments.notebooks, arguments.out, _parameters(arguments.parameters), timeout=arguments.cell_timeout
+    )
+    report = f"report: {shown(arguments.out / 'report.html')}"
+    if record.failed:
+        say(report)
+        raise NaafError(record.sentence())
+    say(record.sentence())
+    table = results_table(arguments.out)
+    if not table.empty:
+        show_table(table)
+    print(report)
+    return 0
+
+
+def runs(arguments: argparse.Namespace) -> int:
+    """`naaf runs`"""
+    from ..experiments import runs_table
+    from ..project import shown
+
+    if not arguments.folder.is_dir():
+        raise NaafError(f"{shown(arguments.folder)} is not a folder: name the one that holds your runs")
+    table = runs_table(arguments.folder)
+    if arguments.json:
+        show_json(table.astype(object).where(table.notna(), None).to_dict("records"))
+    elif table.empty:
+        say(f"no runs below {shown(arguments.folder)}: naaf train or naaf run makes one")
+    else:
+        show_table(table)
+    return 0
+
+
+def _parameters(groups: list[list[str]]) -> dict[str, str]:
+    """Names to values; a path that exists from the working directory is made absolute."""
+    if any(len(words) % 2 for words in groups):
+        raise UsageError("-p takes names and values in turn, for example -p members 2 -p split dev")
+    found: dict[str, str] = {}
+    for name, value in (words[i : i + 2] for words in groups for i in range(0, len(words), 2)):
+        if name in found:
+            raise UsageError(f"the parameter {name!r} is given twice: keep one of them")
+        here = Path(value).expanduser().absolute()
+        found[name] = str(here) if name in PATH_PARAMETERS and value and here.exists() else value
+    return found

@@ -1,0 +1,208 @@
+"""`naaf data ...`: build, verify, list, fetch and convert data sets."""
+
+import argparse
+
+from .arguments import path, say, show_json
+
+DATA = """\
+Data sets in the SCAN layout: {split}_ims.npy (images, regions, dim), {split}_caps.txt (five lines an image),
+and, where they exist, boxes, sizes, image names and images/. A manifest in data_manifests/ says what each
+known data set consists of."""
+
+BUILD = """\
+Render the built-in data set from a seed: pictures of coloured shapes, 36 regions an image, five captions
+each, the regions that a word speaks of, and captions with exactly one wrong word. Same seed, same bytes."""
+
+VERIFY = """\
+Check a data set folder: files, shapes, counts, finite values, boxes, names, checksums where they are known.
+Every check is one row, with what to do where it failed. Exit status 1 where one failed."""
+
+LIST = "List the known data sets: what they hold, where they come from, their licence."
+
+FETCH = """\
+Download what a manifest gives a direct address for, resumable and checked, and print the exact steps for
+everything else."""
+
+CONVERT = """\
+Turn bottom-up-attention TSV files (image_id, image_w, image_h, num_boxes, boxes, features) and captions into
+one split of the layout: features, boxes, sizes, image names, captions, in the order of the captions.
+
+Captions: Karpathy's dataset_*.json, or a table with a line a caption (image, tab or comma, caption).
+Nothing is overwritten unless --overwrite asks for it; the files appear only when all of them are whole."""
+
+CONVERT_EXAMPLES = """\
+examples:
+  naaf data convert boxes_36.tsv --captions dataset_flickr30k.json --split test --out data/mine_precomp
+  naaf data convert a.tsv b.tsv --captions captions.tsv --split dev --images dev.txt --out data/mine_precomp
+  naaf data convert coco_36.tsv --captions dataset_coco.json --id-field cocoid --split train \\
+      --source-splits train restval --dtype float16 --out data/mine_precomp
+
+own features need no TSV: write {split}_ims.npy (images, regions, dim), {split}_caps.txt (five lines an image)
+and check them with naaf data verify"""
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add this module's commands to the command line."""
+    data = commands.add_parser(
+        "data",
+        help="build, verify, list, fetch or convert data sets",
+        description=DATA,
+        epilog="examples:\n  naaf data build scenes data/scenes\n  naaf data verify data/f30k_precomp\n"
+        "  naaf data list\n  naaf data fetch f30k_precomp",
+    )
+    actions = data.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    _add_build(actions)
+    _add_verify(actions)
+    _add_list(actions)
+    _add_fetch(actions)
+    _add_convert(actions)
+
+
+def _add_build(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
+        "build",
+        help="render the built-in data set",
+        description=BUILD,
+        epilog="examples:\n  naaf data build scenes data/scenes\n"
+        "  naaf data build scenes data/small --train 300 --dev 100 --test 100 --seed 1",
+    )
+    parser.add_argument(
+        "name", choices=("scenes",), metavar="scenes", help="the data set; scenes is the built-in one"
+    )
+    parser.add_argument(
+        "folder", type=path, metavar="DIR", help="folder to write; one that holds a data set is refused"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same bytes")
+    for split, images in (("train", 1500), ("dev", 250), ("test", 250)):
+        parser.add_argument(f"--{split}", type=int, default=images, metavar="N", help=f"{split} images")
+    parser.set_defaults(handler=build)
+
+
+def _add_verify(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
+        "verify",
+        help="check a data set folder",
+        description=VERIFY,
+        epilog="examples:\n  naaf data verify data/f30k_precomp\n"
+        "  naaf data verify data/coco_precomp --quick --json",
+    )
+    parser.add_argument("folder", type=path, metavar="DIR", help="the folder")
+    parser.add_argument(
+        "--quick", action="store_true", help="look at a sample of the features, skip checksums"
+    )
+    parser.add_argument("--json", action="store_true", help="the report as JSON")
+    parser.set_defaults(handler=verify)
+
+
+def _add_list(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser("list", help="the known data sets", description=LIST)
+    parser.add_argument("--json", action="store_true", help="the list as JSON")
+    parser.set_defaults(handler=list_known)
+
+
+def _add_fetch(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
+        "fetch",
+        help="download a data set, or say how",
+        description=FETCH,
+        epilog="examples:\n  naaf data fetch f30k_precomp\n"
+        "  naaf data fetch f30k_precomp ../big-disk/f30k_precomp",
+    )
+    parser.add_argument("name", metavar="NAME", help="one of `naaf data list`")
+    parser.add_argument(
+        "folder", type=path, nargs="?", metavar="DIR", help="where to (by default data/NAME of the project)"
+    )
+    parser.set_defaults(handler=fetch, advice="the same command continues the download")
+
+
+def _add_convert(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
+        "convert", help="bottom-up TSV files into the layout", description=CONVERT, epilog=CONVERT_EXAMPLES
+    )
+    add = parser.add_argument
+    add("tsv", type=path, nargs="+", metavar="TSV", help="files with region features")
+    add("--captions", type=path, required=True, metavar="FILE", help="captions, by image")
+    add("--out", type=path, required=True, metavar="DIR", help="folder of the data set")
+    add("--split", required=True, metavar="NAME", help="train, dev, test or testall: the split to write")
+    add("--images", type=path, metavar="FILE", help="image names, one a line: which ones, in which order")
+    add("--source-splits", nargs="+", metavar="NAME", help="splits of Karpathy's file, if named differently")
+    add("--id-field", metavar="NAME", help="field of Karpathy's file that holds the TSV's image_id")
+    add("--captions-per-image", type=int, default=5, metavar="N", help="captions of every image")
+    add("--regions", type=int, metavar="N", help="keep the first N regions; by default every image has 36")
+    add("--dtype", choices=("float32", "float16"), default="float32", help="how the features are stored")
+    add("--overwrite", action="store_true", help="replace a split that is there")
+    parser.set_defaults(handler=convert)
+
+
+def build(arguments: argparse.Namespace) -> int:
+    """`naaf data build`"""
+    from ..data import scenes
+    from ..project import shown
+
+    scenes.build(
+        arguments.folder, seed=arguments.seed, train=arguments.train, dev=arguments.dev, test=arguments.test
+    )
+    print(shown(arguments.folder))
+    return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """`naaf data verify`"""
+    from ..data.verify import verify as check
+
+    report = check(arguments.folder, quick=arguments.quick, progress=not arguments.json)
+    if arguments.json:
+        show_json(report.to_dict())
+    else:
+        print(report.table(), end="")
+    return 0 if report.ok else 1
+
+
+def fetch(arguments: argparse.Namespace) -> int:
+    """`naaf data fetch`"""
+    from ..data.fetch import fetch as download
+
+    print(download(arguments.name, arguments.folder), end="")
+    return 0
+
+
+def convert(arguments: argparse.Namespace) -> int:
+    """`naaf data convert`"""
+    from ..data.convert import convert_tsv
+
+    converted = convert_tsv(
+        arguments.tsv,
+        arguments.captions,
+        arguments.out,
+        arguments.split,
+        captions_per_image=arguments.captions_per_image,
+        regions=arguments.regions,
+        dtype=arguments.dtype,
+        images=arguments.images,
+        source_splits=arguments.source_splits,
+        id_field=arguments.id_field,
+        overwrite=arguments.overwrite,
+        progress=True,
+    )
+    print(converted)
+    return 0
+
+
+def list_known(arguments: argparse.Namespace) -> int:
+    """`naaf data list`"""
+    from ..data.manifest import load, names
+
+    manifests = [load(name) for name in names()]
+    if arguments.json:
+        show_json([manifest.model_dump() for manifest in manifests])
+        return 0
+    for manifest in manifests:
+        sizes = ", ".join(f"{split} {counts.images or '?'}" for split, counts in manifest.splits.items())
+        print(f"{manifest.name}: {manifest.title or manifest.name}")
+        print(
+            f"    images: {sizes or 'not counted'}; "
+            f"regions {manifest.regions or '?'}, dim {manifest.dim or '?'}"
+        )
+        print(f"    licence: {' '.join(manifest.licence.split()) or 'not stated'}")
+    say("how to get one: naaf data fetch NAME")
+    return 0

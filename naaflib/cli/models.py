@@ -1,0 +1,225 @@
+"""`naaf train`, `naaf evaluate`, `naaf ensemble`."""
+
+import argparse
+from pathlib import Path
+
+from ..errors import UsageError
+from .arguments import overrides, path, say, show_json, show_table
+
+TRAIN = """\
+Train one model and write its run folder: settings, vocabulary, checkpoints, history, samples, TensorBoard.
+
+A folder that holds a run already is refused, unless --resume continues it: exactly where it stopped, from the
+middle of an epoch too (train.checkpoint_steps). It keeps its settings; only train.epochs may change then."""
+
+TRAIN_EXAMPLES = """\
+examples:
+  naaf train --data data/scenes --out outputs/first
+  naaf train --data data/flickr8k_precomp --preset flickr8k --out outputs/flickr8k
+  naaf train --data data/f30k_precomp --preset f30k --glove data/glove.840B.300d.zip --out outputs/glove \\
+      --set train.seed=1 loss.warmup_epochs=1
+  naaf train --data data/f30k_precomp --preset f30k --set model.method=scan-t2i --out outputs/scan
+  naaf train --data data/scenes --out outputs/first --resume --set train.epochs=12
+
+settings and their defaults: the presets in naaflib/config.py; every name that --set takes stands in a run's
+config.json, as section.name"""
+
+EVALUATE = """\
+Score every image against every caption of a split and report recalls and ranks.
+
+The split is test where there is one, else dev, and is announced. Protocols:
+  full      the whole split at once
+  f30k-1k   the same, on exactly 1000 images
+  coco-1k   the mean over five folds of 1000 images, of the 5000 of testall
+  coco-5k   the 5000 images of testall at once
+A run folder keeps the scores (scores/SPLIT.npy) and the metrics (metrics/SPLIT.PROTOCOL.json)."""
+
+EVALUATE_EXAMPLES = """\
+examples:
+  naaf evaluate outputs/first --data data/scenes
+  naaf evaluate outputs/first --data data/scenes --split dev --json
+  naaf evaluate f30k_NAAF.pth.tar --vocabulary f30k_precomp.json --data data/f30k_precomp --split test"""
+
+ENSEMBLE = """\
+Average the scores of several runs, or of saved score files (.npy), and report recalls and ranks.
+
+All must be of the same split, images and captions. A folder with members/ stands for its members."""
+
+ENSEMBLE_EXAMPLES = """\
+examples:
+  naaf ensemble outputs/demo --data data/scenes --out outputs/demo-ensemble
+  naaf ensemble outputs/seed0 outputs/seed1 --data data/f30k_precomp --protocol f30k-1k
+  naaf ensemble a/scores/test.npy b/scores/test.npy --data data/f30k_precomp --json"""
+
+PROTOCOLS = ("full", "f30k-1k", "coco-1k", "coco-5k")
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add this module's commands to the command line."""
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_ensemble(commands)
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("train", help="train a model", description=TRAIN, epilog=TRAIN_EXAMPLES)
+    parser.add_argument("--data", type=path, required=True, metavar="DIR", help="data set in the SCAN layout")
+    parser.add_argument("--out", type=path, required=True, metavar="RUN", help="run folder to write")
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="scenes, flickr8k, f30k or coco; by default the one named like the data",
+    )
+    parser.add_argument(
+        "--set",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="replace settings of the preset",
+    )
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument("--init", type=path, metavar="CHECKPOINT", help="start from these weights")
+    parser.add_argument(
+        "--glove", type=path, metavar="FILE", help="start the words from GloVe (.txt or .zip)"
+    )
+    parser.add_argument(
+        "--vocabulary",
+        type=path,
+        metavar="JSON",
+        help="an upstream vocabulary; by default made from the captions",
+    )
+    _add_device(parser)
+    parser.set_defaults(handler=train, advice="the same command with --resume continues")
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="recalls and ranks of a run or checkpoint",
+        description=EVALUATE,
+        epilog=EVALUATE_EXAMPLES,
+    )
+    parser.add_argument(
+        "source",
+        type=path,
+        metavar="RUN_OR_CHECKPOINT",
+        help="a run folder, or a checkpoint (a released .pth.tar too)",
+    )
+    parser.add_argument("--data", type=path, required=True, metavar="DIR", help="data set in the SCAN layout")
+    parser.add_argument(
+        "--vocabulary", type=path, metavar="JSON", help="the vocabulary of a released checkpoint"
+    )
+    parser.add_argument(
+        "--out", type=path, metavar="DIR", help="write scores and metrics here (a run: into itself)"
+    )
+    _add_device(parser)
+    _add_result(parser)
+    parser.set_defaults(handler=evaluate)
+
+
+def _add_ensemble(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "ensemble", help="join several runs", description=ENSEMBLE, epilog=ENSEMBLE_EXAMPLES
+    )
+    parser.add_argument(
+        "sources", type=path, nargs="+", metavar="RUN", help="run folders or saved scores (.npy)"
+    )
+    parser.add_argument(
+        "--data", type=path, metavar="DIR", help="data set; needed where scores are not saved yet"
+    )
+    parser.add_argument("--out", type=path, metavar="RUN", help="run folder for the ensemble")
+    _add_result(parser)
+    parser.set_defaults(handler=ensemble)
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, ...")
+
+
+def _add_result(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--split", metavar="NAME", help="train, dev, test or testall")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="full", help="what is scored against what")
+    parser.add_argument("--json", action="store_true", help="the result as JSON")
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """`naaf train`"""
+    from ..experiments import runs_table, train_run
+
+    run = train_run(
+        arguments.data,
+        arguments.out,
+        _settings(arguments),
+        resume=arguments.resume,
+        init=arguments.init,
+        glove=arguments.glove,
+        vocabulary=arguments.vocabulary,
+        device=arguments.device,
+    )
+    show_table(runs_table(run.path))
+    return 0
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """`naaf evaluate`"""
+    from ..evaluate import evaluate as evaluate_source
+
+    result = evaluate_source(
+        arguments.source,
+        arguments.data,
+        split=arguments.split,
+        protocol=arguments.protocol,
+        vocabulary=arguments.vocabulary,
+        device=arguments.device,
+        out=arguments.out,
+    )
+    return _show(result, as_json=arguments.json)
+
+
+def ensemble(arguments: argparse.Namespace) -> int:
+    """`naaf ensemble`"""
+    from ..evaluate import ensemble as join
+    from ..runs import members
+
+    groups = [members(source) if source.is_dir() else [source] for source in arguments.sources]
+    result = join(
+        [member for group in groups for member in group],
+        data=arguments.data,
+        split=arguments.split,
+        protocol=arguments.protocol,
+        out=arguments.out,
+    )
+    return _show(result, as_json=arguments.json)
+
+
+def _show(result, *, as_json: bool) -> int:
+    if as_json:
+        show_json(result.record())
+    else:
+        print(result.sentence())
+        show_table(result.metrics.to_frame())
+    return 0
+
+
+def _settings(arguments: argparse.Namespace):
+    """The preset's with the --set values; a run that is resumed without --preset brings its own."""
+    from ..config import preset, replace
+    from ..runs import Run
+
+    if arguments.resume and arguments.preset is None:
+        return replace(Run.open(arguments.out).settings, overrides(arguments.set))
+    return preset(arguments.preset or _preset_of(arguments.data), overrides(arguments.set))
+
+
+def _preset_of(data: Path) -> str:
+    """The preset named like the data set: f30k for f30k_precomp."""
+    from ..config import PRESETS
+    from ..data.manifest import find_manifest
+
+    manifest = find_manifest(data)
+    name = (manifest.name if manifest else data.name).removesuffix("_precomp")
+    if name not in PRESETS:
+        raise UsageError(f"no preset is named like {data.name}: add --preset, one of {', '.join(PRESETS)}")
+    say(f"preset {name}, named like the data set")
+    return name

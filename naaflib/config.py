@@ -1,0 +1,157 @@
+"""Every number that changes a result: validated, frozen, with its source. No path, no device, no argparse.
+
+A setting is named by its section and field, `train.epochs`; `preset("f30k", {"train.epochs": 5})` makes a
+whole `Settings`. What a run used stands in its `config.json`.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import UsageError
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSettings(Section):
+    """Which captions and words take part."""
+
+    min_word_count: int = Field(4, ge=1)  # SCAN's vocabulary threshold on the train captions
+    validation_images: int | None = Field(None, ge=1)  # upstream uses the first 1000 dev images only
+
+
+class ModelSettings(Section):
+    """The encoders' sizes and the similarity."""
+
+    method: Literal["naaf", "scan-t2i", "scan-i2t"] = "naaf"
+    dim: int = Field(1024, ge=1)  # D, the paper's 1024
+    word_dim: int = Field(300, ge=1)
+    image_encoder: Literal["linear", "weight-norm"] = "linear"
+    freeze_words: bool = False  # the released code fine-tunes its GloVe vectors (it means to freeze them)
+    lambda_softmax: float | None = Field(None, gt=0)  # inverse temperature; None: the published 20 | 9 | 4
+    lambda_intra: float | None = Field(5.0, gt=0)  # propagation between words at inference; None: none
+    pooling: Literal["mean", "lse"] = "mean"  # SCAN only: AVG or LogSumExp
+    lambda_lse: float = Field(6.0, gt=0)
+
+
+class MiningSettings(Section):
+    """The boundary between matched and mismatched similarities (eq. 1-5)."""
+
+    mode: Literal["batch", "sequential"] = "batch"  # sequential: the released code's bookkeeping, exactly
+    alpha: float = Field(2.0, gt=0)  # price of taking a mismatched word as matched
+    momentum: float = Field(0.7, gt=0, le=1)  # weight of a batch's estimate in the running boundary
+    min_words: int = Field(200, ge=2)  # an estimate needs more sampled words than this
+
+
+class LossSettings(Section):
+    """The hinge loss (eq. 15)."""
+
+    margin: float = Field(0.2, ge=0)
+    negatives: Literal["hardest", "sum"] = "hardest"
+    warmup_epochs: int = Field(0, ge=0)  # so many epochs on summed negatives first
+    exclude_same_image: bool = False  # the released code counts two captions of one image as negatives
+
+
+class TrainSettings(Section):
+    """The optimisation."""
+
+    seed: int = Field(ge=0)  # no default: a run states its seed
+    epochs: int = Field(20, ge=1)
+    batch_size: int = Field(128, ge=2)
+    learning_rate: float = Field(5e-4, gt=0)
+    decay_epoch: int = Field(10, ge=1)  # the README's 10; the released default, 20, never decays
+    decay_factor: float = Field(0.1, gt=0, le=1)
+    clip: float = Field(2.0, gt=0)  # largest gradient norm
+    precision: Literal["float32", "float64", "bf16"] = "float32"  # bf16: autocast
+    checkpoint_steps: int = Field(0, ge=0)  # also save every so many steps; 0: at epoch ends only
+
+
+class Settings(Section):
+    """Everything that a run needs to be repeated, beside its data."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    mining: MiningSettings = MiningSettings()
+    loss: LossSettings = LossSettings()
+    train: TrainSettings
+
+    @model_validator(mode="after")
+    def _fits(self):
+        if self.model.method != "naaf" and self.mining.mode == "sequential":
+            raise ValueError("mining.mode sequential belongs to model.method naaf; SCAN has no boundary")
+        return self
+
+
+PRESET_VALUES: dict[str, dict[str, dict[str, object]]] = {
+    "scenes": {
+        "data": {"min_word_count": 1},
+        "model": {"dim": 128, "word_dim": 64},
+        "mining": {"min_words": 100},
+        "train": {"seed": 0, "epochs": 8, "batch_size": 64, "learning_rate": 2e-3, "decay_epoch": 6},
+    },
+    "flickr8k": {
+        "model": {"dim": 256},
+        "train": {"seed": 0, "epochs": 12, "decay_epoch": 8},
+    },
+    "f30k": {
+        "data": {"validation_images": 1000},
+        "train": {"seed": 0},
+    },
+    "coco": {
+        "data": {"validation_images": 1000},
+        "train": {"seed": 0, "batch_size": 256},
+    },
+}
+PRESETS = tuple(PRESET_VALUES)
+
+
+def names() -> list[str]:
+    """Every setting as `section.field`, in the order of the file."""
+    return [
+        f"{section}.{name}"
+        for section, field in Settings.model_fields.items()
+        for name in field.annotation.model_fields  # type: ignore[union-attr]  # every field is a Section
+    ]
+
+
+def preset(name: str, overrides: Mapping[str, object] = {}) -> Settings:
+    """The settings of a preset with some values replaced.
+
+    overrides: dotted names to values, text as it comes from a command line included.
+    Raises UsageError for an unknown preset or name (with the nearest one) and for a value out of range.
+    """
+    if name not in PRESET_VALUES:
+        raise UsageError(f"there is no preset {name!r}{nearest(name, PRESETS)}; presets: {', '.join(PRESETS)}")
+    values = {section: dict(fields) for section, fields in PRESET_VALUES[name].items()}
+    return _settings(values, overrides)
+
+
+def replace(settings: Settings, overrides: Mapping[str, object]) -> Settings:
+    """The settings with some values replaced, validated again. Raises UsageError as `preset` does."""
+    return _settings(settings.model_dump(), overrides)
+
+
+def nearest(name: str, known) -> str:
+    """', did you mean ...?' or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def _settings(values: dict[str, dict[str, object]], overrides: Mapping[str, object]) -> Settings:
+    for name, value in overrides.items():
+        if name not in names():
+            raise UsageError(f"there is no setting {name!r}{nearest(name, names())}")
+        section, field = name.split(".")
+        values.setdefault(section, {})[field] = None if value in ("None", "null") else value
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        given = f" (given: {first['input']!r})" if place else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"setting {place or 'combination'}: {message[0].lower() + message[1:]}{given}") from None

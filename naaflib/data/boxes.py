@@ -1,0 +1,57 @@
+"""Boxes (x1, y1, x2, y2 in pixels) and picture sizes (width, height) of a split's images."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import NaafError
+from ..project import shown
+from .npy import open_array, read_header, read_objects
+
+
+def read_boxes(path: str | os.PathLike[str]) -> np.ndarray:
+    """Boxes (image, region, 4) as they are stored, memory-mapped."""
+    boxes = open_array(path)
+    if boxes.ndim != 3 or boxes.shape[-1] != 4:
+        raise NaafError(
+            f"{shown(path)}: boxes have the shape (images, regions, 4), here it is {boxes.shape};"
+            " store x1, y1, x2, y2 of every region, or remove the file"
+        )
+    return boxes
+
+
+def read_sizes(path: str | os.PathLike[str]) -> np.ndarray:
+    """Sizes (image, 2) as int64: width, height.
+
+    Two forms are read: a numeric array (N, 2), and the GSMN distribution's array of N dicts
+    {"image_w": ..., "image_h": ...}, for which no pickle but one of plain data is opened.
+    """
+    path = Path(path)
+    if read_header(path).dtype.hasobject:
+        pairs = [_width_height(entry, path, row) for row, entry in enumerate(read_objects(path))]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    sizes = np.asarray(open_array(path))
+    if sizes.ndim != 2 or sizes.shape[1] != 2:
+        raise NaafError(
+            f"{shown(path)}: sizes have the shape (images, 2), here it is {sizes.shape};"
+            " store width and height of every image, or remove the file"
+        )
+    if not np.isfinite(sizes).all():
+        row = int(np.flatnonzero(~np.isfinite(sizes).all(axis=1))[0])
+        raise NaafError(f"{shown(path)}: row {row} is not finite; store width and height in pixels")
+    return sizes.astype(np.int64)
+
+
+def _width_height(entry: object, path: Path, row: int) -> tuple[int, int]:
+    try:
+        if isinstance(entry, dict):
+            named = {key.decode() if isinstance(key, bytes) else key: value for key, value in entry.items()}
+            return int(named["image_w"]), int(named["image_h"])
+        width, height = np.asarray(entry).ravel().tolist()
+        return int(width), int(height)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise NaafError(
+            f"{shown(path)}: row {row} is neither a dict with image_w and image_h nor a pair width, height;"
+            " store an integer array (images, 2)"
+        ) from error

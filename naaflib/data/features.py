@@ -1,0 +1,72 @@
+"""Region features as the field ships them: a memory-mapped `.npy`, never loaded whole."""
+
+import mmap
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import NaafError
+from ..project import shown
+
+
+class Regions:
+    """Features (image, region, feature) of a file whose rows are images, or captions (each image repeated).
+
+    `regions[i]` is image i, whatever the rows are, as float32 (region, feature).
+    """
+
+    def __init__(self, path: Path, repeat: int = 1, images: int | None = None):
+        self.path, self.repeat = path, repeat
+        self.rows = open_array(path)
+        if self.rows.ndim != 3 or self.rows.dtype.kind != "f":
+            raise NaafError(
+                f"{shown(path)} holds {self.rows.dtype} {self.rows.shape}; region features are "
+                "float16 or float32 (images, regions, features)"
+            )
+        self.images = len(self.rows) // repeat if images is None else images
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return (self.images, *self.rows.shape[1:])
+
+    def __len__(self) -> int:
+        return self.images
+
+    def __getitem__(self, image: int) -> np.ndarray:
+        return self.gather(np.array([image]))[0]
+
+    def gather(self, images: np.ndarray) -> np.ndarray:
+        """Features of several images (image, region, feature), float32. Raises NaafError for a NaN."""
+        if len(images) and not (0 <= images.min() and images.max() < self.images):
+            raise IndexError(f"image outside 0 to {self.images - 1}")
+        order = np.argsort(images, kind="stable")  # the file is read forwards
+        result = np.empty((len(images), *self.rows.shape[1:]), np.float32)
+        for place in order:
+            result[place] = self.rows[images[place] * self.repeat]
+        if not np.isfinite(result.sum(dtype=np.float64)):
+            bad = images[~np.isfinite(result).all(axis=(1, 2))]
+            raise NaafError(
+                f"{shown(self.path)}, image {int(bad[0])}: its features are not finite; "
+                f"`naaf data verify {shown(self.path.parent)}` finds every such row"
+            )
+        return result
+
+    def release(self) -> None:
+        """Give the mapped pages back to the system: they are read again where they are needed again."""
+        base = self.rows.base
+        if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            base.madvise(mmap.MADV_DONTNEED)
+
+    def first(self, images: int) -> "Regions":
+        """The same file, its first images only."""
+        return Regions(self.path, self.repeat, min(images, self.images))
+
+
+def open_array(path: Path) -> np.ndarray:
+    """A `.npy` file, memory-mapped. Raises NaafError for a missing, damaged or cut-off one."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise NaafError(f"{shown(path)} is missing; `naaf data verify {shown(path.parent)}` lists what is") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise NaafError(f"{shown(path)} is not a whole .npy file ({error}); get it again") from None

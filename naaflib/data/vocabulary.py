@@ -1,0 +1,82 @@
+"""Words and their ids. A vocabulary travels inside the checkpoint: two released ones of a data set differ."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ..errors import NaafError
+from ..project import shown
+from .captions import tokenize
+
+PAD, START, END, UNKNOWN = "<pad>", "<start>", "<end>", "<unk>"
+SPECIAL = (PAD, START, END, UNKNOWN)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The word of each id; holds `<pad>` (id 0), `<start>`, `<end>` and `<unk>`."""
+
+    words: tuple[str, ...]
+
+    def __post_init__(self):
+        missing = [word for word in SPECIAL if word not in self.id]
+        if missing or self.words[0] != PAD or len(self.id) != len(self.words):
+            problem = f"{missing[0]} is missing" if missing else "an id has no word, two words share one, or id 0 is not <pad>"
+            raise NaafError(f"not a vocabulary: {problem}")
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self.id
+
+    @cached_property
+    def id(self) -> dict[str, int]:
+        return {word: index for index, word in enumerate(self.words)}
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a caption's words between `<start>` and `<end>`; an unknown word becomes `<unk>`."""
+        unknown = self.id[UNKNOWN]
+        words = (self.id.get(word, unknown) for word in tokenize(text))
+        return [self.id[START], *words, self.id[END]]
+
+    @classmethod
+    def build(cls, captions: Iterable[str], min_count: int = 4) -> "Vocabulary":
+        """SCAN's rule: the words that occur at least min_count times, after the four special ones.
+
+        Ordered by frequency, then alphabetically: the same captions give the same ids on every machine.
+        """
+        count = Counter(word for caption in captions for word in tokenize(caption))
+        kept = sorted((word for word, n in count.items() if n >= min_count), key=lambda word: (-count[word], word))
+        return cls((*SPECIAL, *(word for word in kept if word not in SPECIAL)))
+
+    def to_json(self) -> dict[str, object]:
+        return {"words": list(self.words)}
+
+    @classmethod
+    def from_json(cls, content: object) -> "Vocabulary":
+        """Our own form, or either upstream one: `idx2word` (Bi-GRU) or `word2idx` (GloVe)."""
+        if isinstance(content, dict) and isinstance(content.get("words"), list):
+            return cls(tuple(str(word) for word in content["words"]))
+        if isinstance(content, dict) and isinstance(content.get("word2idx"), dict):
+            by_id = {int(index): str(word) for word, index in content["word2idx"].items()}
+        elif isinstance(content, dict) and isinstance(content.get("idx2word"), dict):
+            by_id = {int(index): str(word) for index, word in content["idx2word"].items()}
+        else:
+            raise NaafError("not a vocabulary: it has none of the keys words, word2idx, idx2word")
+        if sorted(by_id) != list(range(len(by_id))):
+            raise NaafError(f"not a vocabulary: its {len(by_id)} ids are not 0 to {len(by_id) - 1}")
+        return cls(tuple(by_id[index] for index in range(len(by_id))))
+
+    @classmethod
+    def read(cls, path: Path) -> "Vocabulary":
+        """A vocabulary file of any of the forms. Raises NaafError that names the file."""
+        try:
+            return cls.from_json(json.loads(Path(path).read_bytes()))
+        except FileNotFoundError:
+            raise NaafError(f"{shown(path)} is missing; it should be a vocabulary JSON") from None
+        except (NaafError, ValueError, TypeError) as error:
+            raise NaafError(f"{shown(path)}: {error}") from None

@@ -1,0 +1,301 @@
+"""Equations 6-12 for many captions at once: the fast form of `similarity`, with its own backward pass.
+
+Axes, always in this order: image, region, word; the words are packed (see `packing`). A block of cosines is
+reduced several times while it lies in the cache, so the work goes by blocks of images. The backward pass
+keeps the cosines alone and recomputes the rest: autograd would keep a dozen arrays of their size.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import leaky_relu
+
+from .packing import Group
+from .similarity import EPSILON
+
+SLOPE = 0.1  # of LeakyReLU
+TINY = 1e-30  # keeps the gradient of a norm finite at 0; far below epsilon squared
+BLOCK_COSINES = 500_000  # cosines reduced at a time on a CPU
+
+Groups = tuple[Group, ...]
+
+
+def caption_sums(values: Float[Tensor, "*axes word"], groups: Groups) -> Float[Tensor, "*axes caption"]:
+    """Sum over the words of each caption."""
+    sums = [values[..., g.words].unflatten(-1, (g.length, g.captions)).sum(-2) for g in groups]
+    return sums[0] if len(sums) == 1 else torch.cat(sums, dim=-1)
+
+
+def over_words(values: Float[Tensor, "*axes caption"], groups: Groups) -> Float[Tensor, "*axes word"]:
+    """A caption's value at each of its words."""
+    ones = [1] * (values.ndim - 1)
+    spread = [values[..., g.packed_captions].repeat(*ones, g.length) for g in groups]
+    return spread[0] if len(spread) == 1 else torch.cat(spread, dim=-1)
+
+
+def word_boundary(boundary: float | Tensor, groups: Groups, like: Tensor) -> Float[Tensor, " word"]:
+    """The boundary at each packed word, from one number or one a caption (in packed order)."""
+    if isinstance(boundary, Tensor) and boundary.ndim:
+        return over_words(boundary.to(like), groups)
+    return like.new_full((like.shape[-1],), float(boundary))
+
+
+def caption_lengths(groups: Groups, like: Tensor) -> Float[Tensor, " caption"]:
+    """Words of each caption, in the type of another tensor."""
+    return torch.cat([like.new_full((g.captions,), g.length) for g in groups])
+
+
+def intra_attention(words: Float[Tensor, "word dim"], groups: Groups, lambda_intra: float) -> list[Tensor]:
+    """Eq. 8, a table (caption, word, word) a group; rows sum to 1."""
+    tables = []
+    for g in groups:
+        own = words[g.words].unflatten(0, (g.length, g.captions)).transpose(0, 1)
+        tables.append(torch.softmax(lambda_intra * own @ own.mT, dim=-1))
+    return tables
+
+
+def propagated(
+    best: Float[Tensor, "image word"], groups: Groups, intra: list[Tensor]
+) -> Float[Tensor, "image word"]:
+    """Each word's value averaged over its caption's words with the weights of eq. 8."""
+    result = torch.empty_like(best)
+    for g, table in zip(groups, intra, strict=True):
+        own = best[:, g.words].unflatten(-1, (g.length, g.captions)).permute(2, 1, 0)  # caption, word, image
+        result[:, g.words] = (table @ own).permute(2, 1, 0).flatten(1)
+    return result
+
+
+class Relevance(NamedTuple):
+    """Eq. 11 on a block: the activated cosines, their norms over a caption, the attention."""
+
+    activated: Tensor  # (image, region, word)
+    norm: Tensor  # (image, region, caption), without epsilon
+    weight: Tensor  # (image, region, word), sums to 1 over regions
+
+
+def relevance(cosine: Float[Tensor, "image region word"], groups: Groups, lambda_softmax: float) -> Relevance:
+    activated = leaky_relu(cosine, SLOPE)
+    norm = caption_sums(activated.square(), groups).clamp_min(TINY).sqrt()
+    logit = activated * over_words(lambda_softmax / (norm + EPSILON), groups)
+    return Relevance(activated, norm, torch.softmax(logit, dim=1))
+
+
+class Attended(NamedTuple):
+    """The attended region w V of each word, up to the scale of the weights, never built."""
+
+    weight: Tensor  # (image, region, word)
+    gram_weight: Tensor  # (image, region, word), G w
+    projection: Tensor  # (image, word), w . s
+    inverse_length: Tensor  # (image, word), 1 / |w V|; 0 where w V is 0
+
+    @property
+    def cosine(self) -> Tensor:
+        return self.projection * self.inverse_length
+
+
+def attended(cosine: Tensor, weight: Tensor, gram: Tensor) -> Attended:
+    gram_weight = gram @ weight
+    energy = (gram_weight * weight).sum(dim=1)
+    inverse_length = energy.where(energy > 0, 1.0).rsqrt() * (energy > 0)
+    return Attended(weight, gram_weight, (weight * cosine).sum(dim=1), inverse_length)
+
+
+def feature_weight(cosine: Tensor, best: Tensor, boundary: Tensor, lambda_softmax: float) -> Tensor:
+    """exp(lambda (s - best)) over the regions above the boundary, 0 elsewhere."""
+    weight = (cosine - best.unsqueeze(1)).mul_(lambda_softmax).exp_()
+    return weight.masked_fill_(cosine <= boundary, 0.0)
+
+
+def mismatched(best: Tensor, boundary: Tensor, groups: Groups, intra: list[Tensor] | None) -> Tensor:
+    """Where the negative effect counts: eq. 9's condition, on the propagated value at inference."""
+    above = best - boundary
+    return (above if intra is None else propagated(above, groups, intra)) < 0
+
+
+def block_scores(
+    cosine: Float[Tensor, "image region word"],
+    gram: Float[Tensor, "image region region"],
+    boundary: Float[Tensor, " word"],
+    groups: Groups,
+    lambda_softmax: float,
+    intra: list[Tensor] | None,
+) -> tuple[Float[Tensor, "image caption"], Float[Tensor, "image word"]]:
+    """Eq. 12 and each word's best cosine."""
+    best = cosine.amax(dim=1)
+    effect = (best - boundary).masked_fill_(~mismatched(best, boundary, groups, intra), 0.0)
+    match = attended(cosine, feature_weight(cosine, best, boundary, lambda_softmax), gram)
+    effect.addcmul_(match.projection, match.inverse_length)
+    effect += (relevance(cosine, groups, lambda_softmax).weight * cosine).sum(dim=1)
+    return caption_sums(effect, groups) / caption_lengths(groups, effect), best
+
+
+def block_gradient(
+    share: Float[Tensor, "image word"],
+    cosine: Float[Tensor, "image region word"],
+    gram: Float[Tensor, "image region region"],
+    boundary: Float[Tensor, " word"],
+    groups: Groups,
+    lambda_softmax: float,
+    intra: list[Tensor] | None,
+) -> tuple[Float[Tensor, "image region word"], Float[Tensor, "image region region"]]:
+    """Gradients by the cosines and the Gram matrices; share is the gradient by each word's effect.
+
+    The boundary is a constant (no gradient flows into it). With w the weights, p = w . s and E = w G w:
+    d(p / sqrt E) / ds = w [(1 + lambda s) / sqrt E - lambda p (G w) / E^1.5], d / dG = -p w w^T / (2 E^1.5).
+    """
+    best = cosine.amax(dim=1)
+    match = attended(cosine, feature_weight(cosine, best, boundary, lambda_softmax), gram)
+    direct = share * match.inverse_length
+    through_length = direct * match.projection * match.inverse_length.square()
+    by_gram = (match.weight * (-0.5 * through_length).unsqueeze(1)) @ match.weight.mT
+    gradient = (cosine * lambda_softmax).add_(1.0).mul_(direct.unsqueeze(1))
+    gradient -= match.gram_weight.mul_((lambda_softmax * through_length).unsqueeze(1))
+    gradient *= match.weight
+
+    at_best = cosine == best.unsqueeze(1)  # a tie shares the gradient, as autograd's amax does
+    negative = share.masked_fill(~mismatched(best, boundary, groups, intra), 0.0) / at_best.sum(dim=1)
+    gradient += at_best * negative.unsqueeze(1)
+
+    seen = relevance(cosine, groups, lambda_softmax)
+    weight = seen.weight * share.unsqueeze(1)
+    gradient += weight
+    effect = (seen.weight * cosine).sum(dim=1, keepdim=True)
+    by_logit = weight.mul_(cosine - effect)
+    scale = lambda_softmax / (seen.norm + EPSILON)
+    by_norm = caption_sums(by_logit * seen.activated, groups) * scale / (seen.norm + EPSILON)
+    by_norm /= seen.norm
+    by_logit *= over_words(scale, groups)
+    by_logit -= seen.activated * over_words(by_norm, groups)
+    gradient += by_logit.where(cosine > 0, by_logit * SLOPE)
+    return gradient, by_gram
+
+
+class NaafScores(torch.autograd.Function):
+    """Scores (image, packed caption) and best cosines (image, word) of cosines (image, region, word)."""
+
+    @staticmethod
+    def forward(ctx, cosine, gram, boundary, groups, lambda_softmax, intra):
+        ctx.save_for_backward(cosine, gram, boundary)
+        ctx.rest = groups, lambda_softmax, intra
+        if use_fused(cosine, lambda_softmax):
+            scores, best, ctx.below = fused_scores(cosine, gram, boundary, groups, lambda_softmax, intra)
+        else:
+            parts = [
+                block_scores(cosine[rows], gram[rows], boundary, groups, lambda_softmax, intra)
+                for rows in image_blocks(cosine)
+            ]
+            scores, best = (torch.cat(part) for part in zip(*parts, strict=True))
+            ctx.below = None
+        ctx.mark_non_differentiable(best)
+        return scores, best
+
+    @staticmethod
+    def backward(ctx, by_score, _):
+        cosine, gram, boundary = ctx.saved_tensors
+        groups, lambda_softmax, intra = ctx.rest
+        share = by_score / caption_lengths(groups, by_score)
+        if ctx.below is not None:
+            return *fused_gradients(share, cosine, gram, boundary, groups, lambda_softmax, ctx.below), *[None] * 4
+        by_cosine, by_gram = torch.empty_like(cosine), torch.empty_like(gram)
+        share = over_words(share, groups)
+        for rows in image_blocks(cosine):
+            by_cosine[rows], by_gram[rows] = block_gradient(
+                share[rows], cosine[rows], gram[rows], boundary, groups, lambda_softmax, intra
+            )
+        return by_cosine, by_gram, None, None, None, None
+
+
+def naaf_scores(
+    cosine: Float[Tensor, "image region word"],
+    gram: Float[Tensor, "image region region"],
+    boundary: Float[Tensor, " word"],
+    groups: Groups,
+    lambda_softmax: float,
+    intra: list[Tensor] | None = None,
+) -> tuple[Float[Tensor, "image caption"], Float[Tensor, "image word"]]:
+    """Differentiable scores by cosine and gram, in packed order, and each word's best cosine (no gradient)."""
+    return NaafScores.apply(cosine, gram, boundary, groups, lambda_softmax, intra)
+
+
+@cache
+def kernels() -> ModuleType | None:
+    """The fused kernels, where numba is installed and NAAF_FUSED is not 0."""
+    if os.environ.get("NAAF_FUSED") == "0" or find_spec("numba") is None:
+        return None
+    return import_module(".fused", __package__)
+
+
+def use_fused(cosine: Tensor, lambda_softmax: float) -> bool:
+    fits = cosine.device.type == "cpu" and cosine.dtype == torch.float32
+    return fits and kernels() is not None and lambda_softmax <= kernels().LARGEST_LAMBDA
+
+
+def fused_scores(
+    cosine: Tensor, gram: Tensor, boundary: Tensor, groups: Groups, lambda_softmax: float, intra: list[Tensor] | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """block_scores by the kernels, and where the negative effect counts (image, word)."""
+    captions = sum(g.captions for g in groups)
+    scores = cosine.new_empty(len(cosine), captions)
+    best = cosine.new_empty(len(cosine), cosine.shape[-1])
+    below = torch.empty(best.shape, dtype=torch.bool)
+    tables = [table.permute(1, 2, 0).flatten() for table in intra or ()]
+    arrays = _arrays(cosine, gram, boundary), _group_rows(groups, tables)
+    flat = torch.cat(tables) if tables else cosine.new_empty(0)
+    outputs = _arrays(flat, scores, best, below)
+    _share_images(kernels().scores_of_images, len(cosine), *arrays[0], arrays[1], np.float32(lambda_softmax), *outputs)
+    return scores, best, below
+
+
+def fused_gradients(
+    share: Tensor, cosine: Tensor, gram: Tensor, boundary: Tensor, groups: Groups, lambda_softmax: float, below: Tensor
+) -> tuple[Tensor, Tensor]:
+    """block_gradient by the kernels; share is (image, caption)."""
+    by_cosine, by_gram = torch.empty_like(cosine), torch.empty_like(gram)
+    inputs = _arrays(share, cosine, gram, boundary)
+    outputs = _arrays(below, by_cosine, by_gram)
+    rows = _group_rows(groups, [])
+    _share_images(kernels().gradients_of_images, len(cosine), *inputs, rows, np.float32(lambda_softmax), *outputs)
+    return by_cosine, by_gram
+
+
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def _group_rows(groups: Groups, tables: list[Tensor]) -> np.ndarray:
+    starts = np.cumsum([0, *(len(table) for table in tables)])
+    return np.array([[*g, starts[min(i, len(tables))]] for i, g in enumerate(groups)], dtype=np.int64)
+
+
+def _share_images(kernel: Callable, images: int, *arguments: object) -> None:
+    """Run a kernel on parts of the images, one thread a part; the kernels hold no lock."""
+    parts = min(torch.get_num_threads(), images)
+    edges = np.linspace(0, images, parts + 1).astype(int)
+    if parts == 1:
+        kernel(*arguments, 0, images)
+        return
+    jobs = [_threads().submit(kernel, *arguments, *edge) for edge in zip(edges[:-1], edges[1:], strict=True)]
+    for job in jobs:
+        job.result()
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="fused")
+
+
+def image_blocks(cosine: Float[Tensor, "image region word"]) -> Iterator[slice]:
+    """Runs of images whose cosines fit a CPU's cache; a GPU takes all at once."""
+    images = len(cosine)
+    fit = max(1, BLOCK_COSINES // cosine[0].numel()) if cosine.device.type == "cpu" else images
+    return (slice(start, start + fit) for start in range(0, images, fit))

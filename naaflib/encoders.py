@@ -1,0 +1,54 @@
+"""From features and word ids to unit vectors; all initialisation.
+
+The parameter names (fc, embed, rnn) are the released code's, so that its checkpoints load by name.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+EPSILON = 1e-8  # added to norms, as the released code does
+
+
+def unit(vectors: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
+    """Vectors divided by their L2 norm; a zero vector stays zero."""
+    return vectors / (torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) + EPSILON)
+
+
+class ImageEncoder(nn.Module):
+    """One linear layer, then unit norm. weight_normed: the layer's weight is a direction and a length."""
+
+    def __init__(self, region_dim: int, dim: int, weight_normed: bool = False):
+        super().__init__()
+        self.fc = nn.Linear(region_dim, dim)
+        if weight_normed:
+            self.fc = weight_norm(self.fc, dim=None)
+        else:
+            nn.init.xavier_uniform_(self.fc.weight)
+            nn.init.zeros_(self.fc.bias)
+
+    def forward(self, regions: Float[Tensor, "image region feature"]) -> Float[Tensor, "image region dim"]:
+        return unit(self.fc(regions))
+
+
+class TextEncoder(nn.Module):
+    """Word vectors, a one-layer bidirectional GRU, the mean of its directions, unit norm."""
+
+    def __init__(self, words: int, word_dim: int, dim: int):
+        super().__init__()
+        self.embed = nn.Embedding(words, word_dim)
+        nn.init.uniform_(self.embed.weight, -0.1, 0.1)
+        self.rnn = nn.GRU(word_dim, dim, num_layers=1, batch_first=True, bidirectional=True)
+
+    def forward(
+        self, tokens: Int[Tensor, "caption length"], lengths: Int[Tensor, " caption"]
+    ) -> Float[Tensor, "caption length dim"]:
+        """Captions in any order, padded to any width; zero past each caption's length."""
+        packed = pack_padded_sequence(
+            self.embed(tokens), lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=tokens.shape[1])
+        forward, backward = states.chunk(2, dim=-1)
+        return unit((forward + backward) / 2)

@@ -1,0 +1,24 @@
+"""Runs of models and of notebooks: training into run folders, batches, tables over runs.
+
+Everything is imported when it is first used: `naaf runs` needs no torch.
+"""
+
+from importlib import import_module
+
+_HOMES = {
+    "train_run": "training",
+    "train_members": "training",
+    "run_notebooks": "pipeline",
+    "Record": "records",
+    "read_record": "records",
+    "results_table": "tables",
+    "runs_table": "tables",
+    "write_report": "report",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

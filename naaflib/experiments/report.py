@@ -1,0 +1,142 @@
+"""The executed notebooks of a run folder on one page: `report.html`, whole without a network.
+
+Pictures are embedded, widgets show their still pictures, and no script is needed; the code is folded away by
+a checkbox. Formulas stay as their TeX text, because MathJax would come from a server.
+"""
+
+import html
+import re
+from pathlib import Path
+
+import nbformat
+
+from ..runs import atomic_path
+from .records import NotebookRecord, Record
+from .tables import results_table
+
+FILE = "report.html"
+SHOWN = ["image/png", "text/html", "image/svg+xml", "text/markdown", "text/plain"]  # a widget's picture first
+
+STYLE = """
+:root { color-scheme: light; --line: #d8dce2; --ink: #1c2733; --soft: #5b6875; --paper: #f6f7f9; }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1rem; max-width: 60rem; color: var(--ink); line-height: 1.5;
+       font-family: system-ui, -apple-system, "Segoe UI", sans-serif; overflow-wrap: break-word; }
+h1, h2, h3 { line-height: 1.2; }
+header, section { border-bottom: 1px solid var(--line); padding-bottom: 1.5rem; margin-bottom: 1.5rem; }
+.state { color: var(--soft); font-size: .9rem; }
+.failed { color: #a3261b; font-weight: 600; }
+img, svg { max-width: 100%; height: auto; }
+.output_area, .output_html { overflow-x: auto; }
+.input_prompt, .output_area > .prompt { display: none; }
+pre { background: var(--paper); padding: .6rem; overflow-x: auto; font-size: .8rem; white-space: pre-wrap; }
+.highlight pre { white-space: pre; }
+.output_stderr pre { color: var(--soft); }
+.output_error pre { border-left: 4px solid #a3261b; }
+code { background: var(--paper); padding: 0 .2em; }
+table { border-collapse: collapse; font-size: .85rem; margin: .5rem 0; }
+table, th, td { border: 0; }
+th, td { border-bottom: 1px solid var(--line); padding: .25rem .6rem; text-align: right; }
+blockquote { border-left: 3px solid var(--line); margin-left: 0; padding-left: 1rem; color: var(--soft); }
+th:first-child, td:first-child { text-align: left; }
+.table { overflow-x: auto; }
+.anchor-link { display: none; }
+body:has(#code:not(:checked)) .input { display: none; }
+@media print { .switch { display: none; } section { break-before: page; } }
+"""
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<header>
+<h1>{title}</h1>
+{state}
+{results}
+<nav aria-label="Notebooks"><ol>
+{contents}
+</ol></nav>
+<p class="switch"><label><input type="checkbox" id="code"> show the code</label></p>
+</header>
+{sections}
+</body>
+</html>
+"""
+
+
+def write_report(record: Record) -> Path:
+    """Write the page of a batch's executed notebooks, failed ones included; its path."""
+    nodes = {
+        entry.name: nbformat.read(record.out / entry.file, as_version=4)
+        for entry in record.notebooks
+        if entry.file and (record.out / entry.file).exists()
+    }
+    entries = [entry for entry in record.notebooks if entry.name in nodes]
+    page = PAGE.format(
+        title=html.escape(record.out.name),
+        style=STYLE + _code_style(),
+        state=_state(record),
+        results=_results(record.out),
+        contents="\n".join(_content(entry, nodes[entry.name]) for entry in entries),
+        sections="\n".join(_section(entry, nodes[entry.name], list(nodes)) for entry in entries),
+    )
+    path = record.out / FILE
+    with atomic_path(path) as temporary:
+        Path(temporary).write_text(page, encoding="utf-8")
+    return path
+
+
+def _code_style() -> str:
+    from pygments.formatters import HtmlFormatter
+
+    return HtmlFormatter(style="default").get_style_defs(".highlight")
+
+
+def _state(record: Record) -> str:
+    kind = "state failed" if record.failed else "state"
+    return f'<p class="{kind}">{html.escape(record.sentence())}</p>'
+
+
+def _results(out: Path) -> str:
+    table = results_table(out)
+    if table.empty:
+        return ""
+    return f'<div class="table">{table.to_html(index=False, border=0, float_format="{:.1f}".format)}</div>'
+
+
+def _content(entry: NotebookRecord, node: nbformat.NotebookNode) -> str:
+    time = f"{entry.seconds:.1f} s, {entry.status}"
+    return (
+        f'<li><a href="#{entry.name}">{html.escape(_title(node, entry.name))}</a> '
+        f'<span class="state">{time} &middot; <a href="{html.escape(entry.file)}">notebook</a></span></li>'
+    )
+
+
+def _section(entry: NotebookRecord, node: nbformat.NotebookNode, names: list[str]) -> str:
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    exporter = HTMLExporter(
+        template_name="basic",
+        embed_images=True,
+        anchor_link_text="",
+        config=Config({"NbConvertBase": {"display_data_priority": SHOWN}}),
+    )
+    body, _ = exporter.from_notebook_node(node)
+    for name in names:  # one notebook's link to another stays on the page
+        body = re.sub(rf'href="(\./)?{re.escape(name)}\.ipynb"', f'href="#{name}"', body)
+    return f'<section id="{entry.name}">\n{body}\n</section>'
+
+
+def _title(node: nbformat.NotebookNode, otherwise: str) -> str:
+    """The first heading of the notebook."""
+    for cell in node.cells:
+        found = re.search(r"^#+\s+(.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else None
+        if found:
+            return found[1].strip()
+    return otherwise

@@ -1,0 +1,93 @@
+"""Tables over run folders: which runs there are and how far they came; what was measured in them."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import NaafError
+from ..runs import Run, read_json
+
+RUN_COLUMNS = ("run", "kind", "method", "data", "seed", "epochs", "best_dev_rsum", "state")
+RECALLS = tuple(f"{way}_at_{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
+RESULT_COLUMNS = ("run", "split", "protocol", *RECALLS, "rsum")
+
+
+def runs_table(folder: Path) -> pd.DataFrame:
+    """A row a run at or below a folder: run, kind, method, data, seed, epochs, best_dev_rsum, state.
+
+    run: the path from the folder. epochs: done of planned. An unreadable folder has its reason as state.
+    """
+    rows = [_run_row(config.parent, folder) for config in _configs(folder)]
+    return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+
+
+def results_table(folder: Path) -> pd.DataFrame:
+    """A row a saved result (metrics/<split>.<protocol>.json) at or below a folder: the recalls and rsum."""
+    rows = [_result_row(path, folder) for path in sorted(folder.rglob("metrics/*.json"))]
+    return pd.DataFrame([row for row in rows if row], columns=list(RESULT_COLUMNS))
+
+
+def _configs(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("config.json") if not _is_hidden(path.relative_to(folder)))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _run_row(path: Path, folder: Path) -> dict[str, object]:
+    name = _name(path, folder)
+    try:
+        run = Run.open(path)
+        row = {"run": name, "kind": run.kind, "data": _data_name(run)}
+        return row | (_training_row(run) if "settings" in run.config else {"state": _group_state(run)})
+    except NaafError as error:
+        return {"run": name, "state": f"unreadable: {error}"}
+
+
+def _training_row(run: Run) -> dict[str, object]:
+    settings = run.settings
+    done, best = 0, None
+    if (run.path / "history.csv").is_file():
+        history = run.history()
+        done = int(history["epoch"].max()) if len(history) else 0
+        best = float(history["rsum"].max()) if history["rsum"].notna().any() else None
+    planned, state = settings.train.epochs, "unfinished"
+    if done >= planned and run.is_trained:
+        state = "finished"
+    elif not run.checkpoint("last").is_file():
+        state = "no checkpoint yet"
+    return {
+        "method": settings.model.method,
+        "seed": settings.train.seed,
+        "epochs": f"{done}/{planned}",
+        "best_dev_rsum": best,
+        "state": state,
+    }
+
+
+def _data_name(run: Run) -> object:
+    data = run.config.get("data") or {}
+    return data.get("name") or data.get("data")
+
+
+def _group_state(run: Run) -> str:
+    if run.kind != "group":
+        return "finished"
+    members = len(list((run.path / "members").glob("*/config.json")))
+    return f"{members} members" if members != 1 else "1 member"
+
+
+def _result_row(path: Path, folder: Path) -> dict[str, object] | None:
+    """The row of a result; None for JSON of another kind."""
+    content = read_json(path)
+    if not isinstance(content, dict) or not {"split", "protocol", "i2t", "t2i", "rsum"} <= set(content):
+        return None
+    row = {"run": _name(path.parents[1], folder), "split": content["split"], "protocol": content["protocol"]}
+    recalls = {f"{way}_at_{k}": content[way][f"at_{k}"] for way in ("i2t", "t2i") for k in (1, 5, 10)}
+    return row | recalls | {"rsum": content["rsum"]}
+
+
+def _name(path: Path, folder: Path) -> str:
+    relative = path.relative_to(folder)
+    return str(relative) if relative.parts else path.name

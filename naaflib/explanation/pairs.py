@@ -1,0 +1,196 @@
+"""Image-caption pairs taken apart, word by word and region by region; the parts add up to the score."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..data.captions import tokenize
+from ..data.splits import Split
+from ..data.vocabulary import END, START
+from ..errors import NaafError
+from ..model import Model
+from .parts import Parts, pair_parts
+
+CHUNK = 256  # pairs encoded and taken apart at a time
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One pair. Arrays: word, or (word, region); `<start>` and `<end>` are the first and the last word.
+
+    NAAF: `score` is the mean over the words of feature_effect + relevance_effect + mismatch_effect.
+    SCAN with mean pooling: the mean of feature_effect, the only one it has (its attention stands in
+    feature_weight). scan-t2i: the word's cosine with what it attends to. scan-i2t: the word's share of the
+    regions' cosines, which stand in region_effect. With LogSumExp pooling the effects are what the pooling
+    sees, and their mean is not the score.
+    """
+
+    image: int
+    caption: int | None  # its index in the split; None for a caption given as text
+    image_name: str
+    text: str
+    words: tuple[str, ...]
+    known: np.ndarray  # whether the vocabulary holds the word; an unknown one is read as <unk>
+    method: str
+    score: float
+    boundary: float | None  # of inference; None for SCAN
+    cosine: np.ndarray
+    feature_weight: np.ndarray  # rows sum to 1; a row of 0: no region above the boundary
+    relevance_weight: np.ndarray  # rows sum to 1
+    feature_effect: np.ndarray
+    relevance_effect: np.ndarray
+    mismatch_effect: np.ndarray
+    propagated: np.ndarray  # eq. 8: below 0 the word counts as mismatched; NaN for SCAN
+    region_effect: np.ndarray  # (region,), scan-i2t only; NaN otherwise
+    boxes: np.ndarray | None  # (region, 4): x1, y1, x2, y2 in pixels
+    size: np.ndarray | None  # width, height of the picture that the boxes count in
+
+    @property
+    def effect(self) -> np.ndarray:
+        """(word,) What each word adds, all parts together."""
+        return self.feature_effect + self.relevance_effect + self.mismatch_effect
+
+    @property
+    def attention(self) -> np.ndarray:
+        """(word, region) Feature weight plus relevance weight, scaled so that a word's weights sum to 1."""
+        both = self.feature_weight + self.relevance_weight
+        return both / both.sum(axis=1, keepdims=True)
+
+    @property
+    def best_region(self) -> np.ndarray:
+        """(word,) The region with the largest cosine."""
+        return self.cosine.argmax(axis=1)
+
+    @property
+    def best_cosine(self) -> np.ndarray:
+        return self.cosine.max(axis=1)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a word."""
+        names = ("feature_effect", "relevance_effect", "mismatch_effect", "effect", "propagated")
+        return pd.DataFrame(
+            {
+                "word": self.words,
+                "known": self.known,
+                **{name: getattr(self, name) for name in names},
+                "best_region": self.best_region,
+                "best_cosine": self.best_cosine,
+                "attended_region": self.attention.argmax(axis=1),
+                "attention": self.attention.max(axis=1),
+            }
+        )
+
+    def regions_frame(self) -> pd.DataFrame:
+        """One row a word and region; boxes where the split has them."""
+        words, regions = self.cosine.shape
+        frame = pd.DataFrame(
+            {
+                "word_index": np.repeat(np.arange(words), regions),
+                "word": np.repeat(np.array(self.words, dtype=object), regions),
+                "region": np.tile(np.arange(regions), words),
+                "cosine": self.cosine.ravel(),
+                "feature_weight": self.feature_weight.ravel(),
+                "relevance_weight": self.relevance_weight.ravel(),
+                "attention": self.attention.ravel(),
+            }
+        )
+        if self.boxes is not None:
+            frame[["x1", "y1", "x2", "y2"]] = np.tile(self.boxes, (words, 1))
+        return frame
+
+
+def explain(model: Model, split: Split, image: int = 0, caption: int | str = 0) -> Explanation:
+    """One pair taken apart. caption: an index into split.captions, or any text.
+
+    Raises NaafError for an index outside the split, a text without words, a model without a vocabulary.
+    """
+    return next(explain_pairs(model, split, [image], [caption]))
+
+
+def explain_pairs(
+    model: Model, split: Split, images: Sequence[int] | np.ndarray, captions: Sequence[int | str] | np.ndarray
+) -> Iterator[Explanation]:
+    """The pairs (images[k], captions[k]) in their order, computed in batches of captions of equal length.
+
+    Every caption with its own image: `explain_pairs(model, split, split.image_of_caption,
+    range(len(split.captions)))`. Raises NaafError as `explain` does, before the first result.
+    """
+    if len(images) != len(captions):
+        raise NaafError(
+            f"{len(images)} images and {len(captions)} captions are no pairs; give as many of each"
+        )
+    if model.vocabulary is None:
+        raise NaafError(
+            "this checkpoint came without a vocabulary; name its JSON (--vocabulary) to read captions"
+        )
+    for image in images:
+        _check_index("image", image, len(split), split)
+    texts = [_text(split, caption) for caption in captions]
+    return _explained(model, split, images, captions, texts)
+
+
+def _check_index(kind: str, index: int | np.integer, count: int, split: Split) -> None:
+    if not 0 <= index < count:
+        raise NaafError(
+            f"{kind} {index} lies outside the split {split.name}; its {kind}s are 0 to {count - 1}"
+        )
+
+
+def _text(split: Split, caption: int | np.integer | str) -> str:
+    if not isinstance(caption, str):
+        _check_index("caption", caption, len(split.captions), split)
+        return split.captions[caption]
+    if not tokenize(caption):
+        raise NaafError("the caption has no words; write at least one")
+    return caption
+
+
+def _explained(model: Model, split: Split, images, captions, texts: list[str]) -> Iterator[Explanation]:
+    for start in range(0, len(texts), CHUNK):
+        rows = slice(start, start + CHUNK)
+        some = np.asarray(images[rows], dtype=np.int64)
+        parts = chunk_parts(model, split, some, texts[rows])
+        for image, caption, text, part in zip(some, captions[rows], texts[rows], parts, strict=True):
+            yield _explanation(model, split, int(image), caption, text, part)
+
+
+@torch.no_grad()
+def chunk_parts(model: Model, split: Split, images: np.ndarray, texts: Sequence[str]) -> list[Parts]:
+    """The parts of some pairs, in their order; one pass a caption length."""
+    used, place = np.unique(images, return_inverse=True)
+    regions = model.encode_images(torch.from_numpy(split.regions.gather(used)))
+    words, lengths = model.encode_texts(texts)
+    one = partial(pair_parts, measure=model.measure, boundary=model.boundary.inference)
+    parts: list[Parts | None] = [None] * len(texts)
+    for length in lengths.unique().tolist():
+        rows = torch.nonzero(lengths == length).flatten()
+        whole = torch.vmap(one)(regions[torch.from_numpy(place)[rows]], words[rows, :length])
+        columns = [value.cpu() for value in whole]
+        for k, row in enumerate(rows.tolist()):
+            parts[row] = Parts(*(column[k] for column in columns))
+    return parts
+
+
+def _explanation(
+    model: Model, split: Split, image: int, caption: int | np.integer | str, text: str, parts: Parts
+) -> Explanation:
+    words = (START, *tokenize(text), END)
+    values = {name: value.numpy() for name, value in parts._asdict().items()}
+    return Explanation(
+        image=image,
+        caption=None if isinstance(caption, str) else int(caption),
+        image_name=split.image_name(image),
+        text=text,
+        words=words,
+        known=np.array([word in model.vocabulary for word in words]),
+        method=model.settings.method,
+        score=float(values.pop("score")),
+        boundary=model.boundary.inference if model.settings.method == "naaf" else None,
+        boxes=None if split.boxes is None else np.asarray(split.boxes[image]),
+        size=None if split.sizes is None else np.asarray(split.sizes[image]),
+        **values,
+    )

@@ -1,0 +1,98 @@
+"""The parts of one pair's score: NAAF's three effects, SCAN's cosines, by `similarity` and `scan`.
+
+Axes: word, region; `<start>` and `<end>` are words. Many pairs of one caption length go by `torch.vmap`.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .. import scan, similarity
+from ..scoring import Measure
+
+
+class Parts(NamedTuple):
+    """What each word of a pair adds, and where it looks. A word's weights sum to 1, or are all 0.
+
+    Below, while the equations run, every array has an image axis of one in front.
+    """
+
+    cosine: Float[Tensor, "word region"]
+    feature_weight: Float[Tensor, "word region"]
+    relevance_weight: Float[Tensor, "word region"]
+    feature_effect: Float[Tensor, " word"]
+    relevance_effect: Float[Tensor, " word"]
+    mismatch_effect: Float[Tensor, " word"]
+    propagated: Float[Tensor, " word"]
+    region_effect: Float[Tensor, " region"]
+    score: Float[Tensor, ""]
+
+
+def pair_parts(
+    regions: Float[Tensor, "region dim"], words: Float[Tensor, "word dim"], measure: Measure, boundary: float
+) -> Parts:
+    """The parts of one image and one caption, both of unit norm."""
+    cosine = (words @ regions.mT).unsqueeze(0)
+    gram = (regions @ regions.mT).unsqueeze(0)
+    if measure.method == "naaf":
+        parts = _naaf(cosine, gram, words, measure, boundary)
+    elif measure.method == "scan-t2i":
+        parts = _text_to_image(cosine, gram, measure)
+    else:
+        parts = _image_to_text(cosine, words @ words.mT, measure)
+    *by_pair, score = parts
+    return Parts(*(value.squeeze(0) for value in by_pair), score.squeeze(0))
+
+
+def _naaf(cosine: Tensor, gram: Tensor, words: Tensor, measure: Measure, boundary: float) -> Parts:
+    intra = None if measure.lambda_intra is None else similarity.intra_attention(words, measure.lambda_intra)
+    best = similarity.best_similarity(cosine, boundary)
+    mismatch = similarity.negative_effect(cosine, boundary, intra)
+    feature = similarity.feature_effect(cosine, gram, boundary, measure.sharpness)
+    relevance = similarity.relevance_effect(cosine, measure.sharpness)
+    return Parts(
+        cosine,
+        similarity.feature_weight(cosine, boundary, measure.sharpness),
+        similarity.relevance_weight(cosine, measure.sharpness),
+        feature,
+        relevance,
+        mismatch,
+        best if intra is None else best @ intra.mT,
+        torch.full_like(cosine[:, 0], torch.nan),
+        (feature + relevance + mismatch).mean(dim=-1),
+    )
+
+
+def _text_to_image(cosine: Tensor, gram: Tensor, measure: Measure) -> Parts:
+    """SCAN t2i: a word's cosine with its attended vector; there is no relevance, no mismatch, no boundary."""
+    effect = scan.word_cosine(cosine, gram, measure.sharpness)
+    weight = similarity.relevance_weight(cosine, measure.sharpness)
+    score = scan.pooled(effect, measure.pooling, measure.lambda_lse)
+    return _scan_parts(cosine, weight, effect, torch.full_like(cosine[:, 0], torch.nan), score)
+
+
+def _image_to_text(cosine: Tensor, word_gram: Tensor, measure: Measure) -> Parts:
+    """SCAN i2t: the parts are the regions' cosines; a region's divides among the words that it attends to.
+
+    A region's cosine is a sum over words, w_ji s_ij / |attended|. A word's effect is the sum of its terms
+    over all regions, times words / regions: so the words' mean is the regions' mean, the score.
+    """
+    effect = scan.region_cosine(cosine, word_gram, measure.sharpness)
+    weight = scan.region_weight(cosine, measure.sharpness)
+    terms = weight * cosine.mT  # (image, region, word)
+    total = terms.sum(dim=-1)
+    share = torch.where(total != 0, effect / total, 0.0).unsqueeze(-1) * terms
+    by_word = share.sum(dim=-2) * (cosine.shape[-2] / cosine.shape[-1])
+    attention = weight.mT / weight.mT.sum(dim=-1, keepdim=True)
+    score = scan.pooled(effect, measure.pooling, measure.lambda_lse)
+    return _scan_parts(cosine, attention, by_word, effect, score)
+
+
+def _scan_parts(
+    cosine: Tensor, weight: Tensor, effect: Tensor, region_effect: Tensor, score: Tensor
+) -> Parts:
+    none, nowhere = torch.zeros_like(effect), torch.zeros_like(cosine)
+    unknown = torch.full_like(effect, torch.nan)
+    return Parts(cosine, weight, nowhere, effect, none, none, unknown, region_effect, score)

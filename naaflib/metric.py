@@ -1,0 +1,117 @@
+"""From a score matrix to ranks to recalls. numpy only.
+
+Axes: image, caption. Caption c belongs to image c // captions_per_image. Ranks count from 0. A tie is a miss:
+a wrong answer that scores the same stands before the right one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import NaafError
+
+BLOCK = 2**22  # scores compared at a time
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """One direction's results. Recalls are percent of queries with a right answer among the first k.
+
+    The field says R@k; TREC calls it Success@k. (torchmetrics' RetrievalRecall is another quantity.)
+    """
+
+    ranks: np.ndarray  # (query,) rank of the best right answer, from 0
+    top1: np.ndarray  # (query,) index of the answer that scores highest
+
+    def recall(self, k: int) -> float:
+        return 100.0 * float(np.mean(self.ranks < k))
+
+    @property
+    def at_1(self) -> float:
+        return self.recall(1)
+
+    @property
+    def at_5(self) -> float:
+        return self.recall(5)
+
+    @property
+    def at_10(self) -> float:
+        return self.recall(10)
+
+    @property
+    def median_rank(self) -> float:
+        """Counted from 1: floor of the median, plus 1, as the released code prints it."""
+        return float(np.floor(np.median(self.ranks)) + 1)
+
+    @property
+    def mean_rank(self) -> float:
+        """Counted from 1."""
+        return float(np.mean(self.ranks) + 1)
+
+    def row(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in ("at_1", "at_5", "at_10", "median_rank", "mean_rank")}
+
+
+@dataclass(frozen=True)
+class RetrievalMetrics:
+    """Image-to-text (a query is an image) and text-to-image (a query is a caption)."""
+
+    i2t: Retrieval
+    t2i: Retrieval
+
+    @property
+    def rsum(self) -> float:
+        """The sum of the six recalls."""
+        return sum(way.recall(k) for way in (self.i2t, self.t2i) for k in (1, 5, 10))
+
+    def to_dict(self) -> dict[str, object]:
+        return {"i2t": self.i2t.row(), "t2i": self.t2i.row(), "rsum": self.rsum}
+
+    def to_frame(self):
+        """A pandas table: a row a direction."""
+        import pandas as pd
+
+        return pd.DataFrame({"i2t": self.i2t.row(), "t2i": self.t2i.row()}).T
+
+
+def retrieval_metrics(scores, captions_per_image: int = 5) -> RetrievalMetrics:
+    """Ranks and recalls of scores (image, caption), an array or a tensor.
+
+    The rank of an image is that of its best right caption among the WRONG ones: its own captions never
+    push each other down. Raises NaafError for scores that are not finite or do not fit.
+    """
+    scores = as_array(scores)
+    images, captions = scores.shape if scores.ndim == 2 else (0, 0)
+    if not images or captions != images * captions_per_image:
+        raise NaafError(
+            f"scores of shape {scores.shape} are not (images, captions) with {captions_per_image} captions an image"
+        )
+    own = np.asarray(scores[np.arange(captions) // captions_per_image, np.arange(captions)])
+    best_own = own.reshape(images, captions_per_image).max(axis=1)
+    image_ranks, image_top = np.empty(images, np.int64), np.empty(images, np.int64)
+    caption_ranks = np.full(captions, -1)  # a caption's own image counts itself
+    caption_top, caption_best = np.zeros(captions, np.int64), np.full(captions, -np.inf)
+    size = max(1, BLOCK // captions)
+    for start in range(0, images, size):
+        block = np.asarray(scores[start : start + size])
+        if not np.isfinite(block).all():
+            raise NaafError(f"a score of image {start + int(np.argwhere(~np.isfinite(block))[0][0])} is not finite")
+        rows = slice(start, start + len(block))
+        image_ranks[rows] = (block >= best_own[rows, None]).sum(axis=1)
+        image_top[rows] = block.argmax(axis=1)
+        caption_ranks += (block >= own).sum(axis=0)
+        top = block.argmax(axis=0)
+        value = block[top, np.arange(captions)]
+        caption_top = np.where(value > caption_best, start + top, caption_top)
+        caption_best = np.maximum(value, caption_best)
+    image_ranks -= (own.reshape(images, -1) >= best_own[:, None]).sum(axis=1)
+    return RetrievalMetrics(Retrieval(image_ranks, image_top), Retrieval(caption_ranks, caption_top))
+
+
+def as_array(scores) -> np.ndarray:
+    """A numpy view of an array or of a tensor on any device."""
+    if hasattr(scores, "detach"):
+        scores = scores.detach().cpu()
+        scores = scores.float() if str(scores.dtype) == "torch.bfloat16" else scores
+        return scores.numpy()
+    return scores if isinstance(scores, np.ndarray) else np.asarray(scores)

@@ -1,0 +1,104 @@
+"""Encoders and boundary joined: what a checkpoint holds and what every use of a trained model calls."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from .config import ModelSettings
+from .data.captions import pad
+from .data.glove import Vectors
+from .data.vocabulary import Vocabulary
+from .encoders import ImageEncoder, TextEncoder
+from .errors import NaafError
+from .mining import Boundaries
+from .scoring import Measure, score_matrix
+
+
+class Model(nn.Module):
+    """encode_images, encode_captions and score are for use (no gradients); training calls the encoders.
+
+    vocabulary: None for a released checkpoint loaded without its JSON; then only ids can be encoded.
+    """
+
+    def __init__(
+        self, settings: ModelSettings, region_dim: int, words: int, vocabulary: Vocabulary | None = None
+    ):
+        super().__init__()
+        self.settings, self.region_dim, self.vocabulary = settings, region_dim, vocabulary
+        self.image_encoder = ImageEncoder(region_dim, settings.dim, settings.image_encoder == "weight-norm")
+        self.text_encoder = TextEncoder(words, settings.word_dim, settings.dim)
+        self.text_encoder.embed.weight.requires_grad_(not settings.freeze_words)
+        self.register_buffer("boundary_pair", torch.zeros(2, dtype=torch.float64))
+
+    @property
+    def boundary(self) -> Boundaries:
+        """The running boundaries, .training and .inference, as floats; both 0 for SCAN."""
+        return Boundaries(*self.boundary_pair.tolist())
+
+    @boundary.setter
+    def boundary(self, pair: Boundaries) -> None:
+        self.boundary_pair = torch.tensor(pair, dtype=torch.float64, device=self.device)  # never float32
+
+    @property
+    def measure(self) -> Measure:
+        """The similarity at inference."""
+        s = self.settings
+        return Measure(s.method, s.lambda_softmax, s.lambda_intra, s.pooling, s.lambda_lse)
+
+    @property
+    def device(self) -> torch.device:
+        return self.boundary_pair.device
+
+    def set_vectors(self, vectors: Vectors) -> None:
+        """Put pretrained word vectors in place. Raises NaafError where their dimension is another."""
+        dim = vectors.values.shape[1]
+        if dim != self.settings.word_dim:
+            raise NaafError(
+                f"the vectors have {dim} dimensions and model.word_dim is {self.settings.word_dim}; "
+                f"add --set model.word_dim={dim}"
+            )
+        weight = self.text_encoder.embed.weight
+        with torch.no_grad():
+            weight[torch.from_numpy(vectors.ids)] = torch.from_numpy(vectors.values).to(weight)
+
+    @torch.no_grad()
+    def encode_images(self, regions: Tensor) -> Float[Tensor, "image region dim"]:
+        """Features (N, R, F) -> unit regions (N, R, D). Raises NaafError for another feature dimension."""
+        if regions.ndim != 3 or regions.shape[-1] != self.region_dim:
+            raise NaafError(
+                f"features {tuple(regions.shape)} do not fit: the model was trained on {self.region_dim} "
+                "features a region; evaluate it on the data set that it was trained on"
+            )
+        return self.image_encoder(regions.to(self.image_encoder.fc.bias))
+
+    @torch.no_grad()
+    def encode_captions(
+        self, tokens: Int[Tensor, "caption length"], lengths: Int[Tensor, " caption"]
+    ) -> Float[Tensor, "caption length dim"]:
+        """Word ids (C, L), lengths (C,), captions in any order -> unit words (C, L, D), zero past a length."""
+        return self.text_encoder(tokens.to(self.device), lengths)
+
+    def encode_texts(self, texts: Sequence[str]) -> tuple[Float[Tensor, "caption length dim"], Tensor]:
+        """Captions as text -> unit words and lengths. Raises NaafError where the model has no vocabulary."""
+        if self.vocabulary is None:
+            raise NaafError("this checkpoint came without a vocabulary; name its JSON (--vocabulary) to read text")
+        tokens, lengths = (torch.from_numpy(a) for a in pad([self.vocabulary.encode(text) for text in texts]))
+        return self.encode_captions(tokens, lengths), lengths
+
+    @torch.no_grad()
+    def score(self, images: Tensor, captions: Tensor, lengths: Tensor) -> Float[Tensor, "image caption"]:
+        """Inference scores of encoded images and captions, with the model's own boundary and settings."""
+        s = self.settings
+        return score_matrix(
+            images,
+            captions,
+            lengths,
+            boundary=self.boundary.inference,
+            method=s.method,
+            lambda_softmax=s.lambda_softmax,
+            lambda_intra=s.lambda_intra,
+            pooling=s.pooling,
+            lambda_lse=s.lambda_lse,
+        )

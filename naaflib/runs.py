@@ -1,0 +1,267 @@
+"""The run folder: settings, environment, history, metrics. Written so that a crash leaves whole files.
+
+outputs/<run>/ holds config.json, vocabulary.json, checkpoints/{best,last}.safetensors, history.csv,
+steps.csv, samples/epoch_NN.npz, tensorboard/, scores/<split>.npy, metrics/<split>.<protocol>.json,
+figures/, tables/, notebooks/ and report.html. Several seeds stand side by side as members/<seed>/.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from .config import Settings
+from .errors import NaafError
+from .project import project_root, shown
+
+HISTORY = (
+    "epoch", "step", "loss", "boundary", "inference_boundary",
+    "mean_matched", "std_matched", "mean_mismatched", "std_mismatched",
+    "i2t_at_1", "i2t_at_5", "i2t_at_10", "t2i_at_1", "t2i_at_5", "t2i_at_10", "rsum",
+    "seconds", "learning_rate",
+)  # fmt: skip
+STEPS = (
+    "step", "epoch", "loss", "grad_norm", "boundary", "inference_boundary",
+    "mean_matched", "std_matched", "mean_mismatched", "std_mismatched",
+)  # fmt: skip
+LIBRARIES = ("torch", "numpy", "pandas", "matplotlib", "papermill", "nltk")
+WHOLE_CHECKSUM = 2**28  # larger files are recognised by their size and their two ends
+ENDS = 2**20
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A path beside the wanted one to write to; it takes the wanted name when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> object:
+    """Raises NaafError for a missing or damaged file."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NaafError(f"{shown(path)} is missing") from None
+    except ValueError as error:
+        raise NaafError(f"{shown(path)} is not whole JSON ({error})") from None
+
+
+def environment() -> dict[str, object]:
+    """What computed a result: versions, processor, commit."""
+    versions = {}
+    for name in ("naaflib", *LIBRARIES):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = None
+    git = subprocess.run(
+        ["git", "-C", str(project_root()), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "libraries": versions,
+        "commit": git.stdout.strip() or None,
+    }
+
+
+def fingerprint(path: Path) -> dict[str, object]:
+    """Size and SHA-256 of a file; of a large one, of its first and last megabyte."""
+    size = path.stat().st_size
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        if size <= WHOLE_CHECKSUM:
+            while block := file.read(ENDS):
+                digest.update(block)
+        else:
+            digest.update(file.read(ENDS))
+            file.seek(-ENDS, os.SEEK_END)
+            digest.update(file.read(ENDS))
+    return {"bytes": size, "sha256" if size <= WHOLE_CHECKSUM else "sha256_of_ends": digest.hexdigest()}
+
+
+class Run:
+    """A run folder. `Run.create` makes one, `Run.open` opens one; a moved folder still opens."""
+
+    def __init__(self, path: Path, config: Mapping[str, object]):
+        self.path, self.config = path, dict(config)
+
+    @classmethod
+    def create(cls, path: str | Path, kind: str, **content: object) -> "Run":
+        """A new run of a kind: "train", "group" (members side by side) or "ensemble".
+
+        Raises NaafError where the folder already holds a run.
+        """
+        path = Path(path)
+        if (path / "config.json").exists():
+            raise NaafError(f"{shown(path)} already holds a run; take another --out, or --resume to continue it")
+        if path.exists() and not path.is_dir():
+            raise NaafError(f"{shown(path)} is a file; a run needs a folder")
+        config = {"kind": kind, **content, "environment": environment()}
+        write_json(path / "config.json", config)
+        return cls(path, config)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """Raises NaafError where the path is not a run folder."""
+        path = Path(path)
+        if not (path / "config.json").is_file():
+            what = "is not a run (it has no config.json)" if path.is_dir() else "does not exist"
+            raise NaafError(f"{shown(path)} {what}; `naaf runs` lists the runs, `naaf train` makes one")
+        config = read_json(path / "config.json")
+        if not isinstance(config, dict) or "kind" not in config:
+            raise NaafError(f"{shown(path / 'config.json')} is not a run's config; restore or remove it")
+        return cls(path, config)
+
+    @property
+    def kind(self) -> str:
+        return str(self.config["kind"])
+
+    @property
+    def name(self) -> str:
+        """What a table calls the run: its folder, a member with its group."""
+        return f"{self.path.parents[1].name}/{self.path.name}" if self.path.parent.name == "members" else self.path.name
+
+    @property
+    def settings(self) -> Settings:
+        if "settings" not in self.config:
+            raise NaafError(f"{shown(self.path)} is a run of kind {self.kind!r}, which has no settings of its own")
+        return Settings.model_validate(self.config["settings"])
+
+    @property
+    def data_folder(self) -> Path:
+        """The data set's folder as it was when the run was made."""
+        return Path(str(self.config.get("data", {}).get("folder", "")))  # type: ignore[union-attr]  # written by us
+
+    def update(self, **content: object) -> None:
+        self.config.update(content)
+        write_json(self.path / "config.json", self.config)
+
+    def checkpoint(self, which: str = "best") -> Path:
+        return self.path / "checkpoints" / f"{which}.safetensors"
+
+    @property
+    def is_trained(self) -> bool:
+        return self.checkpoint("best").is_file()
+
+    def scores_path(self, split: str) -> Path:
+        return self.path / "scores" / f"{split}.npy"
+
+    def metrics_path(self, split: str, protocol: str) -> Path:
+        return self.path / "metrics" / f"{split}.{protocol}.json"
+
+    @property
+    def figures(self) -> Path:
+        return _made(self.path / "figures")
+
+    @property
+    def notebooks(self) -> Path:
+        return _made(self.path / "notebooks")
+
+    def save_figure(self, figure, name: str) -> Path:
+        """A matplotlib figure as figures/<name>.png and .pdf; the picture's path."""
+        for suffix in (".pdf", ".png"):
+            path = self.figures / f"{name}{suffix}"
+            with atomic_path(path) as partial:
+                figure.savefig(partial, dpi=200, bbox_inches="tight")
+        return path
+
+    def save_table(self, frame, name: str) -> Path:
+        """A pandas table as tables/<name>.csv."""
+        path = self.path / "tables" / f"{name}.csv"
+        with atomic_path(path) as partial:
+            frame.to_csv(partial)
+        return path
+
+    def history(self):
+        """A pandas row an epoch."""
+        return self._frame("history.csv")
+
+    def steps(self):
+        """A pandas row a training step."""
+        return self._frame("steps.csv")
+
+    def _frame(self, name: str):
+        import pandas as pd
+
+        path = self.path / name
+        if not path.is_file():
+            raise NaafError(f"{shown(path)} is missing: {shown(self.path)} has not been trained; `naaf train` does it")
+        return pd.read_csv(path)
+
+    def append(self, name: str, columns: tuple[str, ...], row: Mapping[str, object]) -> None:
+        """One more row of history.csv or steps.csv."""
+        path = self.path / name
+        fresh = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            if fresh:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def cut_after(self, step: int) -> None:
+        """Drop what was logged after a step: rows, and samples of epochs that history no longer has."""
+        for name, columns in (("history.csv", HISTORY), ("steps.csv", STEPS)):
+            path = self.path / name
+            if path.is_file():
+                with path.open(newline="", encoding="utf-8") as file:
+                    kept = [row for row in csv.DictReader(file) if row["step"] and int(row["step"]) <= step]
+                with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+                    writer = csv.DictWriter(file, columns)
+                    writer.writeheader()
+                    writer.writerows(kept)
+
+    def save_samples(self, epoch: int, samples: Mapping[str, np.ndarray]) -> None:
+        with atomic_path(self.path / "samples" / f"epoch_{epoch:02d}.npz") as partial:
+            np.savez_compressed(partial, **samples)
+
+    def samples(self) -> dict[int, dict[str, np.ndarray]]:
+        """Matched and mismatched similarities of a fixed set of pairs by epoch; 0 is before training."""
+        found = {}
+        for path in sorted((self.path / "samples").glob("epoch_*.npz")):
+            with np.load(path, allow_pickle=False) as file:
+                found[int(path.stem.removeprefix("epoch_"))] = dict(file)
+        return found
+
+
+def members(path: str | Path) -> list[Run]:
+    """The trained runs of a folder: itself, or its members by seed. Raises NaafError where there is none."""
+    run = Run.open(path)
+    if run.is_trained:
+        return [run]
+    folders = sorted((run.path / "members").glob("*/config.json"), key=lambda config: (len(config.parent.name), config.parent.name))
+    trained = [member for member in (Run.open(config.parent) for config in folders) if member.is_trained]
+    if not trained:
+        raise NaafError(f"{shown(path)} holds no trained run; notebook 02_training or `naaf train` makes one")
+    return trained
+
+
+def open_group(path: str | Path) -> Run:
+    """The folder that holds members, notebooks and a report: opened, or made where there is none."""
+    path = Path(path)
+    return Run.open(path) if (path / "config.json").is_file() else Run.create(path, "group")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,65 @@
+"""SCAN (Lee et al., ECCV 2018), the baseline: stacked cross attention in both directions.
+
+Axes as in `similarity`: image, word, region; the words are those of one caption. The same Gram identity
+holds: the attended vector is never built.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import leaky_relu
+
+from .similarity import EPSILON, attended_cosine, relevance_weight
+
+
+def word_cosine(
+    cosine: Float[Tensor, "image word region"],
+    gram: Float[Tensor, "image region region"],
+    lambda_softmax: float,
+) -> Float[Tensor, "image word"]:
+    """Text-to-image: cosine of each word with the regions it attends to."""
+    return attended_cosine(relevance_weight(cosine, lambda_softmax), cosine, gram)
+
+
+def region_weight(
+    cosine: Float[Tensor, "image word region"], lambda_softmax: float
+) -> Float[Tensor, "image region word"]:
+    """Image-to-text attention: LeakyReLU, normed over the image's regions, softmax over words."""
+    relevance = leaky_relu(cosine, 0.1).mT
+    norm = relevance.norm(dim=-2, keepdim=True) + EPSILON
+    return torch.softmax(lambda_softmax * relevance / norm, dim=-1)
+
+
+def region_cosine(
+    cosine: Float[Tensor, "image word region"],
+    word_gram: Float[Tensor, "word word"],
+    lambda_softmax: float,
+) -> Float[Tensor, "image region"]:
+    """Image-to-text: cosine of each region with the words it attends to. word_gram is U U^T."""
+    weight = region_weight(cosine, lambda_softmax)
+    return attended_cosine(weight, cosine.mT, word_gram.expand(len(cosine), -1, -1))
+
+
+def pooled(values: Float[Tensor, "image part"], pooling: str, lambda_lse: float) -> Float[Tensor, " image"]:
+    """AVG ("mean") or LogSumExp ("lse") over words or regions."""
+    if pooling == "mean":
+        return values.mean(dim=-1)
+    return torch.logsumexp(lambda_lse * values, dim=-1) / lambda_lse
+
+
+def scan_score(
+    regions: Float[Tensor, "image region dim"],
+    words: Float[Tensor, "word dim"],
+    *,
+    direction: str,
+    lambda_softmax: float,
+    pooling: str = "mean",
+    lambda_lse: float = 6.0,
+) -> Float[Tensor, " image"]:
+    """The score of one caption with each image; direction is "t2i" or "i2t"."""
+    cosine = words @ regions.mT
+    if direction == "t2i":
+        parts = word_cosine(cosine, regions @ regions.mT, lambda_softmax)
+    else:
+        parts = region_cosine(cosine, words @ words.mT, lambda_softmax)
+    return pooled(parts, pooling, lambda_lse)

@@ -1,0 +1,309 @@
+"""Batch, score, mine, loss, step; resumed exactly where it stopped.
+
+Training knows no protocol and no table: `validate` and `observe` come from the caller. Everything random
+depends on the seed and the position alone, so that the same seed gives the same run on one machine, and a
+resumed run equals one that never stopped, from the middle of an epoch too.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from . import checkpoint
+from .config import Settings
+from .data.batches import Batch, Batches
+from .effects import Groups, naaf_scores, word_boundary
+from .errors import NaafError
+from .loss import hinge_loss, same_image
+from .metric import RetrievalMetrics
+from .mining import Mined, Samples, batch_mining, sequential_mining
+from .model import Model
+from .packing import Group, Packing, pack
+from .project import shown
+from .runs import HISTORY, STEPS, Run
+from .scoring import Measure, all_cosines, cosine_scores
+
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
+
+
+class Step(NamedTuple):
+    """What one training step leaves in steps.csv."""
+
+    loss: float
+    grad_norm: float
+    samples: Samples
+
+
+class Trainer:
+    """A model with its optimizer: one call of `step` a batch."""
+
+    def __init__(self, model: Model, settings: Settings):
+        self.model, self.settings = model, settings
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(parameters, lr=settings.train.learning_rate)
+        self.samples = Samples()  # of the last estimate
+
+    def start_epoch(self, epoch: int) -> float:
+        """Set and return the learning rate of an epoch (from 1): decayed every decay_epoch epochs."""
+        train = self.settings.train
+        rate = train.learning_rate * train.decay_factor ** ((epoch - 1) // train.decay_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def step(self, batch: Batch, epoch: int) -> Step:
+        """One batch: loss, gradients, optimizer, boundary. Raises NaafError for a loss that is not finite."""
+        loss, mined = self._loss(batch, epoch)
+        if not torch.isfinite(loss):
+            raise NaafError("the loss is not finite; lower train.learning_rate, or train with precision float32")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], self.settings.train.clip)
+        self.optimizer.step()
+        if mined is not None:
+            self.model.boundary = mined.boundaries
+            if not math.isnan(mined.samples.mean_matched):
+                self.samples = mined.samples
+        return Step(loss.item(), norm.item(), self.samples)
+
+    def _loss(self, batch: Batch, epoch: int) -> tuple[Tensor, Mined | None]:
+        device, dtype = self.model.device, self.model.image_encoder.fc.bias.dtype
+        packing = pack(batch.lengths).to(device)
+        with self._autocast():
+            images = self.model.image_encoder(batch.regions.to(device, dtype, non_blocking=True))
+            captions = self.model.text_encoder(batch.tokens.to(device, non_blocking=True), batch.lengths)
+            words = packing.gather(captions)
+            cosine = all_cosines(images, words)
+        images, words, cosine = images.to(dtype), words.to(dtype), cosine.to(dtype)
+        scores, mined = self._scores(cosine, images, words, packing)
+        loss = self.settings.loss
+        negatives = "sum" if epoch <= loss.warmup_epochs else loss.negatives
+        excluded = same_image(batch.images.to(device)) if loss.exclude_same_image else None
+        return hinge_loss(packing.unpack(scores), loss.margin, negatives, excluded), mined
+
+    def _scores(
+        self, cosine: Tensor, images: Tensor, words: Tensor, packing: Packing
+    ) -> tuple[Tensor, Mined | None]:
+        """Training-time scores (image, packed caption), and the boundaries that the batch leaves."""
+        model, mining = self.model.settings, self.settings.mining
+        measure = Measure(model.method, model.lambda_softmax, None, model.pooling, model.lambda_lse)
+        if model.method != "naaf":
+            return cosine_scores(cosine, images, words, packing.groups, measure, None), None
+        rules = {"alpha": mining.alpha, "momentum": mining.momentum, "min_words": mining.min_words}
+        gram, sharpness = images @ images.mT, measure.sharpness
+        mined, boundary = None, self.model.boundary.training
+        if mining.mode == "sequential":
+            mined = _mine_in_order(
+                cosine.detach(), gram.detach(), packing, sharpness, self.model.boundary, rules
+            )
+            boundary = mined.by_caption[packing.order.cpu()].to(cosine)
+        limit = word_boundary(boundary, packing.groups, cosine)
+        scores, best = naaf_scores(cosine, gram, limit, packing.groups, sharpness)
+        if mined is None:
+            mined = batch_mining(
+                scores.detach(), best, packing.order, packing, self.model.boundary, **rules
+            )
+        return scores, mined
+
+    def _autocast(self) -> AbstractContextManager:
+        if self.settings.train.precision != "bf16":
+            return nullcontext()
+        return torch.autocast(self.model.device.type, torch.bfloat16)
+
+
+def _mine_in_order(
+    cosine: Tensor, gram: Tensor, packing: Packing, sharpness: float, old, rules: Mapping[str, float]
+) -> Mined:
+    """`sequential_mining` on cosines that are there already: only the small part is walked."""
+    column = torch.empty_like(packing.order)
+    column[packing.order] = torch.arange(len(column), device=column.device)
+    by_caption = torch.argsort(packing.caption, stable=True)  # packed words, caption by caption
+    words = by_caption.split(torch.bincount(packing.caption).tolist())
+    words = [words[place] for place in column.tolist()]
+
+    def score_captions(captions: list[int], boundary: float) -> Tensor:
+        if len(captions) > 1:
+            limit = cosine.new_full((packing.words,), boundary)
+            scores = naaf_scores(cosine, gram, limit, packing.groups, sharpness)[0]
+            return scores[:, column[captions]]
+        own = cosine[..., words[captions[0]]]
+        groups: Groups = (Group(own.shape[-1], 1, 0, 0),)
+        return naaf_scores(own, gram, own.new_full(own.shape[-1:], boundary), groups, sharpness)[0]
+
+    def best_of(caption: int) -> Tensor:
+        return cosine[..., words[caption]].amax(dim=1)
+
+    count = len(words)
+    lengths = [len(part) for part in words]
+    return sequential_mining(score_captions, best_of, list(range(count)), lengths, old, **rules)
+
+
+def fit(
+    run: Run,
+    model: Model,
+    batches: Batches,
+    settings: Settings,
+    *,
+    validate: Callable[[Model], RetrievalMetrics],
+    observe: Callable[[Model], Mapping[str, np.ndarray]],
+    resume: bool = False,
+) -> None:
+    """Train to settings.train.epochs; every epoch is validated, logged and saved into the run.
+
+    validate: the score of a model on the validation split; its rsum picks checkpoints/best. observe: the
+    matched and mismatched similarities of a fixed set of pairs, kept in samples/ (epoch 0: untrained).
+    resume: continue from checkpoints/last exactly; a finished run is left as it is.
+    Raises NaafError where there is nothing to resume or a step fails; what was saved stays whole.
+    """
+    trainer = Trainer(model, settings)
+    position = _Position()
+    if resume:
+        position = _restore(run, trainer)
+        run.cut_after(position.step)
+    elif position.step == 0:
+        run.save_samples(0, observe(model))
+    with _tensorboard(run, position.step) as board:
+        while position.epoch <= settings.train.epochs:
+            _epoch(run, trainer, batches, position, validate, observe, board)
+
+
+class _Position:
+    """Where training stands: the epoch (from 1), the batches done in it, and what they added up to."""
+
+    def __init__(self, **values: float):
+        self.epoch = int(values.get("epoch", 1))
+        self.batch = int(values.get("batch", 0))
+        self.step = int(values.get("step", 0))
+        self.loss = float(values.get("loss", 0.0))
+        self.seconds = float(values.get("seconds", 0.0))
+        self.best = float(values.get("best", -1.0))
+
+    def next_epoch(self) -> None:
+        self.epoch, self.batch, self.loss, self.seconds = self.epoch + 1, 0, 0.0, 0.0
+
+
+def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validate, observe, board) -> None:
+    """The rest of an epoch, its validation, its row and its checkpoints."""
+    settings, model = trainer.settings.train, trainer.model
+    rate = trainer.start_epoch(position.epoch)
+    model.train()
+    started = perf_counter() - position.seconds
+    bar = tqdm(
+        batches.epoch(position.epoch, position.batch),
+        desc=f"epoch {position.epoch}/{settings.epochs}",
+        total=len(batches),
+        initial=position.batch,
+        unit="batch",
+        mininterval=1.0,
+    )
+    for batch in bar:
+        step = trainer.step(batch, position.epoch)
+        position.step, position.batch = position.step + 1, position.batch + 1
+        position.loss += step.loss
+        position.seconds = perf_counter() - started
+        _log_step(run, board, position, step, model)
+        bar.set_postfix(loss=f"{position.loss / position.batch:.1f}", t=f"{model.boundary.training:.2f}", refresh=False)
+        inside = position.batch < len(batches)
+        if inside and settings.checkpoint_steps and position.step % settings.checkpoint_steps == 0:
+            _save(run, trainer, position, "last")
+    model.eval()
+    metrics = validate(model)
+    position.seconds = perf_counter() - started
+    row = _history_row(trainer, position, metrics, rate, len(batches))
+    run.append("history.csv", HISTORY, row)
+    run.save_samples(position.epoch, observe(model))
+    for name, value in row.items():
+        board.add_scalar(f"epoch/{name}", value, position.epoch)
+    tqdm.write(
+        f"epoch {position.epoch}: loss {row['loss']:.2f}, rsum {metrics.rsum:.1f} "
+        f"(R@1 {metrics.i2t.at_1:.1f} / {metrics.t2i.at_1:.1f}), {position.seconds:.0f} s"
+    )
+    improved = metrics.rsum > position.best
+    position.best = max(position.best, metrics.rsum)
+    if improved:
+        _save(run, trainer, position, "best")
+    position.next_epoch()
+    _save(run, trainer, position, "last")
+
+
+def _history_row(trainer: Trainer, position: _Position, metrics: RetrievalMetrics, rate: float, batches: int):
+    recalls = {
+        f"{way}_at_{k}": getattr(metrics, way).recall(k) for way in ("i2t", "t2i") for k in (1, 5, 10)
+    }
+    boundary = trainer.model.boundary
+    return {
+        "epoch": position.epoch,
+        "step": position.step,
+        "loss": position.loss / batches,
+        "boundary": boundary.training,
+        "inference_boundary": boundary.inference,
+        **trainer.samples._asdict(),
+        **recalls,
+        "rsum": metrics.rsum,
+        "seconds": position.seconds,
+        "learning_rate": rate,
+    }
+
+
+def _log_step(run: Run, board, position: _Position, step: Step, model: Model) -> None:
+    boundary = model.boundary
+    row = {
+        "step": position.step,
+        "epoch": position.epoch,
+        "loss": step.loss,
+        "grad_norm": step.grad_norm,
+        "boundary": boundary.training,
+        "inference_boundary": boundary.inference,
+        **step.samples._asdict(),
+    }
+    run.append("steps.csv", STEPS, row)
+    for name in ("loss", "grad_norm", "boundary", "inference_boundary"):
+        board.add_scalar(f"step/{name}", row[name], position.step)
+
+
+def _tensorboard(run: Run, step: int):
+    from torch.utils.tensorboard import SummaryWriter  # half a second to import
+
+    return SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1 if step else None)
+
+
+def _save(run: Run, trainer: Trainer, position: _Position, which: str) -> None:
+    """The best checkpoint holds the model; the last one everything that resuming needs."""
+    progress = {**vars(position), "samples": [None if math.isnan(x) else x for x in trainer.samples]}
+    extra: dict[str, Tensor] = {}
+    if which == "last":
+        for index, state in trainer.optimizer.state_dict()["state"].items():
+            extra |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        extra["random.cpu"] = torch.get_rng_state()
+        if trainer.model.device.type == "cuda":
+            extra["random.cuda"] = torch.cuda.get_rng_state(trainer.model.device)
+    checkpoint.save(run.checkpoint(which), trainer.model, progress, extra)
+
+
+def _restore(run: Run, trainer: Trainer) -> _Position:
+    path = run.checkpoint("last")
+    if not path.is_file():
+        raise NaafError(f"{shown(run.path)} has no checkpoints/last to resume from; remove the folder and train anew")
+    tensors, header = checkpoint.read(path)
+    model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    trainer.model.load_state_dict(model)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = tensor
+    groups = trainer.optimizer.state_dict()["param_groups"]
+    trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and trainer.model.device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], trainer.model.device)
+    progress = header["progress"]
+    trainer.samples = Samples(*(math.nan if x is None else x for x in progress.pop("samples")))
+    return _Position(**progress)

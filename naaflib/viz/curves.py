@@ -1,0 +1,150 @@
+"""Training as curves: loss, recalls, rsum, and the boundary between the two samples of similarities.
+
+`history` is a run's history.csv (a row an epoch), `steps` its steps.csv (a row a step), as DataFrames.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from . import style
+from .style import Number, styled
+
+RECALLS = ("i2t_at_1", "i2t_at_5", "i2t_at_10", "t2i_at_1", "t2i_at_5", "t2i_at_10")
+_K_COLOURS = {1: style.SERIES[0], 5: style.SERIES[1], 10: style.SERIES[2]}
+
+
+@styled
+def loss(ax: Axes, history: pd.DataFrame, steps: pd.DataFrame | None = None) -> Axes:
+    """Mean loss a batch at each epoch's end; where steps are given, each step's loss behind it."""
+    if steps is not None and len(steps):
+        at = _epoch_of_step(steps)
+        ax.plot(at, steps["loss"], color=style.FAINT, linewidth=0.5, label="each step")
+    rows = history.dropna(subset=["loss"])
+    ax.plot(rows["epoch"], rows["loss"], color=style.INK, marker="o", label="epoch mean")
+    ax.set(title="Loss", xlabel="epoch", ylabel="hinge loss, sum over a batch")
+    _room_above_zero(ax)
+    style.legend(ax)
+    return _epochs(ax)
+
+
+@styled
+def recalls(ax: Axes, history: pd.DataFrame) -> Axes:
+    """The six recalls on the validation split: solid image to text, dashed text to image."""
+    for name in RECALLS:
+        direction, k = name[:3], int(name.rsplit("_", 1)[1])
+        dash = "-" if direction == "i2t" else (0, (3, 1.5))
+        ax.plot(
+            history["epoch"], history[name], color=_K_COLOURS[k], linestyle=dash, marker="o", markersize=2.5
+        )
+    entries = [ax.plot([], [], color=colour, label=f"R@{k}")[0] for k, colour in _K_COLOURS.items()]
+    entries += [
+        ax.plot([], [], color=style.INK, linestyle=dash, label=label)[0]
+        for dash, label in (("-", "image → text"), ((0, (3, 1.5)), "text → image"))
+    ]
+    ax.set(title="Recalls", xlabel="epoch", ylabel="queries answered, %", ylim=(0, 102))
+    style.legend(ax, handles=entries, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _epochs(ax)
+
+
+@styled
+def rsum(ax: Axes, history: pd.DataFrame) -> Axes:
+    """The sum of the six recalls; the best epoch is the one whose checkpoint is kept."""
+    ax.plot(history["epoch"], history["rsum"], color=style.MATCHED, marker="o")
+    if history["rsum"].notna().any():
+        best = history.loc[history["rsum"].idxmax()]
+        ax.plot(
+            best["epoch"],
+            best["rsum"],
+            "o",
+            color=style.ACCENT,
+            markersize=8,
+            fillstyle="none",
+            markeredgewidth=1.5,
+        )
+        text = f"best {best['rsum']:.1f} at epoch {int(best['epoch'])}"
+        ax.text(0.97, 0.06, text, transform=ax.transAxes, ha="right", fontsize=7.5)
+    ax.set(title="Sum of recalls (rsum)", xlabel="epoch", ylabel="rsum, of 600")
+    _room_above_zero(ax)
+    return _epochs(ax)
+
+
+@styled
+def boundary(ax: Axes, frame: pd.DataFrame, x: str = "epoch") -> Axes:
+    """Mean ± one standard deviation of both samples, the boundary t and the inference boundary.
+
+    frame: history or steps; x: its column to draw against, "epoch" or "step".
+    """
+    at, thin = frame[x], {"linewidth": 0.7 if x == "step" else 1.4}
+    for kind, colour in (("matched", style.MATCHED), ("mismatched", style.MISMATCHED)):
+        mean, std = frame[f"mean_{kind}"], frame[f"std_{kind}"]
+        ax.fill_between(at, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
+        ax.plot(at, mean, color=colour, label=f"{kind}, mean ± sd", **thin)
+    ax.plot(at, frame["boundary"], color=style.BOUNDARY, label="boundary t", **thin)
+    inference = frame["inference_boundary"]
+    ax.plot(at, inference, color=style.INFERENCE_BOUNDARY, label="inference boundary", **thin)
+    ax.set(title="Boundary and samples", xlabel=x, ylabel="best cosine of a word")
+    style.legend(ax, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _epochs(ax) if x == "epoch" else style.grid_lines(ax)
+
+
+@styled
+def gradient_norm(ax: Axes, steps: pd.DataFrame, clip: Number | None = None) -> Axes:
+    """Gradient norm before clipping at each step, on a logarithmic axis, and the norm it is clipped to."""
+    ax.plot(steps["step"], steps["grad_norm"], color=style.FAINT, linewidth=0.6)
+    if clip is not None:
+        ax.axhline(clip, color=style.MISMATCHED, linewidth=1, label=f"clipped at {clip:g}")
+        style.legend(ax)
+    ax.set(title="Gradient norm", xlabel="step", ylabel="norm before clipping", yscale="log")
+    return style.grid_lines(ax)
+
+
+@styled
+def training_figure(
+    history: pd.DataFrame, steps: pd.DataFrame | None = None, title: str | None = None
+) -> Figure:
+    """Loss, rsum, recalls and boundary of one run on one page."""
+    figure, axes = style.panels(2, 2, width=style.PAGE + 1.0, height=4.6, title=title)
+    loss(axes[0, 0], history, steps)
+    recalls(axes[0, 1], history)
+    rsum(axes[1, 0], history)
+    if steps is not None and len(steps):
+        boundary(axes[1, 1], steps, x="step")
+    else:
+        boundary(axes[1, 1], history)
+    return figure
+
+
+@styled
+def members_figure(histories: dict[str, pd.DataFrame], title: str | None = None) -> Figure:
+    """Loss, rsum and boundary of several runs over each other: do the seeds agree?"""
+    figure, axes = style.panels(1, 3, height=2.3, title=title)
+    shown = (("loss", "Loss"), ("rsum", "Sum of recalls (rsum)"), ("boundary", "Boundary t"))
+    for ax, (column, heading) in zip(axes[0], shown, strict=True):
+        for colour, (name, history) in zip(_cycle(len(histories)), histories.items(), strict=True):
+            ax.plot(history["epoch"], history[column], color=colour, marker="o", markersize=3, label=name)
+        ax.set(title=heading, xlabel="epoch")
+        _epochs(ax)
+    style.legend(axes[0, 0])
+    return figure
+
+
+def _cycle(count: int) -> list[str]:
+    return [style.SERIES[i % len(style.SERIES)] for i in range(count)]
+
+
+def _epoch_of_step(steps: pd.DataFrame) -> np.ndarray:
+    """Steps on the axis of epochs: the last step of epoch e stands at e."""
+    within = steps.groupby("epoch").cumcount() + 1
+    return (steps["epoch"] - 1 + within / steps.groupby("epoch")["step"].transform("size")).to_numpy()
+
+
+def _room_above_zero(ax: Axes) -> None:
+    ax.set_ylim(bottom=0, top=ax.get_ylim()[1] * 1.05)
+
+
+def _epochs(ax: Axes) -> Axes:
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    return style.grid_lines(ax)

@@ -1,0 +1,220 @@
+"""Similarities of matched and mismatched words as distributions, and where a boundary cuts them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from scipy.stats import gaussian_kde
+
+from . import style
+from .separation import Separation, separation
+from .style import Number, Values, styled
+
+Samples = tuple[np.ndarray, np.ndarray]  # matched, mismatched
+
+
+@styled
+def distribution(
+    ax: Axes,
+    matched: Values,
+    mismatched: Values,
+    *,
+    boundary: Number | None = None,
+    inference_boundary: Number | None = None,
+    alpha: Number = 2.0,
+    title: str = "",
+    bins: np.ndarray | int = 60,
+) -> Axes:
+    """Histograms and Gaussian fits; lines at t and mu+ - 3 sigma+; the areas that t minimises, shaded.
+
+    alpha E1: under alpha times the mismatched fit, right of t. E2: under the matched fit, left of t.
+    """
+    numbers = separation(matched, mismatched, boundary=boundary, alpha=alpha)
+    if isinstance(bins, int):
+        bins = np.linspace(*_span([(matched, mismatched)]), bins + 1)
+    at = np.linspace(bins[0], bins[-1], 600)
+    for sample, fit, colour, name in (
+        (matched, numbers.density_matched(at), style.MATCHED, "matched"),
+        (mismatched, numbers.density_mismatched(at), style.MISMATCHED, "mismatched"),
+    ):
+        ax.hist(sample, bins=bins, density=True, color=colour, alpha=0.25, linewidth=0)
+        ax.plot(at, fit, color=colour, label=f"{name}: histogram, Gaussian fit")
+    if boundary is not None:
+        _shade_errors(ax, at, numbers)
+        ax.axvline(boundary, color=style.BOUNDARY, linewidth=1.3, label="boundary t")
+    if inference_boundary is not None:
+        ax.axvline(
+            inference_boundary,
+            color=style.INFERENCE_BOUNDARY,
+            linewidth=1.3,
+            linestyle=(0, (4, 2)),
+            label="inference boundary (μ₊ − 3σ₊)",
+        )
+    ax.set(xlabel="largest cosine of a word over the regions", ylabel="density", xlim=(bins[0], bins[-1]))
+    ax.set_title(title, pad=24)
+    ax.text(0, 1.015, _numbers(numbers), transform=ax.transAxes, va="bottom", fontsize=7, linespacing=1.3)
+    return ax
+
+
+def _shade_errors(ax: Axes, at: np.ndarray, numbers: Separation) -> None:
+    weighted = numbers.alpha * numbers.density_mismatched(at)
+    ax.plot(
+        at,
+        weighted,
+        color=style.MISMATCHED,
+        linewidth=0.9,
+        linestyle=(0, (2, 1.5)),
+        label="α × mismatched fit",
+    )
+    matched = numbers.density_matched(at)
+    for height, where, colour, hatch, label in (
+        (weighted, at >= numbers.boundary, style.MISMATCHED, 5 * "/", "α·E₁: mismatched taken as matched"),
+        (matched, at <= numbers.boundary, style.MATCHED, 5 * "\\", "E₂: matched taken as mismatched"),
+    ):
+        ax.fill_between(
+            at,
+            height,
+            where=where,
+            facecolor="none",
+            edgecolor=colour,
+            hatch=hatch,
+            linewidth=0,
+            label=label,
+        )
+
+
+def _numbers(numbers: Separation) -> str:
+    second = f"AUC {numbers.auc:.3f},  overlap of the fits {numbers.overlap:.3f}"
+    if numbers.boundary is None:
+        return f"no boundary yet\n{second}"
+    weighted = numbers.alpha * numbers.taken_as_matched
+    first = (
+        f"t {numbers.boundary:.3f}:  α·E₁ = {numbers.alpha:g} × {numbers.taken_as_matched:.3f} "
+        f"= {weighted:.3f},  E₂ = {numbers.taken_as_mismatched:.3f}"
+    )
+    return f"{first}\n{second}"
+
+
+def _span(samples: Sequence[Samples]) -> tuple[float, float]:
+    """From the lowest to the highest value of all samples, a little room at both ends."""
+    low = min(float(np.min(part)) for pair in samples for part in pair)
+    high = max(float(np.max(part)) for pair in samples for part in pair)
+    room = 0.03 * max(high - low, 1e-6)
+    return low - room, high + room
+
+
+@styled
+def distribution_figure(
+    panels: Mapping[str, Mapping], *, alpha: Number = 2.0, title: str | None = None
+) -> Figure:
+    """Several distributions side by side on the same axes, such as before and after training.
+
+    panels: title -> {"matched", "mismatched", "boundary", "inference_boundary"}, as a run's samples hold them
+    (the boundaries may be missing); one legend for all.
+    """
+    width = style.PAGE if len(panels) > 1 else 4.6
+    figure, axes = style.panels(1, len(panels), width=width, height=3.5, title=title, sharex=True)
+    bins = np.linspace(*_span([(p["matched"], p["mismatched"]) for p in panels.values()]), 71)
+    for ax, (name, panel) in zip(axes[0], panels.items(), strict=True):
+        lines = {key: _number(panel.get(key)) for key in ("boundary", "inference_boundary")}
+        distribution(ax, panel["matched"], panel["mismatched"], **lines, alpha=alpha, title=name, bins=bins)
+    entries: dict[str, object] = {}
+    for ax in axes[0]:
+        entries |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(
+        entries.values(),
+        entries.keys(),
+        loc="outside lower left",
+        ncols=3 if len(panels) > 1 else 2,
+        fontsize=7,
+        frameon=False,
+        columnspacing=1.2,
+    )
+    return figure
+
+
+def _number(value) -> float | None:
+    return None if value is None else float(value)
+
+
+@styled
+def cumulative(ax: Axes, matched: Values, mismatched: Values, *, boundary: Number | None = None) -> Axes:
+    """Share of each sample at or below a similarity: no bins, no fit."""
+    for sample, colour, name in (
+        (matched, style.MATCHED, "matched"),
+        (mismatched, style.MISMATCHED, "mismatched"),
+    ):
+        ax.ecdf(np.asarray(sample), color=colour, label=name)
+    if boundary is not None:
+        ax.axvline(boundary, color=style.BOUNDARY, linewidth=1.3, label=f"boundary t = {boundary:.3f}")
+    ax.set(xlabel="largest cosine of a word over the regions", ylabel="share at or below", ylim=(0, 1.01))
+    style.legend_below(ax, ncols=3)
+    return style.grid_lines(ax)
+
+
+@styled
+def ridgeline(ax: Axes, samples: Mapping[int, Mapping], *, overlap: Number = 1.6, title: str = "") -> Axes:
+    """Both distributions at each epoch, the first at the top; a black tick is that epoch's boundary t.
+
+    samples: epoch -> {"matched", "mismatched", "boundary"}; densities are smoothed and share one scale.
+    """
+    at = np.linspace(*_span([(s["matched"], s["mismatched"]) for s in samples.values()]), 300)
+    rows = {epoch: (_smooth(s["matched"], at), _smooth(s["mismatched"], at)) for epoch, s in samples.items()}
+    scale = overlap / max(float(np.max(np.stack(pair))) for pair in rows.values())
+    for k, (epoch, pair) in enumerate(rows.items()):
+        for density, colour in zip(pair, (style.MATCHED, style.MISMATCHED), strict=True):
+            ax.fill_between(at, -k, scale * density - k, color=colour, alpha=0.45, linewidth=0, zorder=2 * k)
+            ax.plot(at, scale * density - k, color=colour, linewidth=0.8, zorder=2 * k + 1)
+        boundary = _number(samples[epoch].get("boundary"))
+        if boundary is not None:
+            ax.plot([boundary] * 2, [-k, -k + 0.75], color=style.BOUNDARY, linewidth=1.5, zorder=2 * k + 1)
+    ax.yaxis.set_major_locator(FixedLocator([-k for k in range(len(rows))]))
+    ax.set_yticklabels([str(epoch) for epoch in rows])
+    ax.set(ylim=(-len(rows) + 0.9, overlap + 0.05), xlim=(at[0], at[-1]), ylabel="epoch", title=title)
+    ax.set_xlabel("largest cosine of a word over the regions")
+    for name, colour in (("matched", style.MATCHED), ("mismatched", style.MISMATCHED)):
+        ax.fill_between([], [], color=colour, alpha=0.45, label=name)
+    ax.plot([], [], color=style.BOUNDARY, linewidth=1.5, label="boundary t")
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(axis="y", length=0)
+    style.legend_below(ax, ncols=3)
+    return ax
+
+
+def _smooth(sample: np.ndarray, at: np.ndarray, most: int = 4000) -> np.ndarray:
+    """Kernel density of at most so many values, evenly picked from the sorted sample."""
+    ordered = np.sort(np.asarray(sample, dtype=float))
+    picked = ordered[np.linspace(0, len(ordered) - 1, min(most, len(ordered))).astype(int)]
+    return gaussian_kde(picked)(at)
+
+
+@styled
+def boundary_by_alpha(
+    ax: Axes, alphas: Values, boundaries: Values, *, alpha: Number, inference_boundary: Number | None = None
+) -> Axes:
+    """The boundary t as a function of alpha, the alpha in use, and the level of the inference boundary."""
+    ax.plot(alphas, boundaries, color=style.BOUNDARY, label="boundary t")
+    ax.plot(
+        alpha,
+        np.interp(alpha, alphas, boundaries),
+        "o",
+        color=style.ACCENT,
+        markersize=6,
+        label=f"α = {alpha:g}",
+    )
+    if inference_boundary is not None:
+        ax.axhline(
+            inference_boundary,
+            color=style.INFERENCE_BOUNDARY,
+            linestyle=(0, (4, 2)),
+            linewidth=1.2,
+            label="μ₊ − 3σ₊",
+        )
+    ax.set(xscale="log", xlabel="α: price of taking a mismatched word as matched", ylabel="boundary")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    style.legend(ax)
+    return style.grid_lines(ax)

@@ -1,0 +1,194 @@
+"""One look for every figure: colours that colour-blind readers can tell apart, sizes, a figure of its own.
+
+Figures are made without pyplot, so nothing stays open and no backend is chosen; a notebook still shows them.
+Colours are those of Okabe and Ito. Blue always means matched, vermilion always mismatched.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from io import BytesIO
+from typing import ParamSpec, TypeVar
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
+
+Number = float | int | np.number
+Values = Sequence | np.ndarray | pd.Series
+P = ParamSpec("P")
+R = TypeVar("R")
+
+COLUMN = 3.4  # inches: one column of a two-column paper
+PAGE = 7.0  # inches: its full text width
+DPI = 200
+
+MATCHED = "#0072B2"
+FEATURES = "#0072B2"  # matched effect, from features
+RELEVANCE = "#56B4E9"  # matched effect, from relevance
+MISMATCHED = "#D55E00"
+BOUNDARY = "#000000"
+INFERENCE_BOUNDARY = "#009E73"
+RIGHT = "#009E73"
+WRONG = "#8A8A8A"
+ACCENT = "#CC79A7"
+INK = "#222222"
+FAINT = "#B5B5B5"
+SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+
+RC: dict[str, object] = {
+    "figure.dpi": 100,
+    "savefig.dpi": DPI,
+    "pdf.fonttype": 42,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same figure on every machine
+    "font.size": 8.0,
+    "text.color": INK,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.0,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#555555",
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": False,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.0,
+    "patch.linewidth": 0.7,
+    "legend.fontsize": 7.0,
+    "legend.frameon": False,
+    "legend.handlelength": 1.5,
+}
+
+
+class NotebookFigure(Figure):
+    """A figure that pyplot does not know of; Jupyter shows it by `_repr_png_`, sharp and at its true size."""
+
+    def savefig(self, *args, **kwargs) -> None:
+        with mpl.rc_context(RC):
+            super().savefig(*args, **kwargs)
+
+    def add_subplot(self, *args, **kwargs) -> Axes:
+        with mpl.rc_context(RC):
+            return super().add_subplot(*args, **kwargs)
+
+    def subplots(self, *args, **kwargs) -> Axes | np.ndarray:
+        with mpl.rc_context(RC):
+            return super().subplots(*args, **kwargs)
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        width, height = (round(100 * float(inches)) for inches in self.get_size_inches())
+        return png(self), {"width": width, "height": height}
+
+
+def png(figure: Figure, dpi: int = DPI) -> bytes:
+    """The figure as the bytes of a PNG file."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def figure(width: Number = PAGE, height: Number = 2.6, title: str | None = None) -> NotebookFigure:
+    """An empty figure, sizes in inches. It belongs to whoever holds it and is freed with the last name."""
+    with mpl.rc_context(RC):
+        made = NotebookFigure(figsize=(width, height), layout="constrained", facecolor="white")
+        FigureCanvasAgg(made)
+        if title:
+            made.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    return made
+
+
+def panels(
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    width: Number = PAGE,
+    height: Number = 2.6,
+    title: str | None = None,
+    **grid,
+) -> tuple[NotebookFigure, np.ndarray]:
+    """A figure and its Axes as an array (rows, columns). `grid` goes to `Figure.subplots`."""
+    made = figure(width, height, title)
+    return made, made.subplots(rows, columns, squeeze=False, **grid)
+
+
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
+    """Run a drawing function under the house style, whatever the reader's own matplotlib settings are."""
+
+    @wraps(draw)
+    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
+        with mpl.rc_context(RC):
+            return draw(*args, **kwargs)
+
+    return inner
+
+
+@styled
+def grid_lines(ax: Axes, axis: str = "y") -> Axes:
+    """Light lines that let the eye read a value."""
+    ax.grid(True, axis=axis)
+    return ax
+
+
+def bare(ax: Axes) -> Axes:
+    """No ticks, no frame: for pictures and text."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+    return ax
+
+
+@styled
+def legend(ax: Axes, **options) -> None:
+    """The legend with its entries close together."""
+    ax.legend(**{"borderaxespad": 0.3, "handletextpad": 0.5, "labelspacing": 0.3, **options})
+
+
+@styled
+def legend_below(ax: Axes, points: Number = 30, **options) -> None:
+    """The legend under the Axes, so many points below its lower edge: no data can lie behind it."""
+    below = ax.transAxes + ScaledTranslation(0, -points / 72, ax.figure.dpi_scale_trans)
+    legend(ax, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, **options)
+
+
+def diverging() -> Colormap:
+    """Vermilion (mismatched) over white to blue (matched)."""
+    return LinearSegmentedColormap.from_list("mismatched-matched", [MISMATCHED, "#FFFFFF", MATCHED])
+
+
+def heat() -> Colormap:
+    """Transparent to strong: what is laid over a picture. More attention is less transparent and darker."""
+    low, high = np.array([1.0, 0.85, 0.2]), np.array([0.75, 0.05, 0.1])
+    steps = np.linspace(0, 1, 256)[:, None]
+    colours = np.hstack([low + (high - low) * steps, 0.85 * steps])
+    return LinearSegmentedColormap.from_list("attention", colours)
+
+
+def signed(value: Number, digits: int = 2) -> str:
+    """+0.31, −0.20, 0: a minus as long as the plus is wide, and no sign on nothing."""
+    rounded = round(float(value), digits)
+    return "0" if rounded == 0 else f"{rounded:+.{digits}f}".replace("-", "−")
+
+
+def plain(value: Number, digits: int = 2) -> str:
+    """0.31, −0.20: with a typographic minus, as the axes have it."""
+    return f"{round(float(value), digits) + 0.0:.{digits}f}".replace("-", "−")

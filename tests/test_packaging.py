@@ -1,0 +1,97 @@
+"""pip, conda and the pinned set ask for the same packages; what is installed can be cited and found."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+CONDA_NAMES = {
+    "torch": "pytorch",
+    "matplotlib": "matplotlib-base",
+}  # PyPI's name: conda-forge's, where they differ
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def requirements(*extras: str) -> dict[str, str]:
+    """Name to range, of the dependencies and of some extras."""
+    optional = project()["optional-dependencies"]
+    lines = [*project()["dependencies"], *(line for extra in extras for line in optional[extra])]
+    return {Requirement(line).name: str(Requirement(line).specifier) for line in lines}
+
+
+def pins() -> dict[str, str]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+def test_conda_and_pip_ask_for_the_same_packages_in_the_same_ranges():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    named = [line for line in environment["dependencies"] if isinstance(line, str)]
+    conda = {m[1]: m[2] for m in (re.fullmatch(r"([\w-]+)(.*)", line) for line in named)}
+    assert conda.pop("python") == project()["requires-python"]
+    assert conda.pop("pip") == ""
+    assert conda == {
+        CONDA_NAMES.get(name, name): bounds for name, bounds in requirements("fast", "test").items()
+    }
+
+
+def test_conda_installs_the_project_itself_last():
+    assert yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1] == {"pip": ["-e ."]}
+
+
+@pytest.mark.parametrize("extras", [(), ("fast",), ("test",), ("lint",)])
+def test_every_requirement_is_pinned_to_a_version_in_its_range(extras):
+    pinned = pins()
+    for name, bounds in requirements(*extras).items():
+        assert canonicalize_name(name) in pinned, f"constraints.txt has no {name}"
+        assert pinned[canonicalize_name(name)] in Requirement(f"{name}{bounds}").specifier
+
+
+def test_torch_is_pinned_to_the_release_that_the_numbers_were_made_with():
+    assert pins()["torch"] == "2.13.0"
+
+
+def test_pins_are_plain_releases_of_an_index():
+    for name, version in pins().items():
+        assert re.fullmatch(r"\d+(\.\w+)*", version), f"{name}=={version} is not on a package index"
+    assert "naaflib" not in pins()
+
+
+def test_ranges_are_open_upwards():
+    for name, bounds in requirements("fast", "test", "lint").items():
+        assert re.fullmatch(r">=[\d.]+", bounds), f"{name}{bounds}"
+
+
+def test_manifests_travel_with_the_wheel():
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["force-include"] == {"data_manifests": "naaflib/data_manifests"}
+    assert list((ROOT / "data_manifests").glob("*.yaml"))
+
+
+def test_the_command_and_the_package_have_the_versions_that_citation_and_project_state():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == project()["version"]
+    assert citation["license"] == project()["license"] == "Apache-2.0"
+    assert project()["scripts"] == {"naaf": "naaflib.cli:main"}
+
+
+def test_the_papers_are_cited():
+    references = yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]
+    naaf, scan = references
+    assert (naaf["year"], naaf["start"], naaf["end"]) == (2022, 15661, 15670)
+    assert [author["family-names"] for author in naaf["authors"]] == ["Zhang", "Mao", "Wang", "Zhang"]
+    assert [author["family-names"] for author in scan["authors"]] == ["Lee", "Chen", "Hua", "Hu", "He"]
+
+
+def test_the_licence_is_whole():
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
