@@ -5,20 +5,6 @@ Everything is imported when it is first used: `import naaflib` costs nothing, a 
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .checkpoint import load_checkpoint
-    from .config import preset
-    from .data.splits import open_split
-    from .errors import NaafError
-    from .evaluate import ensemble, evaluate
-    from .experiments.training import train_members, train_run
-    from .explanation import explain
-    from .metric import retrieval_metrics
-    from .mining import optimal_boundary
-    from .runs import Run
-    from .scoring import score_matrix
 
 try:
     __version__ = version("naaflib")
@@ -29,7 +15,6 @@ _HOME = {
     "NaafError": "errors",
     "Run": "runs",
     "ensemble": "evaluate",
-    "evaluate": "evaluate",
     "explain": "explanation",
     "load_checkpoint": "checkpoint",
     "open_split": "data.splits",

@@ -41,7 +41,9 @@ def save(path: Path, model: Model, progress: Mapping[str, object], extra: Mappin
         "vocabulary": model.vocabulary.to_json() if model.vocabulary else None,
         "progress": dict(progress),
     }
-    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in {**tensors, **extra}.items()}
+    whole = {
+        name: tensor.detach().cpu().contiguous().clone() for name, tensor in {**tensors, **extra}.items()
+    }
     with atomic_path(path) as partial:
         save_file(whole, partial, metadata={"naaf": json.dumps(header)})
 
@@ -81,7 +83,9 @@ def load_checkpoint(path: str | Path, vocabulary: str | Path | None = None) -> M
     elif path.is_file():
         model = _released(path)
     else:
-        raise NaafError(f"{shown(path)} does not exist; name a run folder, a .safetensors or a released .pth.tar")
+        raise NaafError(
+            f"{shown(path)} does not exist; name a run folder, a .safetensors or a released .pth.tar"
+        )
     if words is not None:
         _attach(model, words, path, Path(str(vocabulary)))
     return model.eval()
@@ -100,7 +104,9 @@ def _own(path: Path) -> Model:
     tensors, header = read(path)
     vocabulary = Vocabulary.from_json(header["vocabulary"]) if header["vocabulary"] else None
     model = Model(ModelSettings(**header["model"]), header["region_dim"], header["words"], vocabulary)
-    state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    state = {
+        name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
+    }
     if state["text_encoder.embed.weight"].dtype == torch.float64:
         model.double()
     model.load_state_dict(state)
@@ -115,14 +121,19 @@ def _attach(model: Model, vocabulary: Vocabulary, path: Path, file: Path) -> Non
             "Bi-GRU and GloVe checkpoints have vocabularies of their own"
         )
     if model.vocabulary is not None and model.vocabulary != vocabulary:
-        raise NaafError(f"{shown(path)} carries its own vocabulary, and {shown(file)} is another; leave it out")
+        raise NaafError(
+            f"{shown(path)} carries its own vocabulary, and {shown(file)} is another; leave it out"
+        )
     model.vocabulary = vocabulary
 
 
 def _safe_globals() -> list[object]:
-    """What a released checkpoint's pickle may name: the options, and numpy numbers as several releases wrote them."""
+    """What a released checkpoint's pickle may name: the options, and numpy numbers of any release."""
     scalar = np.float64(0).__reduce__()[0]
-    kinds = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")]
+    kinds = [
+        type(np.dtype(kind))
+        for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
+    ]
     return [
         argparse.Namespace,
         np.dtype,
@@ -148,7 +159,9 @@ def _released(path: Path) -> Model:
         return _from_released(image, text, vars(content["opt"]))
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise NaafError(f"{shown(path)} is no released NAAF checkpoint ({type(error).__name__}: {reason})") from None
+        raise NaafError(
+            f"{shown(path)} is no released NAAF checkpoint ({type(error).__name__}: {reason})"
+        ) from None
 
 
 def _from_released(image: dict[str, Tensor], text: dict[str, Tensor], options: dict) -> Model:
@@ -158,6 +171,9 @@ def _from_released(image: dict[str, Tensor], text: dict[str, Tensor], options: d
     if normed:
         image["fc.parametrizations.weight.original0"] = image.pop("fc.weight_g").reshape(1, 1)
         image["fc.parametrizations.weight.original1"] = image.pop("fc.weight_v")
+    if "embed.glove.weight" in text:  # GloVe vectors, with random ones beside them where they were asked for
+        parts = [text.pop(name) for name in ("embed.glove.weight", "embed.embed.weight") if name in text]
+        text["embed.weight"] = torch.cat(parts, dim=1)
     dim = len(image["fc.bias"])
     words, word_dim = text["embed.weight"].shape
     settings = ModelSettings(
@@ -165,8 +181,7 @@ def _from_released(image: dict[str, Tensor], text: dict[str, Tensor], options: d
         word_dim=word_dim,
         image_encoder="weight-norm" if normed else "linear",
         lambda_softmax=options.get("lambda_softmax"),
-        lambda_intra=5.0 if options.get("using_intra_info", True) else None,
-    )
+    )  # lambda_intra stays 5 whatever using_intra_info says: the released test code sets it itself
     weight = image.get("fc.parametrizations.weight.original1", image.get("fc.weight"))
     model = Model(settings, weight.shape[1], words).to(weight.dtype)
     model.image_encoder.load_state_dict(image)

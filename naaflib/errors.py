@@ -2,7 +2,7 @@
 
 
 class NaafError(ValueError):
-    """The input cannot be used (exit status 1). The message is one sentence: the file, the place, the remedy."""
+    """The input cannot be used (exit status 1). The message: the file, the place, the remedy."""
 
     exit_status = 1
 

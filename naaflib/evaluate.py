@@ -6,7 +6,7 @@ result names its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +45,7 @@ class Encoded(NamedTuple):
 def encode_split(model: Model, split: Split) -> Encoded:
     """Encode a split: every caption beside captions of its own length, so nothing is padded."""
     if model.vocabulary is None:
-        raise NaafError("this checkpoint came without a vocabulary; name its JSON (--vocabulary) to read captions")
+        raise NaafError("this checkpoint has no vocabulary; name its JSON (--vocabulary) to read captions")
     tokens, lengths = pad([model.vocabulary.encode(caption) for caption in split.captions])
     packing = pack(torch.from_numpy(lengths), most_words=BLOCK_WORDS)
     words = []
@@ -80,7 +80,9 @@ def score_encoded(model: Model, encoded: Encoded, progress: bool = True) -> np.n
 
 def validation_metrics(model: Model, split: Split) -> RetrievalMetrics:
     """What training validates by: the whole given split at once, quietly."""
-    return retrieval_metrics(score_encoded(model, encode_split(model, split), progress=False), split.captions_per_image)
+    return retrieval_metrics(
+        score_encoded(model, encode_split(model, split), progress=False), split.captions_per_image
+    )
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Evaluation:
         }
 
     def query_table(self):
-        """A pandas row a query: its name or text, the rank of its best right answer (from 1), the top answer."""
+        """A pandas row a query: name or text, rank of its best right answer (from 1), top answer."""
         import pandas as pd
 
         split, metrics = self.split, self.metrics
@@ -172,7 +174,9 @@ def protocol_metrics(scores: np.ndarray, protocol: str, captions_per_image: int 
         return retrieval_metrics(scores, captions_per_image)
     captions = FOLD * captions_per_image
     folds = [
-        retrieval_metrics(scores[f * FOLD : (f + 1) * FOLD, f * captions : (f + 1) * captions], captions_per_image)
+        retrieval_metrics(
+            scores[f * FOLD : (f + 1) * FOLD, f * captions : (f + 1) * captions], captions_per_image
+        )
         for f in range(len(scores) // FOLD)
     ]
     i2t = [Retrieval(fold.i2t.ranks, fold.i2t.top1 + f * captions) for f, fold in enumerate(folds)]
@@ -186,7 +190,9 @@ def check_protocol(protocol: str, images: int) -> None:
         raise UsageError(f"there is no protocol {protocol!r}; protocols: {', '.join(PROTOCOLS)}")
     needed = PROTOCOL_IMAGES[protocol]
     if needed is not None and images != needed:
-        raise UsageError(f"protocol {protocol} is made for {needed} images and the split holds {images}; take full")
+        raise UsageError(
+            f"protocol {protocol} is made for {needed} images and the split holds {images}; take full"
+        )
 
 
 def evaluate(
@@ -202,8 +208,8 @@ def evaluate(
     """Score a split with a trained model and measure it.
 
     source: a run (folder), a checkpoint of ours or a released one, or a model. split None: test, else dev
-    (testall for the coco protocols where it exists). A run gets scores/<split>.npy, metrics/<split>.<protocol>.json
-    and a table of queries; out names another folder for them.
+    (testall for the coco protocols where it exists). A run gets scores/<split>.npy,
+    metrics/<split>.<protocol>.json and a table of queries; out names another folder for them.
     """
     run = None
     if not isinstance(source, Model):
@@ -255,7 +261,10 @@ def ensemble(
     """
     if len(sources) < 2:
         raise UsageError("an ensemble needs at least two members")
-    runs = [None if Path(getattr(s, "path", s)).suffix == ".npy" else one_member(getattr(s, "path", s)) for s in sources]
+    runs = [
+        None if Path(getattr(s, "path", s)).suffix == ".npy" else one_member(getattr(s, "path", s))
+        for s in sources
+    ]
     folder = _ensemble_data(data, runs)
     opened = open_split(folder, split or default_split(folder, protocol))
     check_protocol(protocol, len(opened))
@@ -279,7 +288,9 @@ def _ensemble_run(out: Path, result: Evaluation) -> Run:
     if (out / "config.json").is_file():
         run = Run.open(out)
         if run.kind != "ensemble":
-            raise NaafError(f"{shown(out)} holds a run of kind {run.kind!r}; take another --out for the ensemble")
+            raise NaafError(
+                f"{shown(out)} holds a run of kind {run.kind!r}; take another --out for the ensemble"
+            )
         run.update(members=list(result.members))
         return run
     return Run.create(out, "ensemble", members=list(result.members), data=_scored_split(result.split))
@@ -302,13 +313,15 @@ def _member_scores(path: Path, run: Run | None, split: Split, device: str) -> np
     try:
         scores = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise NaafError(f"{shown(file)} holds no saved scores ({error}); `naaf evaluate` writes them") from None
+        raise NaafError(
+            f"{shown(file)} holds no saved scores ({error}); `naaf evaluate` writes them"
+        ) from None
     expected = _scored_split(split)
     about = read_json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else None
     if about is not None and any(about.get(key) != expected[key] for key in ("split", "captions_sha256")):
         raise NaafError(
             f"{shown(file)} holds scores of split {about.get('split')!r} of {about.get('data')!r}, not of "
-            f"{split.name!r} of {shown(split.folder)}; an ensemble's members are scored on the same images and captions"
+            f"{split.name!r} of {shown(split.folder)}; the members of an ensemble share images and captions"
         )
     if scores.shape != (len(split), len(split.captions)):
         raise NaafError(
@@ -331,7 +344,9 @@ def _scored_split(split: Split) -> dict[str, object]:
 
 def default_split(data: str | Path, protocol: str) -> str:
     """test, else dev; the coco protocols are made for testall."""
-    return evaluation_split(data, ("testall", "test", "dev") if protocol.startswith("coco") else ("test", "dev"))
+    return evaluation_split(
+        data, ("testall", "test", "dev") if protocol.startswith("coco") else ("test", "dev")
+    )
 
 
 def data_name(folder: str | Path) -> str:
@@ -341,7 +356,7 @@ def data_name(folder: str | Path) -> str:
 
 
 def pick_device(device: str) -> torch.device:
-    """"auto": a GPU where there is one. Raises UsageError for a device that torch cannot use here."""
+    """ "auto": a GPU where there is one. Raises UsageError for a device that torch cannot use here."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -79,7 +79,9 @@ def _relevance_scale(cosine, i, r, first, length, captions, sharpness, norm, squ
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
-def scores_of_images(cosine, gram, boundary, groups, sharpness, intra, scores, best_out, below_out, start, stop):
+def scores_of_images(
+    cosine, gram, boundary, groups, sharpness, intra, scores, best_out, below_out, start, stop
+):
     """Scores (image, caption), best cosines and the mismatch decisions (image, word) of images [start, stop).
 
     groups: rows of length, captions, first word, first caption, first element of the group's table in

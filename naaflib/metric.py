@@ -5,6 +5,7 @@ a wrong answer that scores the same stands before the right one.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,14 +68,14 @@ class RetrievalMetrics:
     def to_dict(self) -> dict[str, object]:
         return {"i2t": self.i2t.row(), "t2i": self.t2i.row(), "rsum": self.rsum}
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """A pandas table: a row a direction."""
         import pandas as pd
 
         return pd.DataFrame({"i2t": self.i2t.row(), "t2i": self.t2i.row()}).T
 
 
-def retrieval_metrics(scores, captions_per_image: int = 5) -> RetrievalMetrics:
+def retrieval_metrics(scores: Any, captions_per_image: int = 5) -> RetrievalMetrics:
     """Ranks and recalls of scores (image, caption), an array or a tensor.
 
     The rank of an image is that of its best right caption among the WRONG ones: its own captions never
@@ -84,7 +85,7 @@ def retrieval_metrics(scores, captions_per_image: int = 5) -> RetrievalMetrics:
     images, captions = scores.shape if scores.ndim == 2 else (0, 0)
     if not images or captions != images * captions_per_image:
         raise NaafError(
-            f"scores of shape {scores.shape} are not (images, captions) with {captions_per_image} captions an image"
+            f"scores {scores.shape} are not (images, captions) with {captions_per_image} captions an image"
         )
     own = np.asarray(scores[np.arange(captions) // captions_per_image, np.arange(captions)])
     best_own = own.reshape(images, captions_per_image).max(axis=1)
@@ -95,7 +96,9 @@ def retrieval_metrics(scores, captions_per_image: int = 5) -> RetrievalMetrics:
     for start in range(0, images, size):
         block = np.asarray(scores[start : start + size])
         if not np.isfinite(block).all():
-            raise NaafError(f"a score of image {start + int(np.argwhere(~np.isfinite(block))[0][0])} is not finite")
+            raise NaafError(
+                f"a score of image {start + int(np.argwhere(~np.isfinite(block))[0][0])} is not finite"
+            )
         rows = slice(start, start + len(block))
         image_ranks[rows] = (block >= best_own[rows, None]).sum(axis=1)
         image_top[rows] = block.argmax(axis=1)
@@ -108,7 +111,7 @@ def retrieval_metrics(scores, captions_per_image: int = 5) -> RetrievalMetrics:
     return RetrievalMetrics(Retrieval(image_ranks, image_top), Retrieval(caption_ranks, caption_top))
 
 
-def as_array(scores) -> np.ndarray:
+def as_array(scores: Any) -> np.ndarray:
     """A numpy view of an array or of a tensor on any device."""
     if hasattr(scores, "detach"):
         scores = scores.detach().cpu()

@@ -10,7 +10,7 @@ Axes: image, word (packed, see `packing`); captions in packed order, `own` (capt
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -42,10 +42,18 @@ class Mined:
 
     boundaries: Boundaries
     samples: Samples
-    by_caption: Float[Tensor, " caption"] | None = None  # sequential: the boundary each caption was scored with
+    by_caption: Float[Tensor, " caption"] | None = (
+        None  # sequential: the boundary each caption was scored with
+    )
 
 
-def optimal_boundary(mean_pos, std_pos, mean_neg, std_neg, alpha=2.0):
+def optimal_boundary(
+    mean_pos: float | Tensor,
+    std_pos: float | Tensor,
+    mean_neg: float | Tensor,
+    std_neg: float | Tensor,
+    alpha: float | Tensor = 2.0,
+) -> Any:
     """The raw root of eq. 4, not clipped: where alpha N(mean_neg, std_neg) and N(mean_pos, std_pos) cross.
 
     Minimises alpha P(mismatched taken as matched) + P(matched taken as mismatched). Numbers give a float;
@@ -91,9 +99,7 @@ def sample_statistics(matched: Tensor, mismatched: Tensor) -> Samples:
     return Samples(*torch.stack(numbers).tolist())
 
 
-def correctly_ranked(
-    scores: Float[Tensor, "image caption"], own: Int[Tensor, " caption"]
-) -> Tensor:
+def correctly_ranked(scores: Float[Tensor, "image caption"], own: Int[Tensor, " caption"]) -> Tensor:
     """Captions (caption,) whose best-scoring image of the batch is their own; the first one wins a tie."""
     return scores.argmax(dim=0) == own
 

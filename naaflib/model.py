@@ -77,13 +77,13 @@ class Model(nn.Module):
     def encode_captions(
         self, tokens: Int[Tensor, "caption length"], lengths: Int[Tensor, " caption"]
     ) -> Float[Tensor, "caption length dim"]:
-        """Word ids (C, L), lengths (C,), captions in any order -> unit words (C, L, D), zero past a length."""
+        """Word ids (C, L), lengths (C,), captions in any order -> unit words (C, L, D), 0 past a length."""
         return self.text_encoder(tokens.to(self.device), lengths)
 
     def encode_texts(self, texts: Sequence[str]) -> tuple[Float[Tensor, "caption length dim"], Tensor]:
         """Captions as text -> unit words and lengths. Raises NaafError where the model has no vocabulary."""
         if self.vocabulary is None:
-            raise NaafError("this checkpoint came without a vocabulary; name its JSON (--vocabulary) to read text")
+            raise NaafError("this checkpoint has no vocabulary; name its JSON (--vocabulary) to read text")
         tokens, lengths = (torch.from_numpy(a) for a in pad([self.vocabulary.encode(text) for text in texts]))
         return self.encode_captions(tokens, lengths), lengths
 

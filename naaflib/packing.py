@@ -45,9 +45,7 @@ class Packing:
         return len(self.caption)
 
     def to(self, device: torch.device | str) -> "Packing":
-        return Packing(
-            self.groups, self.order.to(device), self.position.to(device), self.caption.to(device)
-        )
+        return Packing(self.groups, self.order.to(device), self.position.to(device), self.caption.to(device))
 
     def gather(self, padded: Float[Tensor, "caption length dim"]) -> Float[Tensor, "word dim"]:
         """The words of a padded batch on the packed axis."""
@@ -82,7 +80,9 @@ def pack(lengths: Tensor, most_words: int | None = None) -> Packing:
     order = torch.argsort(lengths, stable=True)
     groups, position, caption = [], [], []
     word = first = 0
-    for length, count in zip(*(part.tolist() for part in torch.unique(lengths, return_counts=True)), strict=True):
+    for length, count in zip(
+        *(part.tolist() for part in torch.unique(lengths, return_counts=True)), strict=True
+    ):
         most = count if most_words is None else max(1, most_words // length)
         for start in range(0, count, most):
             captions = min(most, count - start)

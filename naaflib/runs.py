@@ -114,7 +114,9 @@ class Run:
         """
         path = Path(path)
         if (path / "config.json").exists():
-            raise NaafError(f"{shown(path)} already holds a run; take another --out, or --resume to continue it")
+            raise NaafError(
+                f"{shown(path)} already holds a run; take another --out, or --resume to continue it"
+            )
         if path.exists() and not path.is_dir():
             raise NaafError(f"{shown(path)} is a file; a run needs a folder")
         config = {"kind": kind, **content, "environment": environment()}
@@ -140,12 +142,18 @@ class Run:
     @property
     def name(self) -> str:
         """What a table calls the run: its folder, a member with its group."""
-        return f"{self.path.parents[1].name}/{self.path.name}" if self.path.parent.name == "members" else self.path.name
+        return (
+            f"{self.path.parents[1].name}/{self.path.name}"
+            if self.path.parent.name == "members"
+            else self.path.name
+        )
 
     @property
     def settings(self) -> Settings:
         if "settings" not in self.config:
-            raise NaafError(f"{shown(self.path)} is a run of kind {self.kind!r}, which has no settings of its own")
+            raise NaafError(
+                f"{shown(self.path)} is a run of kind {self.kind!r}, which has no settings of its own"
+            )
         return Settings.model_validate(self.config["settings"])
 
     @property
@@ -206,7 +214,9 @@ class Run:
 
         path = self.path / name
         if not path.is_file():
-            raise NaafError(f"{shown(path)} is missing: {shown(self.path)} has not been trained; `naaf train` does it")
+            raise NaafError(
+                f"{shown(path)} is missing: {shown(self.path)} has not been trained; `naaf train` does it"
+            )
         return pd.read_csv(path)
 
     def append(self, name: str, columns: tuple[str, ...], row: Mapping[str, object]) -> None:
@@ -249,7 +259,10 @@ def members(path: str | Path) -> list[Run]:
     run = Run.open(path)
     if run.is_trained:
         return [run]
-    folders = sorted((run.path / "members").glob("*/config.json"), key=lambda config: (len(config.parent.name), config.parent.name))
+    folders = sorted(
+        (run.path / "members").glob("*/config.json"),
+        key=lambda config: (len(config.parent.name), config.parent.name),
+    )
     trained = [member for member in (Run.open(config.parent) for config in folders) if member.is_trained]
     if not trained:
         raise NaafError(f"{shown(path)} holds no trained run; notebook 02_training or `naaf train` makes one")

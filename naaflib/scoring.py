@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
+from .differentiable import naaf_scores
 from .effects import (
     SLOPE,
     TINY,
@@ -22,7 +23,6 @@ from .effects import (
     caption_lengths,
     caption_sums,
     intra_attention,
-    naaf_scores,
     relevance,
     word_boundary,
 )
@@ -45,7 +45,7 @@ class Measure:
     pooling: str = "mean"
     lambda_lse: float = 6.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.method not in PUBLISHED_LAMBDA:
             raise UsageError(f"there is no method {self.method!r}; methods: {', '.join(PUBLISHED_LAMBDA)}")
         if self.pooling not in ("mean", "lse"):
@@ -57,8 +57,8 @@ class Measure:
 
 
 def score_matrix(
-    images: Float[Tensor, "image region dim"],
-    captions: Float[Tensor, "caption length dim"],
+    images: Tensor,
+    captions: Tensor,
     lengths: Tensor,
     *,
     boundary: float | Tensor | None = None,
@@ -137,12 +137,14 @@ def cosine_scores(
     if measure.method == "naaf":
         if intra is None:
             intra = _intra(words, groups, measure)
-        limit = word_boundary(boundary, groups, cosine)
+        limit = word_boundary(0.0 if boundary is None else boundary, groups, cosine)
         return naaf_scores(cosine, images @ images.mT, limit, groups, measure.sharpness, intra)[0]
     if measure.method == "scan-t2i":
         weight = relevance(cosine, groups, measure.sharpness).weight
         return _pooled_words(attended(cosine, weight, images @ images.mT).cosine, groups, measure)
-    return torch.cat([_scan_i2t(cosine[..., g.words], words[g.words], g.length, measure) for g in groups], dim=-1)
+    return torch.cat(
+        [_scan_i2t(cosine[..., g.words], words[g.words], g.length, measure) for g in groups], dim=-1
+    )
 
 
 def _intra(words: Tensor, groups: Groups, measure: Measure) -> list[Tensor] | None:
@@ -161,7 +163,10 @@ def _pooled_words(
 
 
 def _scan_i2t(
-    cosine: Float[Tensor, "image region word"], words: Float[Tensor, "word dim"], length: int, measure: Measure
+    cosine: Float[Tensor, "image region word"],
+    words: Float[Tensor, "word dim"],
+    length: int,
+    measure: Measure,
 ) -> Float[Tensor, "image caption"]:
     """Captions of one length: each region's cosine with the words it attends to, pooled over regions."""
     activated = leaky_relu(cosine, SLOPE)
@@ -192,5 +197,5 @@ def _check(images: Tensor, captions: Tensor, lengths: Tensor, measure: Measure, 
         )
     if lengths.shape != captions.shape[:1]:
         raise UsageError(f"{len(captions)} captions need as many lengths, not {tuple(lengths.shape)}")
-    if len(lengths) and not (1 <= int(lengths.min()) and int(lengths.max()) <= captions.shape[1]):
+    if len(lengths) and (lengths.min() < 1 or lengths.max() > captions.shape[1]):
         raise UsageError(f"a caption's length lies outside 1 to {captions.shape[1]}, the padded width")

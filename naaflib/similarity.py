@@ -18,8 +18,10 @@ def intra_attention(words: Float[Tensor, "word dim"], lambda_intra: float) -> Fl
     return torch.softmax(lambda_intra * words @ words.mT, dim=-1)
 
 
-def best_similarity(cosine: Float[Tensor, "image word region"], boundary: float) -> Float[Tensor, "image word"]:
-    """Eq. 6: each word's largest similarity over the regions, less the boundary; negative: no region matches."""
+def best_similarity(
+    cosine: Float[Tensor, "image word region"], boundary: float
+) -> Float[Tensor, "image word"]:
+    """Eq. 6: each word's largest similarity over the regions, less the boundary; below 0 none matches."""
     return cosine.amax(dim=-1) - boundary
 
 
@@ -77,7 +79,7 @@ def attended_cosine(
 def relevance_weight(
     cosine: Float[Tensor, "image word region"], lambda_softmax: float
 ) -> Float[Tensor, "image word region"]:
-    """Eq. 11's attention: LeakyReLU (the paper: ReLU), normed over the caption's words, softmax over regions."""
+    """Eq. 11's attention: LeakyReLU (paper: ReLU), normed over the caption's words, softmax over regions."""
     relevance = leaky_relu(cosine, 0.1)
     norm = relevance.norm(dim=-2, keepdim=True) + EPSILON
     return torch.softmax(lambda_softmax * relevance / norm, dim=-1)

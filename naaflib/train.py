@@ -6,6 +6,7 @@ resumed run equals one that never stopped, from the middle of an epoch too.
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
@@ -19,7 +20,8 @@ from tqdm import tqdm
 from . import checkpoint
 from .config import Settings
 from .data.batches import Batch, Batches
-from .effects import Groups, naaf_scores, word_boundary
+from .differentiable import naaf_scores
+from .effects import Groups, word_boundary
 from .errors import NaafError
 from .loss import hinge_loss, same_image
 from .metric import RetrievalMetrics
@@ -62,7 +64,9 @@ class Trainer:
         """One batch: loss, gradients, optimizer, boundary. Raises NaafError for a loss that is not finite."""
         loss, mined = self._loss(batch, epoch)
         if not torch.isfinite(loss):
-            raise NaafError("the loss is not finite; lower train.learning_rate, or train with precision float32")
+            raise NaafError(
+                "the loss is not finite; lower train.learning_rate, or train with precision float32"
+            )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], self.settings.train.clip)
@@ -107,9 +111,7 @@ class Trainer:
         limit = word_boundary(boundary, packing.groups, cosine)
         scores, best = naaf_scores(cosine, gram, limit, packing.groups, sharpness)
         if mined is None:
-            mined = batch_mining(
-                scores.detach(), best, packing.order, packing, self.model.boundary, **rules
-            )
+            mined = batch_mining(scores.detach(), best, packing.order, packing, self.model.boundary, **rules)
         return scores, mined
 
     def _autocast(self) -> AbstractContextManager:
@@ -209,7 +211,9 @@ def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validat
         position.loss += step.loss
         position.seconds = perf_counter() - started
         _log_step(run, board, position, step, model)
-        bar.set_postfix(loss=f"{position.loss / position.batch:.1f}", t=f"{model.boundary.training:.2f}", refresh=False)
+        bar.set_postfix(
+            loss=f"{position.loss / position.batch:.1f}", t=f"{model.boundary.training:.2f}", refresh=False
+        )
         inside = position.batch < len(batches)
         if inside and settings.checkpoint_steps and position.step % settings.checkpoint_steps == 0:
             _save(run, trainer, position, "last")
@@ -223,7 +227,8 @@ def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validat
         board.add_scalar(f"epoch/{name}", value, position.epoch)
     tqdm.write(
         f"epoch {position.epoch}: loss {row['loss']:.2f}, rsum {metrics.rsum:.1f} "
-        f"(R@1 {metrics.i2t.at_1:.1f} / {metrics.t2i.at_1:.1f}), {position.seconds:.0f} s"
+        f"(R@1 {metrics.i2t.at_1:.1f} / {metrics.t2i.at_1:.1f}), {position.seconds:.0f} s",
+        file=sys.stderr,
     )
     improved = metrics.rsum > position.best
     position.best = max(position.best, metrics.rsum)
@@ -234,9 +239,7 @@ def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validat
 
 
 def _history_row(trainer: Trainer, position: _Position, metrics: RetrievalMetrics, rate: float, batches: int):
-    recalls = {
-        f"{way}_at_{k}": getattr(metrics, way).recall(k) for way in ("i2t", "t2i") for k in (1, 5, 10)
-    }
+    recalls = {f"{way}_at_{k}": getattr(metrics, way).recall(k) for way in ("i2t", "t2i") for k in (1, 5, 10)}
     boundary = trainer.model.boundary
     return {
         "epoch": position.epoch,
@@ -290,7 +293,9 @@ def _save(run: Run, trainer: Trainer, position: _Position, which: str) -> None:
 def _restore(run: Run, trainer: Trainer) -> _Position:
     path = run.checkpoint("last")
     if not path.is_file():
-        raise NaafError(f"{shown(run.path)} has no checkpoints/last to resume from; remove the folder and train anew")
+        raise NaafError(
+            f"{shown(run.path)} has no checkpoints/last to resume from; remove the folder and train anew"
+        )
     tensors, header = checkpoint.read(path)
     model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     trainer.model.load_state_dict(model)

@@ -1,11 +1,26 @@
-"""What several tests share. Fixtures import naaflib when they run: jaxtyping has to see it first."""
+"""What several tests share, and the check of all annotations, shapes included, while the tests run.
+
+Fixtures import naaflib when they run: the import hook has to be there first.
+"""
 
 import os
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
 
 os.environ["MPLBACKEND"] = "Agg"  # no display is needed, and none is opened
+
+SOURCE = Path(__file__).parents[1] / "naaflib"
+UNCHECKED = {
+    "__init__",
+    "__main__",
+    "__pycache__",
+    "fused",
+}  # numba compiles fused; it takes no wrapped function
+install_import_hook(
+    [f"naaflib.{path.stem}" for path in SOURCE.iterdir() if path.stem not in UNCHECKED], "typechecker.check"
+)
 
 
 @pytest.fixture(scope="session")

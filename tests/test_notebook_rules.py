@@ -189,7 +189,7 @@ def test_a_good_notebook_breaks_no_rule():
         ("defines_nothing", lambda node: node.cells[3].update(source="recall = lambda ranks: 1")),
         ("installs_nothing", lambda node: node.cells[3].update(source="%pip install torch")),
         ("installs_nothing", lambda node: node.cells[3].update(source="!ls")),
-        ("names_no_machine", lambda node: node.cells[3].update(source='open("/home/me/data")')),
+        ("names_no_machine", lambda node: node.cells[3].update(source='open("/mnt/disk/data")')),
         ("names_no_machine", lambda node: node.cells[4].update(source="See /tmp/figure.png")),
         ("has_short_cells", lambda node: node.cells[3].update(source="1\n" * 16)),
         ("imports_at_the_top", lambda node: node.cells[3].update(source="import os")),

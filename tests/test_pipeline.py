@@ -4,8 +4,12 @@ The kernels run once, two batches side by side, and the tests read what they lef
 """
 
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -317,3 +321,49 @@ def test_the_report_says_that_the_batch_failed_and_shows_the_error(page):
 
 def test_the_report_fits_a_phone(page):
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+
+
+def is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_a_batch_that_is_ended_leaves_no_kernel_behind(project, tmp_path, end):
+    write_notebook(
+        project / "notebooks" / "09_endless.ipynb",
+        [
+            'run = ""',
+            "import os, time\nopen(run + '/process', 'w').write(str(os.getpid()))",
+            "time.sleep(600)",
+        ],
+    )
+    code = "import sys; from naaflib.experiments import run_notebooks; run_notebooks('09', sys.argv[1], {})"
+    try:
+        batch = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)],
+            stderr=subprocess.PIPE,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+        kernel = wait_for(lambda: (tmp_path / "process").exists() and (tmp_path / "process").read_text())
+        batch.send_signal(end)
+        batch.communicate(timeout=30)
+        wait_for(lambda: not is_alive(int(kernel)))
+    finally:
+        (project / "notebooks" / "09_endless.ipynb").unlink()
+    expected = "interrupted" if end == signal.SIGINT else "running"
+    assert (
+        json.loads((tmp_path / "pipeline.json").read_text())["notebooks"]["09_endless"]["status"] == expected
+    )
+
+
+def wait_for(condition, seconds: float = 60):
+    """The condition's value as soon as it holds."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return found

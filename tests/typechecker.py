@@ -1,6 +1,6 @@
 """What jaxtyping's import hook checks annotations with: beartype, with an int where a float is asked for.
 
-`pyproject.toml` names it for pytest. mypy reads `float` in the same way (PEP 484).
+`conftest.py` installs it. mypy reads `float` in the same way (PEP 484).
 """
 
 from beartype import BeartypeConf, beartype

@@ -129,6 +129,7 @@ def _add_ensemble(commands: argparse._SubParsersAction) -> None:
         "--data", type=path, metavar="DIR", help="data set; needed where scores are not saved yet"
     )
     parser.add_argument("--out", type=path, metavar="RUN", help="run folder for the ensemble")
+    _add_device(parser)
     _add_result(parser)
     parser.set_defaults(handler=ensemble)
 
@@ -189,6 +190,7 @@ def ensemble(arguments: argparse.Namespace) -> int:
         split=arguments.split,
         protocol=arguments.protocol,
         out=arguments.out,
+        device=arguments.device,
     )
     return _show(result, as_json=arguments.json)
 

@@ -28,7 +28,7 @@ class Batch:
 
 
 def epoch_batches(captions: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Caption indexes of an epoch's batches, shuffled; what does not fill a batch is left for another epoch."""
+    """Caption indexes of an epoch's batches, shuffled; a rest that fills no batch is left out."""
     size = min(batch_size, captions)
     order = np.random.default_rng([seed, epoch]).permutation(captions)
     return [order[start : start + size] for start in range(0, captions - size + 1, size)]

@@ -37,7 +37,7 @@ class Regions:
 
     def gather(self, images: np.ndarray) -> np.ndarray:
         """Features of several images (image, region, feature), float32. Raises NaafError for a NaN."""
-        if len(images) and not (0 <= images.min() and images.max() < self.images):
+        if len(images) and (images.min() < 0 or images.max() >= self.images):
             raise IndexError(f"image outside 0 to {self.images - 1}")
         order = np.argsort(images, kind="stable")  # the file is read forwards
         result = np.empty((len(images), *self.rows.shape[1:]), np.float32)
@@ -67,6 +67,8 @@ def open_array(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise NaafError(f"{shown(path)} is missing; `naaf data verify {shown(path.parent)}` lists what is") from None
+        raise NaafError(
+            f"{shown(path)} is missing; `naaf data verify {shown(path.parent)}` lists what is"
+        ) from None
     except (ValueError, EOFError, OSError) as error:
         raise NaafError(f"{shown(path)} is not a whole .npy file ({error}); get it again") from None

@@ -46,7 +46,9 @@ def read_glove(path: Path, vocabulary: Vocabulary) -> Vectors:
             except ValueError:
                 raise NaafError(f"{shown(path)}, line {number}: not a word and {dim} numbers") from None
             if len(found[index]) != dim:
-                raise NaafError(f"{shown(path)}, line {number}: {len(found[index])} numbers where others have {dim}")
+                raise NaafError(
+                    f"{shown(path)}, line {number}: {len(found[index])} numbers where others have {dim}"
+                )
     if not found:
         raise NaafError(f"{shown(path)} holds no vector for any of the vocabulary's {len(vocabulary)} words")
     ids = np.array(sorted(found))

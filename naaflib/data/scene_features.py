@@ -12,49 +12,66 @@ from jaxtyping import Float, Float32, UInt8
 from numpy.random import Generator
 from PIL import Image
 
+from .scene_layout import sample_scene
+from .scene_pixels import render
+from .scene_regions import sample_boxes
+
 DIM = 128
-NOISE = 0.25
+NOISE = 0.25  # the signal spreads by 0.57
 _SIDE = 16  # pixels a side to which every crop is brought
 _THIRDS = np.arange(3, dtype=np.float32)
-_LAYER_SEED = 2022  # the random layer is the same for all scenes
-_GAIN = {"colours": 2.0, "places": 1.0, "edges": 1.0, "texture": 3.0, "figure": 1.0, "extent": 2.0}
+_SEED = 2022  # of the layer and of the scenes on which it is centred: the same for every data set
+_REFERENCE = 32  # scenes
+_SHARE = {"colours": 2.0, "places": 0.3, "edges": 1.0, "texture": 1.0, "figure": 1.0, "extent": 0.3}
 
 
 def features(
     picture: UInt8[np.ndarray, "row column 3"], boxes: Float[np.ndarray, "region 4"], rng: Generator
 ) -> Float32[np.ndarray, "region dim"]:
     """Description, fixed random layer, noise; of about unit length."""
-    described = describe(picture, boxes)
-    weight, bias = _layer(described.shape[1])
-    mixed = np.einsum("rp,pd->rd", described, weight) + bias
+    mean, gain, weight = _layer()
+    mixed = np.tanh(np.einsum("rp,pd->rd", (_joined(describe(picture, boxes)) - mean) * gain, weight))
     mixed += NOISE * rng.normal(size=mixed.shape)
-    return (np.maximum(mixed, 0.1 * mixed) / np.sqrt(DIM)).astype(np.float32)
+    return (mixed / np.sqrt(DIM)).astype(np.float32)
 
 
 @cache
-def _layer(parts: int) -> tuple[Float[np.ndarray, "part dim"], Float[np.ndarray, " dim"]]:
-    rng = np.random.default_rng(_LAYER_SEED)
-    return rng.normal(size=(parts, DIM)) / np.sqrt(parts), 0.3 * rng.normal(size=DIM)
+def _layer() -> tuple[Float[np.ndarray, " part"], Float[np.ndarray, " part"], Float[np.ndarray, "part dim"]]:
+    """Mean and gain of each part of a description, on reference scenes, and the random weights."""
+    groups: list[dict[str, Float[np.ndarray, "region part"]]] = []
+    for number in range(_REFERENCE):
+        rng = np.random.default_rng([_SEED, number])
+        scene = sample_scene(rng)
+        groups.append(describe(render(scene, rng), sample_boxes(scene, rng)))
+    described = np.concatenate([_joined(one) for one in groups])
+    share = np.concatenate(
+        [np.full(part.shape[1], _SHARE[name] / part.shape[1]) for name, part in groups[0].items()]
+    )
+    gain = np.sqrt(share / share.sum()) / (described.std(axis=0) + 0.02)
+    return described.mean(axis=0), gain, np.random.default_rng(_SEED).normal(size=(len(gain), DIM))
+
+
+def _joined(groups: dict[str, Float[np.ndarray, "region _"]]) -> Float[np.ndarray, "region part"]:
+    return np.concatenate(list(groups.values()), axis=1).astype(np.float64)
 
 
 def describe(
     picture: UInt8[np.ndarray, "row column 3"], boxes: Float[np.ndarray, "region 4"]
-) -> Float[np.ndarray, "region part"]:
-    """What is in each box, in groups of numbers that are brought to about unit spread."""
+) -> dict[str, Float[np.ndarray, "region _"]]:
+    """What is in each box, by groups."""
     whole = Image.fromarray(picture)
     small = [whole.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, tuple(box)) for box in boxes.tolist()]
     crop = np.stack([np.asarray(one) for one in small]).astype(np.float32) / 255
     rows, columns, _ = picture.shape
     edges, texture = _edges(crop)
-    groups = {
+    return {
         "colours": _colours(crop),
-        "places": 3 * (_cells(crop, 4) - 0.6),
+        "places": _cells(crop, 4),
         "edges": edges,
         "texture": texture,
-        "figure": 2.5 * (_cells(_figure(crop), 8) - 0.5),
+        "figure": _cells(_figure(crop), 8),
         "extent": _extent(boxes / (columns, rows, columns, rows)),
     }
-    return np.concatenate([_GAIN[name] * group for name, group in groups.items()], axis=1)
 
 
 def _cells(crop: Float[np.ndarray, "region row column part"], cells: int) -> Float[np.ndarray, "region mean"]:
@@ -74,7 +91,7 @@ def _colours(crop: Float[np.ndarray, "region row column 3"]) -> Float[np.ndarray
     side = bins.shape[1]
     middle = bins[:, side // 4 : -side // 4, side // 4 : -side // 4]
     both = np.concatenate([bins.mean(axis=(1, 2)), middle.mean(axis=(1, 2))], axis=1)
-    return 3 * (np.sqrt(both) - 0.12)
+    return np.sqrt(both)
 
 
 def _edges(
@@ -93,8 +110,8 @@ def _edges(
     for part in (kinds, kinds[:, _SIDE // 4 : -_SIDE // 4, _SIDE // 4 : -_SIDE // 4]):
         total, *sums = part.mean(axis=(1, 2)).T
         aligned = [np.hypot(*pair) / (total + 0.01) for pair in (sums[:2], sums[2:])]
-        texture += [6 * np.sqrt(total) - 1.5, 3 * aligned[0] - 1, 3 * aligned[1] - 1]
-    return 6 * (np.sqrt(_cells(directions, 4)) - 0.15), np.stack(texture, axis=1)
+        texture += [np.sqrt(total), *aligned]
+    return np.sqrt(_cells(directions, 4)), np.stack(texture, axis=1)
 
 
 def _slopes(
@@ -122,5 +139,4 @@ def _extent(boxes: Float[np.ndarray, "region 4"]) -> Float[np.ndarray, "region p
     x, y = ((boxes[:, 2:] + boxes[:, :2]) / 2).T
     area = np.sqrt(width * height)
     sizes = [np.exp(-(((area - size) / 0.12) ** 2)) for size in (0.15, 0.26, 0.42)]
-    place = [3 * (x - 0.5), 3 * (y - 0.5)]
-    return np.stack([*sizes, 4 * (width - 0.3), 4 * (height - 0.3), *place], axis=1)
+    return np.stack([*sizes, width, height, x, y], axis=1)

@@ -50,9 +50,9 @@ def _look(rng: Generator, background: str, others: list[SceneObject]) -> tuple[s
     """A shape and a colour; each is often that of another object, so that one word alone seldom decides."""
     shape = str(rng.choice(SHAPES))
     colour = str(rng.choice([name for name in COLOURS if name not in HIDDEN_ON[background]]))
-    if others and rng.random() < 0.28:
+    if others and rng.random() < 0.22:
         shape = others[int(rng.integers(len(others)))].shape
-    if others and rng.random() < 0.28:
+    if others and rng.random() < 0.22:
         colour = others[int(rng.integers(len(others)))].colour
     return shape, colour
 

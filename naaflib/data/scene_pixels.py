@@ -77,8 +77,8 @@ def _paint(
     thing: SceneObject, mask: Float[np.ndarray, "row column"], rng: Generator
 ) -> Float[np.ndarray, "row column 3"]:
     """The object's colour with its texture, lit from the upper left, darker towards its rim."""
-    base = np.array(COLOURS[thing.colour], np.float32) + rng.normal(0, 7, 3).astype(np.float32)
-    base = np.clip(base, 22, 252)
+    base = np.array(COLOURS[thing.colour], np.float32) + rng.normal(0, 6) + rng.normal(0, 3, 3)
+    base = np.clip(base, 22, 252).astype(np.float32)
     light = base.mean() > 170
     second = base * 0.72 if light else base + 0.5 * (255 - base)
     rows, columns = mask.shape

@@ -77,7 +77,10 @@ def evaluation_split(folder: str | Path, prefer: tuple[str, ...] = ("test", "dev
     for name in prefer:
         if name in present:
             return name
-    raise NaafError(f"{shown(folder)} holds none of the splits {', '.join(prefer)}; name one of: {', '.join(present) or 'none'}")
+    raise NaafError(
+        f"{shown(folder)} holds none of the splits {', '.join(prefer)}; "
+        f"name one of: {', '.join(present) or 'none'}"
+    )
 
 
 def open_split(folder: str | Path, split: str) -> Split:
@@ -133,4 +136,6 @@ def _optional(path: Path, read, images: int, repeat: int):
         return rows
     if len(rows) == images * repeat:
         return rows[::repeat]
-    raise NaafError(f"{shown(path)} holds {len(rows)} rows for {images} images; remove the file or get it again")
+    raise NaafError(
+        f"{shown(path)} holds {len(rows)} rows for {images} images; remove the file or get it again"
+    )

@@ -24,7 +24,11 @@ class Vocabulary:
     def __post_init__(self):
         missing = [word for word in SPECIAL if word not in self.id]
         if missing or self.words[0] != PAD or len(self.id) != len(self.words):
-            problem = f"{missing[0]} is missing" if missing else "an id has no word, two words share one, or id 0 is not <pad>"
+            problem = (
+                f"{missing[0]} is missing"
+                if missing
+                else "an id has no word, two words share one, or id 0 is not <pad>"
+            )
             raise NaafError(f"not a vocabulary: {problem}")
 
     def __len__(self) -> int:
@@ -50,7 +54,9 @@ class Vocabulary:
         Ordered by frequency, then alphabetically: the same captions give the same ids on every machine.
         """
         count = Counter(word for caption in captions for word in tokenize(caption))
-        kept = sorted((word for word, n in count.items() if n >= min_count), key=lambda word: (-count[word], word))
+        kept = sorted(
+            (word for word, n in count.items() if n >= min_count), key=lambda word: (-count[word], word)
+        )
         return cls((*SPECIAL, *(word for word in kept if word not in SPECIAL)))
 
     def to_json(self) -> dict[str, object]:

@@ -18,7 +18,7 @@ def runs_table(folder: Path) -> pd.DataFrame:
     run: the path from the folder. epochs: done of planned. An unreadable folder has its reason as state.
     """
     rows = [_run_row(config.parent, folder) for config in _configs(folder)]
-    return pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+    return pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype({"seed": "Int64"})
 
 
 def results_table(folder: Path) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Training as a run folder: what `naaf train`, notebook 02 and a sweep all call."""
 
+import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -84,19 +85,24 @@ def train_members(
         own = replace(settings, {"train.seed": seed})
         folder = group.path / "members" / str(seed)
         if not (folder / "config.json").is_file():
-            print(f"member {seed}: training into {shown(folder)}")
+            say(f"member {seed}: training into {shown(folder)}")
             runs.append(train_run(data, folder, own, **how))
             continue
         run = _resumable(folder, Path(data), own)
         if is_finished(run):
-            print(f"member {seed}: reused, {shown(folder)} is trained with these settings already")
+            say(f"member {seed}: reused, {shown(folder)} is trained with these settings already")
             runs.append(run)
         elif not run.checkpoint("last").is_file():
             raise NaafError(f"{shown(folder)} stopped before its first checkpoint; remove it and run again")
         else:
-            print(f"member {seed}: resuming {shown(folder)}")
+            say(f"member {seed}: resuming {shown(folder)}")
             runs.append(train_run(data, folder, own, resume=True, **how))
     return runs
+
+
+def say(text: str) -> None:
+    """A message to the person who waits: results go to stdout, this does not."""
+    print(text, file=sys.stderr)
 
 
 def is_finished(run: Run) -> bool:
@@ -114,7 +120,8 @@ def _open(data: Path, settings: Settings) -> tuple[Split, Split]:
     train, dev = open_split(data, "train"), open_split(data, "dev")
     if train.regions.shape[2] != dev.regions.shape[2]:
         raise NaafError(
-            f"{shown(data)}: train has {train.regions.shape[2]} features a region and dev {dev.regions.shape[2]}; "
+            f"{shown(data)}: train has {train.regions.shape[2]} features a region, "
+            f"dev {dev.regions.shape[2]}; "
             "take both from the same source"
         )
     return train, dev if settings.data.validation_images is None else dev.first(
@@ -158,7 +165,7 @@ def _new_model(
     if glove is not None:
         vectors = read_glove(Path(glove), words)
         model.set_vectors(vectors)
-        print(f"GloVe vectors for {len(vectors.ids)} of {len(words)} words; the others start at random")
+        say(f"GloVe vectors for {len(vectors.ids)} of {len(words)} words; the others start at random")
     return model.to(PRECISIONS[settings.train.precision])
 
 
@@ -198,14 +205,14 @@ def _resumable(out: Path, data: Path, settings: Settings) -> Run:
     if changed:
         name = changed[0]
         raise NaafError(
-            f"{shown(out)} was trained with {name} {was[name]} and now {now[name]} is asked for; on resuming only "
-            "train.epochs may change: take another folder"
+            f"{shown(out)} was trained with {name} {was[name]}, and now {now[name]} is asked for; "
+            "on resuming only train.epochs may change: take another folder"
         )
     recorded: Mapping[str, object] = run.config["data"]["files"]
     for name, file in data_record(data)["files"].items():
         if recorded.get(name) != file:
             raise NaafError(
-                f"{shown(data / name)} is not the file that {shown(out)} was trained on; name the right --data"
+                f"{shown(data / name)} is not what {shown(out)} was trained on; name the right --data"
             )
     if was["train.epochs"] != now["train.epochs"]:
         run.update(settings=settings.model_dump())

@@ -137,28 +137,25 @@ def foil_detection(model: Model, split: Split, foils: Sequence[Foil]) -> FoilDet
     for foil in foils:
         if not 0 <= foil.word < len(tokenize(foil.text)):
             raise NaafError(f"a foil names word {foil.word} of {foil.text!r}, which has no such word")
-    images = [foil.image for foil in foils]
-    true = explain_pairs(model, split, images, [foil.caption for foil in foils])
-    wrong = explain_pairs(model, split, images, [foil.text for foil in foils])
-    rows, pairs = [], []
-    for index, (foil, right, pair) in enumerate(zip(foils, true, wrong, strict=True)):
-        rows.append(_foil_words(index, foil, pair))
-        pairs.append(
-            {
-                **asdict(foil),
-                "score_true": right.score,
-                "score_foil": pair.score,
-                "right": right.score > pair.score,
-            }
-        )
-    return _detection(pd.concat(rows, ignore_index=True), pd.DataFrame(pairs), model.settings.method)
+    own = sorted({(foil.image, foil.caption) for foil in foils})
+    pairs = explain_pairs(model, split, *(list(column) for column in zip(*own, strict=True)))
+    true = {key: pair.score for key, pair in zip(own, pairs, strict=True)}
+    wrong = explain_pairs(model, split, [foil.image for foil in foils], [foil.text for foil in foils])
+    words, rows = [], []
+    for index, (foil, pair) in enumerate(zip(foils, wrong, strict=True)):
+        score = true[foil.image, foil.caption]
+        words.append(_foil_words(index, foil, pair))
+        scored = {"score_true": score, "score_foil": pair.score, "right": score > pair.score}
+        rows.append(asdict(foil) | scored)
+    joined = {name: np.concatenate([part[name] for part in words]) for name in words[0]}
+    return _detection(pd.DataFrame(joined), pd.DataFrame(rows), model.settings.method)
 
 
-def _foil_words(index: int, foil: Foil, pair: Explanation) -> pd.DataFrame:
-    values = {name: getattr(pair, name)[1:-1] for name in EVIDENCE}
-    words = pair.words[1:-1]
-    wrong = np.arange(len(words)) == foil.word
-    return pd.DataFrame({"foil": index, "word": words, "wrong": wrong, **values})
+def _foil_words(index: int, foil: Foil, pair: Explanation) -> dict[str, np.ndarray]:
+    """The columns of a foil's words."""
+    words = np.array(pair.words[1:-1], dtype=object)
+    place = {"foil": np.full(len(words), index), "word": words, "wrong": np.arange(len(words)) == foil.word}
+    return place | {name: getattr(pair, name)[1:-1] for name in EVIDENCE}
 
 
 def _detection(words: pd.DataFrame, foils: pd.DataFrame, method: str) -> FoilDetection:

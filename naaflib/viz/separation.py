@@ -3,9 +3,11 @@
 Samples are one-dimensional: each value the largest cosine of a word over an image's regions.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.stats import mannwhitneyu, norm
 
 from .style import Number, Values
@@ -67,3 +69,19 @@ def _overlap(mean_1: Number, std_1: Number, mean_2: Number, std_2: Number) -> fl
     high = max(mean_1 + 8 * std_1, mean_2 + 8 * std_2)
     at = np.linspace(low, high, 20_001)
     return float(np.trapezoid(np.minimum(norm.pdf(at, mean_1, std_1), norm.pdf(at, mean_2, std_2)), at))
+
+
+def separation_table(samples: Mapping[object, Mapping[str, Values]], *, alpha: Number = 2.0) -> pd.DataFrame:
+    """A row a sample (an epoch, for instance): fits, boundaries, both errors, AUC and overlap.
+
+    samples: as a run keeps them, "matched", "mismatched" and, where there is one, "boundary".
+    """
+    names = ("mean_matched", "std_matched", "mean_mismatched", "std_mismatched", "boundary", "three_sigma")
+    names += ("taken_as_matched", "taken_as_mismatched", "auc", "overlap")
+    rows = {}
+    for key, sample in samples.items():
+        boundary = sample.get("boundary")
+        limit = None if boundary is None else float(boundary)
+        found = separation(sample["matched"], sample["mismatched"], boundary=limit, alpha=alpha)
+        rows[key] = {name: getattr(found, name) for name in names}
+    return pd.DataFrame(rows).T.astype(float)

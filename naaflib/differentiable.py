@@ -1,0 +1,171 @@
+"""NAAF's scores as one differentiable function, whichever form computes them.
+
+Forward and backward go through the images block by block: by the fused kernels where numba is installed
+(float32 on a CPU), else by the vectorised form of `effects`, the kernels' oracle. The backward pass keeps
+the cosines alone and recomputes the rest: autograd would keep a dozen arrays of their size.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import pairwise
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .effects import Groups, block_gradient, block_scores, caption_lengths, over_words
+
+BLOCK_COSINES = 500_000  # cosines reduced at a time on a CPU
+
+
+def naaf_scores(
+    cosine: Float[Tensor, "image region word"],
+    gram: Float[Tensor, "image region region"],
+    boundary: Float[Tensor, " word"],
+    groups: Groups,
+    lambda_softmax: float,
+    intra: list[Tensor] | None = None,
+) -> tuple[Float[Tensor, "image caption"], Float[Tensor, "image word"]]:
+    """Scores in packed order, differentiable by cosine and gram; each word's best cosine (no gradient)."""
+    apply: Callable[..., tuple[Tensor, Tensor]] = NaafScores.apply
+    return apply(cosine, gram, boundary, groups, lambda_softmax, intra)
+
+
+class NaafScores(torch.autograd.Function):
+    """Scores (image, packed caption) and best cosines (image, word) of cosines (image, region, word)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        cosine: Tensor,
+        gram: Tensor,
+        boundary: Tensor,
+        groups: Groups,
+        lambda_softmax: float,
+        intra: list[Tensor] | None,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(cosine, gram, boundary)
+        ctx.rest = groups, lambda_softmax, intra
+        if use_fused(cosine, lambda_softmax):
+            scores, best, ctx.below = fused_scores(cosine, gram, boundary, groups, lambda_softmax, intra)
+        else:
+            parts = [
+                block_scores(cosine[rows], gram[rows], boundary, groups, lambda_softmax, intra)
+                for rows in image_blocks(cosine)
+            ]
+            scores, best = (torch.cat(part) for part in zip(*parts, strict=True))
+            ctx.below = None
+        ctx.mark_non_differentiable(best)
+        return scores, best
+
+    @staticmethod
+    def backward(ctx: Any, by_score: Tensor, _by_best: Tensor) -> tuple[Tensor | None, ...]:
+        cosine, gram, boundary = ctx.saved_tensors
+        groups, lambda_softmax, intra = ctx.rest
+        share = by_score / caption_lengths(groups, by_score)
+        if ctx.below is not None:
+            gradients = fused_gradients(share, cosine, gram, boundary, groups, lambda_softmax, ctx.below)
+            return *gradients, None, None, None, None
+        by_cosine, by_gram = torch.empty_like(cosine), torch.empty_like(gram)
+        share = over_words(share, groups)
+        for rows in image_blocks(cosine):
+            by_cosine[rows], by_gram[rows] = block_gradient(
+                share[rows], cosine[rows], gram[rows], boundary, groups, lambda_softmax, intra
+            )
+        return by_cosine, by_gram, None, None, None, None
+
+
+@cache
+def kernels() -> ModuleType | None:
+    """The fused kernels, where numba is installed and NAAF_FUSED is not 0."""
+    if os.environ.get("NAAF_FUSED") == "0" or find_spec("numba") is None:
+        return None
+    return import_module(".fused", __package__)
+
+
+def use_fused(cosine: Tensor, lambda_softmax: float) -> bool:
+    """Whether the kernels take these cosines."""
+    module = kernels() if cosine.device.type == "cpu" and cosine.dtype == torch.float32 else None
+    return module is not None and lambda_softmax <= module.LARGEST_LAMBDA
+
+
+def fused_scores(
+    cosine: Tensor,
+    gram: Tensor,
+    boundary: Tensor,
+    groups: Groups,
+    lambda_softmax: float,
+    intra: list[Tensor] | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """block_scores by the kernels, and where the negative effect counts (image, word)."""
+    captions = sum(g.captions for g in groups)
+    scores = cosine.new_empty(len(cosine), captions)
+    best = cosine.new_empty(len(cosine), cosine.shape[-1])
+    below = torch.empty(best.shape, dtype=torch.bool)
+    tables = [table.permute(1, 2, 0).flatten() for table in intra or ()]
+    arrays = _arrays(cosine, gram, boundary), _group_rows(groups, tables)
+    flat = torch.cat(tables) if tables else cosine.new_empty(0)
+    outputs = _arrays(flat, scores, best, below)
+    _share_images(
+        "scores_of_images", len(cosine), *arrays[0], arrays[1], np.float32(lambda_softmax), *outputs
+    )
+    return scores, best, below
+
+
+def fused_gradients(
+    share: Tensor,
+    cosine: Tensor,
+    gram: Tensor,
+    boundary: Tensor,
+    groups: Groups,
+    lambda_softmax: float,
+    below: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """block_gradient by the kernels; share is (image, caption)."""
+    by_cosine, by_gram = torch.empty_like(cosine), torch.empty_like(gram)
+    inputs = _arrays(share, cosine, gram, boundary)
+    outputs = _arrays(below, by_cosine, by_gram)
+    rows = _group_rows(groups, [])
+    _share_images("gradients_of_images", len(cosine), *inputs, rows, np.float32(lambda_softmax), *outputs)
+    return by_cosine, by_gram
+
+
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def _group_rows(groups: Groups, tables: list[Tensor]) -> np.ndarray:
+    starts = np.cumsum([0, *(len(table) for table in tables)])
+    return np.array([[*g, starts[min(i, len(tables))]] for i, g in enumerate(groups)], dtype=np.int64)
+
+
+def _share_images(name: str, images: int, *arguments: object) -> None:
+    """Run a kernel on parts of the images, one thread a part; the kernels hold no lock."""
+    kernel: Callable[..., None] = getattr(kernels(), name)
+    parts = min(torch.get_num_threads(), images)
+    edges = np.linspace(0, images, parts + 1).astype(int)
+    if parts == 1:
+        kernel(*arguments, 0, images)
+        return
+    jobs = [_threads().submit(kernel, *arguments, *edge) for edge in pairwise(edges)]
+    for job in jobs:
+        job.result()
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="fused")
+
+
+def image_blocks(cosine: Float[Tensor, "image region word"]) -> Iterator[slice]:
+    """Runs of images whose cosines fit a CPU's cache; a GPU takes all at once."""
+    images = len(cosine)
+    fit = max(1, BLOCK_COSINES // cosine[0].numel()) if cosine.device.type == "cpu" else images
+    return (slice(start, start + fit) for start in range(0, images, fit))

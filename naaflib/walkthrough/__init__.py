@@ -1,0 +1,49 @@
+"""What a notebook says in one line: opens data and runs, joins results with figures, keeps both.
+
+The notebooks are read by people, so a cell holds a call; what a call joins lies here, and what it joins
+(measures, explanations, figures) lies in the modules that have that job.
+
+start    data, runs and settings from a notebook's parameters; figures and tables into the run folder
+results  recalls beside chance, the ensemble, queries on contact sheets
+pairs    images and captions to look at, taken apart and drawn
+words    attention and mismatch, measured; the two samples of similarities
+"""
+
+from .pairs import attention_page, image_sheet, matrix_page, pair_page, pick_pairs, words_table
+from .results import (
+    best_epochs,
+    join_members,
+    margins,
+    measured_recalls,
+    query_sheet,
+    recall_page,
+    recall_table,
+)
+from .start import keep, open_data, preset_of, settings_for, settings_table, trained_run, trained_runs
+from .words import boundary_page, measure_words, sample_panels
+
+__all__ = [
+    "attention_page",
+    "best_epochs",
+    "boundary_page",
+    "image_sheet",
+    "join_members",
+    "keep",
+    "margins",
+    "matrix_page",
+    "measure_words",
+    "measured_recalls",
+    "open_data",
+    "pair_page",
+    "pick_pairs",
+    "preset_of",
+    "query_sheet",
+    "recall_page",
+    "recall_table",
+    "sample_panels",
+    "settings_for",
+    "settings_table",
+    "trained_run",
+    "trained_runs",
+    "words_table",
+]

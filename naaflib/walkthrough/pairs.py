@@ -1,0 +1,209 @@
+"""Images and captions to look at: picked, taken apart, drawn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from ..data import scenes
+from ..data.captions import tokenize
+from ..data.splits import Split
+from ..errors import UsageError
+from ..evaluate import Encoded, encode_split, score_encoded
+from ..explanation import Explanation, explain_pairs
+from ..model import Model
+from ..viz import style
+from ..viz.attention import attention_figure, region_squares, word_region_matrix
+from ..viz.inspection import pairs_figure
+from ..viz.pairs import pair_figure
+from ..viz.pictures import Picture, read_picture
+
+WORDS_COLUMNS = (  # of the table a reader sees
+    "word", "feature_effect", "relevance_effect", "mismatch_effect", "effect",
+    "best_cosine", "best_region", "attention",
+)  # fmt: skip
+
+
+def pick_images(split: Split, count: int, seed: int = 0) -> list[int]:
+    """So many images by a seed, those with a picture file first."""
+    order = np.random.default_rng(seed).permutation(len(split)).tolist()
+    return sorted(order, key=lambda image: split.image_path(image) is None)[:count]
+
+
+def image_sheet(split: Split, count: int = 4, seed: int = 0) -> Figure:
+    """Random images with regions and captions; on scenes, the regions that a caption's words speak of."""
+    images = pick_images(split, count, seed)
+    links = _links(split)
+    return pairs_figure(
+        [[split.captions[caption] for caption in split.captions_of_image(image)] for image in images],
+        [read_picture(split.image_path(image)) for image in images],
+        names=[split.image_name(image) for image in images],
+        norms=[np.linalg.norm(split.regions[image], axis=1) for image in images],
+        boxes=[None if split.boxes is None else split.boxes[image] for image in images],
+        sizes=[_size(split, image) for image in images],
+        spoken=[_spoken(split, image, links) for image in images] if links else None,
+    )
+
+
+def _spoken(split: Split, image: int, links: list[list[list[int]]]) -> Mapping[str, np.ndarray]:
+    """The words of an image's first caption that speak of a region, with the first such region's box."""
+    caption = split.captions_of_image(image)[0]
+    words = zip(tokenize(split.captions[caption]), links[caption], strict=True)
+    by_region: dict[int, list[str]] = {}
+    for word, regions in words:
+        if regions and split.boxes is not None:
+            by_region.setdefault(regions[0], []).append(word)
+    return {" ".join(names): split.boxes[image][region] for region, names in by_region.items()}
+
+
+def _links(split: Split) -> list[list[list[int]]]:
+    """What each word speaks of, where the data set knows it."""
+    if not (split.folder / f"{split.name}_links.json").is_file():
+        return []
+    return scenes.read_links(split.folder, split.name)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs to look at, taken apart, and beside each its image with the wrong caption that scores highest."""
+
+    split: Split
+    true: list[Explanation]
+    wrong: list[Explanation]
+
+    def table(self) -> pd.DataFrame:
+        """A row a pair: both captions and their scores."""
+        rows = [
+            {
+                "image": pair.image_name,
+                "caption": pair.text,
+                "score": pair.score,
+                "hardest wrong caption": other.text,
+                "its score": other.score,
+            }
+            for pair, other in zip(self.true, self.wrong, strict=True)
+        ]
+        return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="pair")).round(3)
+
+
+class _Chosen(NamedTuple):
+    image: int
+    caption: int | str | None  # None: the image's own caption that scores highest
+
+
+def pick_pairs(model: Model, split: Split, pairs: str | int = 3) -> Pairs:
+    """Pairs by a parameter: "3" takes so many images, each with its own caption that scores highest.
+
+    "12:60; 40:203; 7:a dog on the grass" names image and caption, the caption by its number or as any text.
+    Raises UsageError for what is neither, NaafError for numbers outside the split.
+    """
+    chosen = _read_pairs(str(pairs), split)
+    images = [pair.image for pair in chosen]
+    outside = [image for image in images if not 0 <= image < len(split)]
+    if outside:
+        raise UsageError(
+            f"pairs names image {outside[0]}; the split {split.name} has images 0 to {len(split) - 1}"
+        )
+    scores = _scores_of_images(model, split, images)
+    captions: list[int | str] = []
+    for row, pair in zip(scores, chosen, strict=True):
+        own = split.captions_of_image(pair.image)
+        captions.append(own[int(row[own].argmax())] if pair.caption is None else pair.caption)
+        row[own] = -np.inf
+    wrong = [int(row.argmax()) for row in scores]
+    return Pairs(
+        split,
+        list(explain_pairs(model, split, images, captions)),
+        list(explain_pairs(model, split, images, wrong)),
+    )
+
+
+def _read_pairs(text: str, split: Split) -> list[_Chosen]:
+    if text.strip().isdecimal():
+        return [_Chosen(image, None) for image in pick_images(split, max(int(text), 1))]
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(";"))):
+        image, sign, caption = (piece.strip() for piece in part.partition(":"))
+        if not sign or not image.isdecimal() or not caption:
+            raise UsageError(
+                "pairs takes a number, or image:caption; image:caption; ..., such as 12:60; 40:a red star, "
+                f"and {part!r} is neither"
+            )
+        found.append(_Chosen(int(image), int(caption) if caption.isdecimal() else caption))
+    if not found:
+        raise UsageError("pairs is empty; give a number, or image:caption; image:caption; ...")
+    return found
+
+
+def _scores_of_images(model: Model, split: Split, images: list[int]) -> np.ndarray:
+    """Scores (image, caption) of some images with every caption of the split."""
+    encoded = encode_split(model, split)
+    rows = torch.tensor(images, device=encoded.images.device)
+    return score_encoded(model, Encoded(encoded.images[rows], encoded.words, encoded.packing), progress=False)
+
+
+def pair_page(split: Split, pair: Explanation, title: str | None = None) -> Figure:
+    """The caption in colours, the picture with the telling words' regions, a bar a word."""
+    return pair_figure(
+        pair.words,
+        best_cosine=pair.best_cosine,
+        best_region=pair.best_region,
+        feature_effect=pair.feature_effect,
+        relevance_effect=pair.relevance_effect,
+        mismatch_effect=pair.mismatch_effect,
+        boundary=pair.boundary,
+        known=pair.known,
+        **_canvas(split, pair),
+        title=title,
+    )
+
+
+def attention_page(split: Split, pair: Explanation, title: str | None = None) -> Figure:
+    """Where each word looks; `<start>` and `<end>` are left out."""
+    words = slice(1, -1)
+    return attention_figure(
+        pair.words[words],
+        pair.attention[words],
+        pair.effect[words],
+        known=pair.known[words],
+        **_canvas(split, pair),
+        title=title,
+    )
+
+
+def matrix_page(pair: Explanation, title: str | None = None) -> Figure:
+    """All cosines of the pair, a row a word."""
+    figure, axes = style.panels(height=0.17 * len(pair.words) + 0.9, title=title)
+    word_region_matrix(axes[0, 0], pair.cosine, pair.words, boundary=pair.boundary)
+    return figure
+
+
+def words_table(pair: Explanation) -> pd.DataFrame:
+    """What each word adds and where it looks; the mean of `effect` is the score."""
+    return pair.to_frame()[list(WORDS_COLUMNS)].round(3)
+
+
+def _canvas(split: Split, pair: Explanation) -> dict[str, object]:
+    """The picture under a pair, its boxes and the size that they count in; without boxes, plain squares."""
+    image: Picture = read_picture(split.image_path(pair.image))
+    if pair.boxes is None:
+        squares, whole = region_squares(pair.cosine.shape[1])
+        return {"image": None, "boxes": squares, "size": whole}
+    return {"image": image, "boxes": pair.boxes, "size": _size(split, pair.image)}
+
+
+def _size(split: Split, image: int) -> np.ndarray | None:
+    """Width and height that boxes count in: as recorded, else the picture file's own."""
+    if split.sizes is not None:
+        return np.asarray(split.sizes[image])
+    path = split.image_path(image)
+    if path is None:
+        return None
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return np.array(picture.size)

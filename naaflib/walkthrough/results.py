@@ -1,0 +1,236 @@
+"""Recalls beside chance, members beside their ensemble, queries on contact sheets."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..data.splits import Split, open_split
+from ..errors import UsageError
+from ..evaluate import FOLD, Evaluation, data_name, ensemble, evaluate, protocol_metrics
+from ..explanation.measures import image_interval
+from ..metric import Retrieval, RetrievalMetrics
+from ..published import published_rows
+from ..runs import Run
+from ..viz import style
+from ..viz.curves import RECALLS
+from ..viz.pictures import read_picture, retrieved_captions, retrieved_pictures
+from ..viz.ranks import DIRECTIONS, recall_bars
+
+ANSWERS = 5  # on a contact sheet
+
+
+def chance_recalls(images: int, captions_per_image: int) -> dict[str, float]:
+    """The recalls, in percent, and rsum of scores drawn blindly."""
+    captions = images * captions_per_image
+    recalls = {}
+    for k in (1, 5, 10):
+        drawn = np.arange(min(k, captions))
+        wrong = np.clip(captions - captions_per_image - drawn, 0, None) / (captions - drawn)
+        recalls[f"i2t_at_{k}"] = 100 * (1 - float(wrong.prod()))
+        recalls[f"t2i_at_{k}"] = 100 * min(k / images, 1.0)
+    return {**{name: recalls[name] for name in RECALLS}, "rsum": sum(recalls.values())}
+
+
+def recall_row(metrics: RetrievalMetrics) -> dict[str, float]:
+    """The six recalls by the names that figures know, and rsum."""
+    ways = {"i2t": metrics.i2t, "t2i": metrics.t2i}
+    return {**{name: ways[name[:3]].recall(int(name[7:])) for name in RECALLS}, "rsum": metrics.rsum}
+
+
+def recall_table(results: Mapping[str, RetrievalMetrics], result: Evaluation) -> pd.DataFrame:
+    """A row a model, then chance, then published rows of the same data and protocol where there are any."""
+    images = FOLD if result.protocol == "coco-1k" else result.images
+    rows = {name: recall_row(metrics) for name, metrics in results.items()}
+    rows["chance"] = chance_recalls(images, result.split.captions_per_image)
+    published = published_rows(data_name(result.split.folder), result.protocol, result.split.name)
+    for _, row in published.iterrows():
+        rows[f"published: {row['text']}, {row['model']}"] = row[list(rows["chance"])].to_dict()
+    return pd.DataFrame(rows).T.astype(float).rename_axis("model").round(2)
+
+
+def recall_page(table: pd.DataFrame) -> Figure:
+    """The first row of a recall table as bars, with marks for chance and the first published row."""
+    published = [name for name in table.index if str(name).startswith("published")]
+    figure, axes = style.panels(height=2.6)
+    recall_bars(
+        axes[0, 0],
+        table.iloc[0],
+        chance=table.loc["chance"],
+        published=table.loc[published[0]] if published else None,
+    )
+    return figure
+
+
+def measured_recalls(result: Evaluation) -> pd.DataFrame:
+    """R@1 of both directions with a 95 % interval over images, beside chance; percent."""
+    table = recall_table({}, result)
+    images = {"i2t": np.arange(result.images), "t2i": result.split.image_of_caption}
+    rows = []
+    for way, name in DIRECTIONS.items():
+        ranks = getattr(result.metrics, way).ranks
+        low, high = image_interval(pd.Series(ranks == 0), pd.Series(images[way]))
+        rows.append(
+            {
+                "measure": f"{name} R@1",
+                "split": result.split.name,
+                "value": 100 * float(np.mean(ranks == 0)),
+                "low": 100 * low,
+                "high": 100 * high,
+                "chance": table.loc["chance", f"{way}_at_1"],
+            }
+        )
+    return pd.DataFrame(rows).set_index("measure").round(2)
+
+
+def best_epochs(runs: Sequence[Run], folder: Path) -> pd.DataFrame:
+    """The epoch that each run kept, with its recalls on the dev split; chance in the last row."""
+    dev = open_split(folder, "dev")
+    rows = {}
+    for run in runs:
+        history = run.history()
+        best = history.loc[history["rsum"].idxmax()]
+        rows[run.name] = {
+            "epoch": f"{best['epoch']:.0f} of {history['epoch'].max():.0f}",
+            **{name: best[name] for name in (*RECALLS, "rsum")},
+            "minutes": history["seconds"].sum() / 60,
+        }
+    shown_images = run.settings.data.validation_images or len(dev)
+    chance = chance_recalls(len(dev.first(shown_images)), dev.captions_per_image)
+    rows["chance"] = {"epoch": "", **chance, "minutes": np.nan}
+    return pd.DataFrame(rows).T.rename_axis("member").infer_objects().round(1)
+
+
+class Joined(NamedTuple):
+    """The metrics of each member by its name, and of their ensemble; one evaluation; what it comes to."""
+
+    metrics: dict[str, RetrievalMetrics]
+    ensemble: list[str]  # the ensemble's name among them; empty where there is one member only
+    evaluation: Evaluation
+    sentence: str
+
+
+def join_members(
+    runs: Sequence[Run], folder: Path, *, split: str | None = None, protocol: str = "full", out: Path
+) -> Joined:
+    """Each member measured and, where there are several, their ensemble, written into the folder `out`.
+
+    Scores that members saved are used again. One member alone is no error: the sentence says so.
+    """
+    if len(runs) == 1:
+        result = evaluate(runs[0], folder, split=split, protocol=protocol)
+        sentence = (
+            f"{runs[0].name} stands alone, so there is nothing to join: set members to 2 or more in notebook "
+            "02_training (or `naaf run ... -p members 2`); the trained one is kept and the others join it."
+        )
+        return Joined({runs[0].name: result.metrics}, [], result, sentence)
+    result = ensemble(runs, data=folder, split=split, protocol=protocol, out=out)
+    name, per_image = f"ensemble of {len(runs)}", result.split.captions_per_image
+    scores = {run.name: np.load(run.scores_path(result.split.name), mmap_mode="r") for run in runs}
+    each = {member: protocol_metrics(scores[member], protocol, per_image) for member in scores}
+    rsums = [metrics.rsum for metrics in each.values()]
+    sentence = (
+        f"{result.sentence()}: {result.metrics.rsum - max(rsums):+.1f} against the best member and "
+        f"{result.metrics.rsum - float(np.mean(rsums)):+.1f} against their mean"
+    )
+    return Joined({**each, name: result.metrics}, [name], result, sentence)
+
+
+def margins(result: Evaluation) -> dict[str, np.ndarray]:
+    """Score of each query's best right answer less that of its hardest wrong one, by direction."""
+    per_image = result.split.captions_per_image
+    i2t, t2i = np.empty(result.images), np.empty(result.captions)
+    for fold in _folds(result):
+        columns = slice(fold.start * per_image, fold.stop * per_image)
+        wrong = np.full(columns.stop - columns.start, -np.inf)
+        for image in range(fold.start, fold.stop):
+            row = np.array(result.scores[image, columns])
+            own = slice((image - fold.start) * per_image, (image - fold.start + 1) * per_image)
+            right = row[own].copy()
+            row[own] = -np.inf
+            i2t[image] = right.max() - row.max()
+            t2i[image * per_image : (image + 1) * per_image] = right
+            np.maximum(wrong, row, out=wrong)
+        t2i[columns] -= wrong
+    return {"i2t": i2t, "t2i": t2i}
+
+
+def query_sheet(result: Evaluation, direction: str, which: str, count: int = 3) -> Figure:
+    """Contact sheet of the surest ("best") or the farthest missed ("worst") queries, one an image.
+
+    Images with a picture file come first. Raises UsageError for another direction or kind.
+    """
+    if direction not in DIRECTIONS or which not in ("best", "worst"):
+        raise UsageError(f"a sheet shows i2t or t2i, best or worst, not {direction!r}, {which!r}")
+    found: Retrieval = getattr(result.metrics, direction)
+    queries = _chosen(result.split, found.ranks, margins(result)[direction], which, count)
+    title = f"{DIRECTIONS[direction]}: {'surest right' if which == 'best' else 'farthest missed'}"
+    draw = _captions_for if direction == "i2t" else _pictures_for
+    return draw(result, queries, found.ranks[queries] + 1, title)
+
+
+def _chosen(split: Split, ranks: np.ndarray, margin: np.ndarray, which: str, count: int) -> list[int]:
+    """Queries by rank and margin, each of another image, those with a picture first."""
+    per_query = len(split) / len(ranks)
+    order = np.lexsort((-margin, ranks) if which == "best" else (margin, -ranks))
+    images: dict[int, int] = {}
+    for query in order.tolist():
+        images.setdefault(int(query * per_query), query)
+    seen = [image for image in images if split.image_path(image)]
+    chosen = seen if len(seen) >= count else list(images)
+    return [images[image] for image in chosen[:count]]
+
+
+def _pictures_for(result: Evaluation, queries: list[int], places: np.ndarray, title: str) -> Figure:
+    split = result.split
+    best = [
+        _top(result.scores[:, query], _fold(result, int(split.image_of_caption[query]))) for query in queries
+    ]
+    return retrieved_pictures(
+        [split.captions[query] for query in queries],
+        [[read_picture(split.image_path(image)) for image in row] for row in best],
+        [
+            [image == split.image_of_caption[query] for image in row]
+            for query, row in zip(queries, best, strict=True)
+        ],
+        [result.scores[row, query] for query, row in zip(queries, best, strict=True)],
+        names=[[f"“{split.captions[split.captions_of_image(image)[0]]}”" for image in row] for row in best],
+        places=places,
+        title=title,
+    )
+
+
+def _captions_for(result: Evaluation, queries: list[int], places: np.ndarray, title: str) -> Figure:
+    split, per_image = result.split, result.split.captions_per_image
+    folds = [_fold(result, image) for image in queries]
+    pools = [slice(fold.start * per_image, fold.stop * per_image) for fold in folds]
+    best = [_top(result.scores[image], pool) for image, pool in zip(queries, pools, strict=True)]
+    return retrieved_captions(
+        [read_picture(split.image_path(image)) for image in queries],
+        [[split.captions[caption] for caption in row] for row in best],
+        [
+            [caption in split.captions_of_image(image) for caption in row]
+            for image, row in zip(queries, best, strict=True)
+        ],
+        [result.scores[image, row] for image, row in zip(queries, best, strict=True)],
+        names=[f"“{split.captions[split.captions_of_image(image)[0]]}”" for image in queries],
+        places=places,
+        title=title,
+    )
+
+
+def _top(scores: np.ndarray, pool: slice) -> np.ndarray:
+    return pool.start + np.argsort(-np.asarray(scores[pool]), kind="stable")[:ANSWERS]
+
+
+def _folds(result: Evaluation) -> list[slice]:
+    """The images that are ranked together."""
+    size = FOLD if result.protocol == "coco-1k" else result.images
+    return [slice(start, start + size) for start in range(0, result.images, size)]
+
+
+def _fold(result: Evaluation, image: int) -> slice:
+    return next(fold for fold in _folds(result) if fold.start <= image < fold.stop)

@@ -1,0 +1,207 @@
+"""Every fast form against the readable one: values and gradients, on edges as well as on random data."""
+
+import pytest
+import torch
+
+import naaflib
+from naaflib import differentiable, effects, scoring
+from naaflib.errors import UsageError
+from naaflib.packing import pack
+from naaflib.scan import scan_score
+from naaflib.scoring import PUBLISHED_LAMBDA
+from naaflib.similarity import naaf_score
+
+IMAGES, REGIONS, DIM = 11, 5, 7
+LENGTHS = [3, 1, 13, 3, 2, 13, 3, 1, 7]
+FORMS = [(torch.float64, "eager"), (torch.float32, "eager"), (torch.float32, "fused")]
+
+
+def unit(*shape: int, seed: int) -> torch.Tensor:
+    numbers = torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return numbers / numbers.norm(dim=-1, keepdim=True)
+
+
+@pytest.fixture
+def images():
+    return unit(IMAGES, REGIONS, DIM, seed=1)
+
+
+@pytest.fixture
+def captions():
+    padded = unit(len(LENGTHS), max(LENGTHS), DIM, seed=2)
+    for row, length in zip(padded, LENGTHS, strict=True):
+        row[length:] = float("nan")  # padding must never be read
+    return padded
+
+
+@pytest.fixture(params=FORMS, ids=lambda form: f"{form[1]}-{str(form[0])[6:]}")
+def form(request, monkeypatch):
+    """A number type, with or without the fused kernels."""
+    dtype, kind = request.param
+    if kind == "eager":
+        monkeypatch.setattr(differentiable, "kernels", lambda: None)
+    elif differentiable.kernels() is None:
+        pytest.skip("numba is not installed: there are no fused kernels to test")
+    return dtype
+
+
+def readable(
+    images, captions, method="naaf", boundary=0.3, lambda_softmax=None, lambda_intra=None, pooling="mean"
+):
+    sharpness = lambda_softmax or PUBLISHED_LAMBDA[method]
+    columns = []
+    for caption, length in zip(captions, LENGTHS, strict=True):
+        words = caption[:length]
+        if method == "naaf":
+            how = {"lambda_softmax": sharpness, "lambda_intra": lambda_intra}
+            columns.append(naaf_score(images, words, boundary=boundary, **how))
+        else:
+            how = {"direction": method[-3:], "lambda_softmax": sharpness, "pooling": pooling}
+            columns.append(scan_score(images, words, **how))
+    return torch.stack(columns, dim=1)
+
+
+def both_gradients(score, images, captions, dtype):
+    """Scores and the gradients of a fixed weighted sum of them."""
+    images, captions = (x.to(dtype).clone().requires_grad_() for x in (images, captions))
+    scores = score(images, captions)
+    weight = torch.linspace(-1, 2, scores.numel(), dtype=dtype).view_as(scores)
+    (scores * weight).sum().backward()
+    return scores.detach(), images.grad, captions.grad
+
+
+@pytest.mark.parametrize("lambda_softmax", [20.0, 90.0])
+@pytest.mark.parametrize("lambda_intra", [None, 5.0])
+@pytest.mark.parametrize("boundary", [0.0, 0.3, 0.99])
+def test_fast_naaf_equals_the_readable_form(images, captions, form, boundary, lambda_intra, lambda_softmax):
+    how = {"boundary": boundary, "lambda_intra": lambda_intra, "lambda_softmax": lambda_softmax}
+    slow = both_gradients(lambda v, u: readable(v, u, **how), images, captions, torch.float64)
+    lengths = torch.tensor(LENGTHS)
+    fast = both_gradients(lambda v, u: naaflib.score_matrix(v, u, lengths, **how), images, captions, form)
+    tolerance = 1e-10 if form == torch.float64 else 1e-6 * lambda_softmax
+    torch.testing.assert_close(
+        fast[0].double(), slow[0], rtol=0, atol=1e-10 if form == torch.float64 else 2e-6
+    )
+    for ours, theirs in zip(fast[1:], slow[1:], strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "lse"])
+@pytest.mark.parametrize("method", ["scan-t2i", "scan-i2t"])
+def test_fast_scan_equals_the_readable_form(images, captions, method, pooling):
+    how = {"method": method, "pooling": pooling}
+    lengths = torch.tensor(LENGTHS)
+    slow = both_gradients(lambda v, u: readable(v, u, **how), images, captions, torch.float64)
+    fast = both_gradients(
+        lambda v, u: naaflib.score_matrix(v, u, lengths, **how), images, captions, torch.float64
+    )
+    for ours, theirs in zip(fast, slow, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_without_gradients_the_scores_are_the_same(images, captions, form):
+    images, captions, lengths = images.to(form), captions.to(form), torch.tensor(LENGTHS)
+    plain = naaflib.score_matrix(images, captions, lengths, boundary=0.2)
+    with_gradient = naaflib.score_matrix(images.clone().requires_grad_(), captions, lengths, boundary=0.2)
+    torch.testing.assert_close(plain, with_gradient.detach(), rtol=0, atol=1e-6)
+
+
+def test_a_boundary_a_caption_scores_each_with_its_own(images, captions, form):
+    limits = torch.linspace(-0.2, 0.8, len(LENGTHS), dtype=torch.float64)
+    lengths = torch.tensor(LENGTHS)
+    images, captions = images.to(form), captions.to(form)
+    together = naaflib.score_matrix(images, captions, lengths, boundary=limits)
+    for index, limit in enumerate(limits.tolist()):
+        alone = naaflib.score_matrix(
+            images, captions[index : index + 1], lengths[index : index + 1], boundary=limit
+        )
+        torch.testing.assert_close(together[:, index : index + 1], alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", PUBLISHED_LAMBDA)
+def test_regions_that_are_zero_give_finite_scores_and_gradients(images, captions, form, method):
+    images[0] = 0.0
+    images[1, 2] = 0.0
+    lengths = torch.tensor(LENGTHS)
+
+    def score(v, u):
+        return naaflib.score_matrix(v, u, lengths, boundary=0.1, method=method)
+
+    scores, *gradients = both_gradients(score, images, captions.nan_to_num(0.0), form)
+    assert scores.isfinite().all()
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_equally_good_regions_share_the_gradient(form):
+    packing = pack(torch.tensor([3]))
+    cosine = torch.tensor([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6], [0.4, 0.5, 0.6]], dtype=form)[
+        None
+    ].requires_grad_()
+    limit = torch.full((3,), 0.9, dtype=form)  # no region matches: each word's best cosine counts
+    differentiable.naaf_scores(cosine, torch.eye(3, dtype=form)[None], limit, packing.groups, 20.0)[
+        0
+    ].sum().backward()
+    torch.testing.assert_close(cosine.grad[0, 1], cosine.grad[0, 2], rtol=1e-5, atol=1e-6)
+
+
+def test_gradient_is_autograd_s_to_the_last_digits(captions):
+    """gradcheck of the own backward pass, cosines and Gram matrices apart."""
+    packing = pack(torch.tensor(LENGTHS))
+    cosine = (
+        0.9 * torch.rand(2, 3, packing.words, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+        - 0.3
+    )
+    gram = torch.eye(3, dtype=torch.float64).repeat(2, 1, 1)
+    limit = torch.full((packing.words,), 0.2, dtype=torch.float64)
+
+    def score(c, g):
+        return differentiable.naaf_scores(c, (g + g.mT) / 2, limit, packing.groups, 20.0)[0]
+
+    assert torch.autograd.gradcheck(score, (cosine.requires_grad_(), gram.requires_grad_()))
+
+
+@pytest.mark.parametrize("most_words", [1, 13, 40, None])
+def test_packing_and_unpacking_keep_every_word_and_caption(captions, most_words):
+    packing = pack(torch.tensor(LENGTHS), most_words)
+    words = packing.gather(captions)
+    assert len(words) == sum(LENGTHS)
+    assert words.isfinite().all()
+    lengths = effects.caption_sums(torch.ones(1, len(words)), packing.groups)
+    assert packing.unpack(lengths)[0].tolist() == LENGTHS
+    first = packing.unpack(effects.caption_sums(words[:, 0][None] * (packing.position == 0), packing.groups))
+    torch.testing.assert_close(first[0], captions[:, 0, 0])
+
+
+@pytest.mark.parametrize("block", [(1, 1), (3, 14), (100, 10_000)])
+def test_sharded_equals_unsharded(images, captions, form, monkeypatch, block):
+    """Blocks of any size give the same scores; the fused form to the bit but for the matrix product."""
+    images, captions, lengths = images.to(form), captions.to(form), torch.tensor(LENGTHS)
+    whole = naaflib.score_matrix(images, captions, lengths, boundary=0.2)
+    monkeypatch.setattr(scoring, "BLOCK_IMAGES", block[0])
+    monkeypatch.setattr(scoring, "BLOCK_WORDS", block[1])
+    sharded = naaflib.score_matrix(images, captions, lengths, boundary=0.2)
+    torch.testing.assert_close(sharded, whole, rtol=0, atol=1e-14 if form == torch.float64 else 5e-7)
+
+
+def test_no_images_or_no_captions_give_an_empty_matrix(images, captions):
+    lengths = torch.tensor(LENGTHS)
+    assert naaflib.score_matrix(images[:0], captions, lengths, boundary=0.1).shape == (0, len(LENGTHS))
+    assert naaflib.score_matrix(images, captions[:0], lengths[:0], boundary=0.1).shape == (IMAGES, 0)
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ({}, "needs a boundary"),
+        ({"method": "nafa"}, "no method 'nafa'"),
+        ({"boundary": 0.1, "pooling": "max"}, "no pooling 'max'"),
+        ({"boundary": 0.1, "lengths": torch.tensor([14] * len(LENGTHS))}, "outside 1 to 13"),
+        ({"boundary": 0.1, "lengths": torch.tensor([0] * len(LENGTHS))}, "outside 1 to 13"),
+        ({"boundary": 0.1, "lengths": torch.tensor([1, 2])}, "as many lengths"),
+        ({"boundary": 0.1, "images": torch.zeros(2, 3, 5)}, "do not fit"),
+    ],
+)
+def test_a_wrong_call_is_one_sentence(images, captions, how, sentence):
+    how = {"images": images, "captions": captions, "lengths": torch.tensor(LENGTHS), **how}
+    with pytest.raises(UsageError, match=sentence):
+        naaflib.score_matrix(how.pop("images"), how.pop("captions"), how.pop("lengths"), **how)
