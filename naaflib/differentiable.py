@@ -8,7 +8,7 @@ the cosines alone and recomputes the rest: autograd would keep a dozen arrays of
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .effects import Groups, block_gradient, block_scores, caption_lengths, over_words
+from .effects import Groups, block_gradient, block_scores, caption_lengths, over_words, table_starts
 
 BLOCK_COSINES = 500_000  # cosines reduced at a time on a CPU
 
@@ -31,7 +31,7 @@ def naaf_scores(
     boundary: Float[Tensor, " word"],
     groups: Groups,
     lambda_softmax: float,
-    intra: list[Tensor] | None = None,
+    intra: Tensor | None = None,
 ) -> tuple[Float[Tensor, "image caption"], Float[Tensor, "image word"]]:
     """Scores in packed order, differentiable by cosine and gram; each word's best cosine (no gradient)."""
     apply: Callable[..., tuple[Tensor, Tensor]] = NaafScores.apply
@@ -49,19 +49,11 @@ class NaafScores(torch.autograd.Function):
         boundary: Tensor,
         groups: Groups,
         lambda_softmax: float,
-        intra: list[Tensor] | None,
+        intra: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(cosine, gram, boundary)
         ctx.rest = groups, lambda_softmax, intra
-        if use_fused(cosine, lambda_softmax):
-            scores, best, ctx.below = fused_scores(cosine, gram, boundary, groups, lambda_softmax, intra)
-        else:
-            parts = [
-                block_scores(cosine[rows], gram[rows], boundary, groups, lambda_softmax, intra)
-                for rows in image_blocks(cosine)
-            ]
-            scores, best = (torch.cat(part) for part in zip(*parts, strict=True))
-            ctx.below = None
+        scores, best, ctx.below = forward_scores(cosine, gram, boundary, groups, lambda_softmax, intra)
         ctx.mark_non_differentiable(best)
         return scores, best
 
@@ -80,6 +72,25 @@ class NaafScores(torch.autograd.Function):
                 share[rows], cosine[rows], gram[rows], boundary, groups, lambda_softmax, intra
             )
         return by_cosine, by_gram, None, None, None, None
+
+
+def forward_scores(
+    cosine: Float[Tensor, "image region word"],
+    gram: Float[Tensor, "image region region"],
+    boundary: Float[Tensor, " word"],
+    groups: Groups,
+    lambda_softmax: float,
+    intra: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Scores and best cosines; from the kernels also where the negative effect counts (image, word)."""
+    if use_fused(cosine, lambda_softmax):
+        return fused_scores(cosine, gram, boundary, groups, lambda_softmax, intra)
+    parts = [
+        block_scores(cosine[rows], gram[rows], boundary, groups, lambda_softmax, intra)
+        for rows in image_blocks(cosine)
+    ]
+    scores, best = (torch.cat(part) for part in zip(*parts, strict=True))
+    return scores, best, None
 
 
 @cache
@@ -102,20 +113,17 @@ def fused_scores(
     boundary: Tensor,
     groups: Groups,
     lambda_softmax: float,
-    intra: list[Tensor] | None,
+    intra: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """block_scores by the kernels, and where the negative effect counts (image, word)."""
     captions = sum(g.captions for g in groups)
     scores = cosine.new_empty(len(cosine), captions)
     best = cosine.new_empty(len(cosine), cosine.shape[-1])
     below = torch.empty(best.shape, dtype=torch.bool)
-    tables = [table.permute(1, 2, 0).flatten() for table in intra or ()]
-    arrays = _arrays(cosine, gram, boundary), _group_rows(groups, tables)
-    flat = torch.cat(tables) if tables else cosine.new_empty(0)
-    outputs = _arrays(flat, scores, best, below)
-    _share_images(
-        "scores_of_images", len(cosine), *arrays[0], arrays[1], np.float32(lambda_softmax), *outputs
-    )
+    inputs = _arrays(cosine, gram, boundary)
+    outputs = _arrays(cosine.new_empty(0) if intra is None else intra, scores, best, below)
+    sharpness = np.float32(lambda_softmax)
+    _share_images("scores_of_images", len(cosine), *inputs, _group_rows(groups), sharpness, *outputs)
     return scores, best, below
 
 
@@ -129,11 +137,11 @@ def fused_gradients(
     below: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """block_gradient by the kernels; share is (image, caption)."""
-    by_cosine, by_gram = torch.empty_like(cosine), torch.empty_like(gram)
+    by_cosine, by_gram = cosine.new_empty(cosine.shape), gram.new_empty(gram.shape)  # contiguous
     inputs = _arrays(share, cosine, gram, boundary)
     outputs = _arrays(below, by_cosine, by_gram)
-    rows = _group_rows(groups, [])
-    _share_images("gradients_of_images", len(cosine), *inputs, rows, np.float32(lambda_softmax), *outputs)
+    sharpness = np.float32(lambda_softmax)
+    _share_images("gradients_of_images", len(cosine), *inputs, _group_rows(groups), sharpness, *outputs)
     return by_cosine, by_gram
 
 
@@ -141,9 +149,10 @@ def _arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
-def _group_rows(groups: Groups, tables: list[Tensor]) -> np.ndarray:
-    starts = np.cumsum([0, *(len(table) for table in tables)])
-    return np.array([[*g, starts[min(i, len(tables))]] for i, g in enumerate(groups)], dtype=np.int64)
+@lru_cache(maxsize=1024)
+def _group_rows(groups: Groups) -> np.ndarray:
+    """What a kernel reads of the groups: length, captions, first word, first caption, first table entry."""
+    return np.array([[*g, start] for g, start in zip(groups, table_starts(groups), strict=True)], np.int64)
 
 
 def _share_images(name: str, images: int, *arguments: object) -> None:

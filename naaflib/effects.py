@@ -46,21 +46,31 @@ def caption_lengths(groups: Groups, like: Tensor) -> Float[Tensor, " caption"]:
     return torch.cat([like.new_full((g.captions,), g.length) for g in groups])
 
 
-def intra_attention(words: Float[Tensor, "word dim"], groups: Groups, lambda_intra: float) -> list[Tensor]:
-    """Eq. 8, a table (caption, word, word) a group; rows sum to 1."""
+def intra_attention(
+    words: Float[Tensor, "word dim"], groups: Groups, lambda_intra: float
+) -> Float[Tensor, " entry"]:
+    """Eq. 8: each group's table (position, position, caption), one after the other; rows sum to 1."""
     tables = []
     for g in groups:
         own = words[g.words].unflatten(0, (g.length, g.captions)).transpose(0, 1)
-        tables.append(torch.softmax(lambda_intra * own @ own.mT, dim=-1))
-    return tables
+        tables.append(torch.softmax(lambda_intra * own @ own.mT, dim=-1).permute(1, 2, 0).flatten())
+    return torch.cat(tables)
+
+
+def table_starts(groups: Groups) -> list[int]:
+    """The first entry of each group's table."""
+    sizes = [g.length * g.length * g.captions for g in groups]
+    return [sum(sizes[:index]) for index in range(len(groups))]
 
 
 def propagated(
-    best: Float[Tensor, "image word"], groups: Groups, intra: list[Tensor]
+    best: Float[Tensor, "image word"], groups: Groups, intra: Float[Tensor, " entry"]
 ) -> Float[Tensor, "image word"]:
     """Each word's value averaged over its caption's words with the weights of eq. 8."""
     result = torch.empty_like(best)
-    for g, table in zip(groups, intra, strict=True):
+    for g, start in zip(groups, table_starts(groups), strict=True):
+        shape = (g.length, g.length, g.captions)
+        table = intra[start : start + g.length * g.length * g.captions].view(shape).permute(2, 0, 1)
         own = best[:, g.words].unflatten(-1, (g.length, g.captions)).permute(2, 1, 0)  # caption, word, image
         result[:, g.words] = (table @ own).permute(2, 1, 0).flatten(1)
     return result
@@ -107,7 +117,7 @@ def feature_weight(cosine: Tensor, best: Tensor, boundary: Tensor, lambda_softma
     return weight.masked_fill_(cosine <= boundary, 0.0)
 
 
-def mismatched(best: Tensor, boundary: Tensor, groups: Groups, intra: list[Tensor] | None) -> Tensor:
+def mismatched(best: Tensor, boundary: Tensor, groups: Groups, intra: Tensor | None) -> Tensor:
     """Where the negative effect counts: eq. 9's condition, on the propagated value at inference."""
     above = best - boundary
     return (above if intra is None else propagated(above, groups, intra)) < 0
@@ -119,7 +129,7 @@ def block_scores(
     boundary: Float[Tensor, " word"],
     groups: Groups,
     lambda_softmax: float,
-    intra: list[Tensor] | None,
+    intra: Tensor | None,
 ) -> tuple[Float[Tensor, "image caption"], Float[Tensor, "image word"]]:
     """Eq. 12 and each word's best cosine."""
     best = cosine.amax(dim=1)
@@ -137,7 +147,7 @@ def block_gradient(
     boundary: Float[Tensor, " word"],
     groups: Groups,
     lambda_softmax: float,
-    intra: list[Tensor] | None,
+    intra: Tensor | None,
 ) -> tuple[Float[Tensor, "image region word"], Float[Tensor, "image region region"]]:
     """Gradients by the cosines and the Gram matrices; share is the gradient by each word's effect.
 

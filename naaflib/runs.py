@@ -128,7 +128,8 @@ class Run:
         """Raises NaafError where the path is not a run folder."""
         path = Path(path)
         if not (path / "config.json").is_file():
-            what = "is not a run (it has no config.json)" if path.is_dir() else "does not exist"
+            kind = "is not a run (it has no config.json)" if path.is_dir() else "is a file, not a run folder"
+            what = kind if path.exists() else "does not exist"
             raise NaafError(f"{shown(path)} {what}; `naaf runs` lists the runs, `naaf train` makes one")
         config = read_json(path / "config.json")
         if not isinstance(config, dict) or "kind" not in config:
@@ -240,6 +241,17 @@ class Run:
                     writer = csv.DictWriter(file, columns)
                     writer.writeheader()
                     writer.writerows(kept)
+                if name == "history.csv":
+                    self._keep_samples({0, *(int(row["epoch"]) for row in kept)})
+
+    def _keep_samples(self, epochs: set[int]) -> None:
+        for epoch, path in self._sample_files().items():
+            if epoch not in epochs:
+                path.unlink()
+
+    def _sample_files(self) -> dict[int, Path]:
+        files = (self.path / "samples").glob("epoch_*.npz")
+        return dict(sorted((int(path.stem.removeprefix("epoch_")), path) for path in files))
 
     def save_samples(self, epoch: int, samples: Mapping[str, np.ndarray]) -> None:
         with atomic_path(self.path / "samples" / f"epoch_{epoch:02d}.npz") as partial:
@@ -248,9 +260,9 @@ class Run:
     def samples(self) -> dict[int, dict[str, np.ndarray]]:
         """Matched and mismatched similarities of a fixed set of pairs by epoch; 0 is before training."""
         found = {}
-        for path in sorted((self.path / "samples").glob("epoch_*.npz")):
+        for epoch, path in self._sample_files().items():
             with np.load(path, allow_pickle=False) as file:
-                found[int(path.stem.removeprefix("epoch_"))] = dict(file)
+                found[epoch] = dict(file)
         return found
 
 

@@ -99,7 +99,7 @@ class Trainer:
         model, mining = self.model.settings, self.settings.mining
         measure = Measure(model.method, model.lambda_softmax, None, model.pooling, model.lambda_lse)
         if model.method != "naaf":
-            return cosine_scores(cosine, images, words, packing.groups, measure, None), None
+            return cosine_scores(cosine, images @ images.mT, words, packing.groups, measure, None), None
         rules = {"alpha": mining.alpha, "momentum": mining.momentum, "min_words": mining.min_words}
         gram, sharpness = images @ images.mT, measure.sharpness
         mined, boundary = None, self.model.boundary.training

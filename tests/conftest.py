@@ -6,6 +6,7 @@ Fixtures import naaflib when they run: the import hook has to be there first.
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
@@ -20,6 +21,15 @@ UNCHECKED = {
 }  # numba compiles fused; it takes no wrapped function
 install_import_hook(
     [f"naaflib.{path.stem}" for path in SOURCE.iterdir() if path.stem not in UNCHECKED], "typechecker.check"
+)
+
+NOUNS = "cat dog boat tree house lamp ball bird fish road hill moon star".split()
+FORMS = (
+    "A {0} near a {1} .",
+    "{1} and {0}",
+    "The {0} stands by the {1}, alone.",
+    "One {1}. A {0}!",
+    "a {0} with an old {1} in the sun",
 )
 
 
@@ -38,4 +48,58 @@ def reference() -> Path:
     """Numbers that the authors' code computed; NAAF_REFERENCE names another set of the same format."""
     folder = Path(os.environ.get("NAAF_REFERENCE") or Path(__file__).parent / "reference")
     assert folder.is_dir(), f"{folder} is missing: it holds scores.npz, metrics_40.npz, training.npz, ..."
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(scenes, tmp_path_factory):
+    """A run of two short epochs on `scenes`. Shared: write into a copy of its folder only."""
+    from naaflib.config import preset
+    from naaflib.experiments.training import train_run
+
+    tiny = {
+        "model.dim": 13,
+        "model.word_dim": 7,
+        "train.batch_size": 17,
+        "train.epochs": 2,
+        "mining.min_words": 20,
+    }
+    out = tmp_path_factory.mktemp("runs") / "trained"
+    return train_run(scenes, out, preset("scenes", tiny), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def write_split():
+    """Writes one split in the SCAN layout, each image's regions like the two nouns of its captions."""
+    return _write_split
+
+
+def _write_split(
+    folder: Path,
+    split: str,
+    images: int,
+    *,
+    per_image=5,
+    regions=3,
+    dim=11,
+    seed=0,
+    rows="images",
+    dtype="float32",
+) -> Path:
+    looks = np.random.default_rng(2).normal(size=(len(NOUNS), dim))  # the same in every split
+    rng = np.random.default_rng([seed, *split.encode()])
+    shown = np.stack([rng.choice(len(NOUNS), size=2, replace=False) for _ in range(images)])
+    features = 0.3 * rng.normal(size=(images, regions, dim))
+    features[:, :2] += looks[shown]
+    captions = [
+        FORMS[k % 5].format(*(NOUNS[noun] for noun in pair)) for pair in shown for k in range(per_image)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(
+        folder / f"{split}_ims.npy",
+        features.repeat(per_image if rows == "captions" else 1, axis=0).astype(dtype),
+    )
+    (folder / f"{split}_caps.txt").write_text(
+        "".join(f"{caption}\n" for caption in captions), encoding="utf-8"
+    )
     return folder

@@ -43,7 +43,8 @@ def split_pair(split, image, caption, method="naaf", **settings):
 
 
 def scores(model, split, images, text) -> torch.Tensor:
-    return model.score(model.encode_images(torch.from_numpy(split.regions.gather(images))), *model.encode_texts([text]))
+    regions = model.encode_images(torch.from_numpy(split.regions.gather(images)))
+    return model.score(regions, *model.encode_texts([text]))
 
 
 @pytest.mark.parametrize("boundary", [0.0, 0.3, 0.99])  # 0.99: no region matches any word
@@ -62,7 +63,8 @@ def test_parts_are_the_readable_equations(split):
     pair = explain(model, split, 4, 9)
     words, lengths = model.encode_texts([split.captions[9]])
     regions = model.encode_images(torch.from_numpy(split.regions.gather(np.array([4]))))
-    assert pair.score == pytest.approx(naaf_score(regions, words[0, : lengths[0]], boundary=0.2).item(), abs=1e-12)
+    score = naaf_score(regions, words[0, : lengths[0]], boundary=0.2).item()
+    assert pair.score == pytest.approx(score, abs=1e-12)
     np.testing.assert_allclose(pair.cosine, (words[0, : lengths[0]] @ regions[0].mT).numpy(), atol=1e-12)
 
 
@@ -71,7 +73,8 @@ def test_a_word_counts_as_mismatched_where_its_propagated_value_is_negative(spli
     below = pair.propagated < 0
     assert below.any()
     assert not below.all()
-    np.testing.assert_allclose(pair.mismatch_effect[below], (pair.best_cosine - pair.boundary)[below], atol=1e-12)
+    value = pair.best_cosine - pair.boundary
+    np.testing.assert_allclose(pair.mismatch_effect[below], value[below], atol=1e-12)
     assert not pair.mismatch_effect[~below].any()
 
 
@@ -107,7 +110,8 @@ def test_with_log_sum_exp_the_effects_are_what_the_pooling_sees(split):
 def test_pairs_come_in_their_order_whatever_their_lengths(split):
     model = new_model(split)
     images, captions = [0, 9, 4, 4, 1], [31, "a red circle", 7, 3, "two"]
-    for pair, image, caption in zip(explain_pairs(model, split, images, captions), images, captions, strict=True):
+    pairs = explain_pairs(model, split, images, captions)
+    for pair, image, caption in zip(pairs, images, captions, strict=True):
         alone = explain(model, split, image, caption)
         assert (pair.image, pair.text, pair.words) == (alone.image, alone.text, alone.words)
         np.testing.assert_allclose(pair.effect, alone.effect, atol=1e-12)
@@ -147,7 +151,13 @@ def test_a_split_without_boxes_is_explained_too(split):
 
 @pytest.mark.parametrize(
     ("image", "caption", "says"),
-    [(10, 0, "image 10"), (-1, 0, "image -1"), (0, 50, "caption 50"), (0, -1, "caption -1"), (0, " ", "no words")],
+    [
+        (10, 0, "image 10"),
+        (-1, 0, "image -1"),
+        (0, 50, "caption 50"),
+        (0, -1, "caption -1"),
+        (0, " ", "no words"),
+    ],
 )
 def test_what_lies_outside_the_split_is_refused_in_one_sentence(split, image, caption, says):
     with pytest.raises(NaafError, match=says):
@@ -167,9 +177,8 @@ def slow_samples(model, split, images, captions):
     regions = [model.encode_images(torch.from_numpy(split.regions.gather(np.array([i]))))[0] for i in images]
     for own, caption in enumerate(captions):
         words, _ = model.encode_texts([split.captions[caption]])
-        others = [
-            naaf_score(r[None], words[0], boundary=model.boundary.training, lambda_intra=None).item() for r in regions
-        ]
+        how = {"boundary": model.boundary.training, "lambda_intra": None}
+        others = [naaf_score(region[None], words[0], **how).item() for region in regions]
         lowest = min((k for k in range(len(images)) if k != own), key=lambda k: others[k])
         for word in words[0]:
             matched.append(max((word @ region).item() for region in regions[own]))
@@ -253,7 +262,8 @@ def test_foils_are_counted_one_by_one(split, scenes, method):
     result = foil_detection(model, split, foils)
     right, first, labels, values = [], [], [], []
     for foil in foils:
-        true, wrong = explain(model, split, foil.image, foil.caption), explain(model, split, foil.image, foil.text)
+        true = explain(model, split, foil.image, foil.caption)
+        wrong = explain(model, split, foil.image, foil.text)
         right.append(true.score > wrong.score)
         value = (wrong.mismatch_effect if method == "naaf" else wrong.effect)[1:-1]
         first.append((value[foil.word] == value.min()) / (value == value.min()).sum())
@@ -264,7 +274,7 @@ def test_foils_are_counted_one_by_one(split, scenes, method):
     row = result.found.loc[result.evidence]
     assert row["first"] == pytest.approx(np.mean(first))
     score, label = -torch.tensor(values), torch.tensor(labels).int()
-    rank = torch.unique(score, return_inverse=True)[1] / len(score)  # torchmetrics squashes what is not in 0 ... 1
+    rank = torch.unique(score, return_inverse=True)[1] / len(score)  # torchmetrics wants 0 ... 1
     assert result.auc == pytest.approx(binary_auroc(rank, label).item(), abs=1e-6)
     assert row["average_precision"] == pytest.approx(binary_average_precision(rank, label).item(), abs=1e-6)
     assert result.chance_precision == pytest.approx(np.mean(labels))

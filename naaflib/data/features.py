@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import NaafError
 from ..project import shown
+from .npy import open_array
 
 
 class Regions:
@@ -16,6 +17,8 @@ class Regions:
     """
 
     def __init__(self, path: Path, repeat: int = 1, images: int | None = None):
+        if not path.is_file():
+            raise NaafError(f"{shown(path)} is missing; `naaf data verify {shown(path.parent)}` lists what is")
         self.path, self.repeat = path, repeat
         self.rows = open_array(path)
         if self.rows.ndim != 3 or self.rows.dtype.kind != "f":
@@ -23,6 +26,8 @@ class Regions:
                 f"{shown(path)} holds {self.rows.dtype} {self.rows.shape}; region features are "
                 "float16 or float32 (images, regions, features)"
             )
+        if 0 in self.rows.shape:
+            raise NaafError(f"{shown(path)} holds {self.rows.shape}: no features at all; get it again")
         self.images = len(self.rows) // repeat if images is None else images
 
     @property
@@ -43,7 +48,9 @@ class Regions:
         result = np.empty((len(images), *self.rows.shape[1:]), np.float32)
         for place in order:
             result[place] = self.rows[images[place] * self.repeat]
-        if not np.isfinite(result.sum(dtype=np.float64)):
+        with np.errstate(invalid="ignore"):  # the sum of both infinities
+            finite = np.isfinite(result.sum(dtype=np.float64))
+        if not finite:
             bad = images[~np.isfinite(result).all(axis=(1, 2))]
             raise NaafError(
                 f"{shown(self.path)}, image {int(bad[0])}: its features are not finite; "
@@ -60,15 +67,3 @@ class Regions:
     def first(self, images: int) -> "Regions":
         """The same file, its first images only."""
         return Regions(self.path, self.repeat, min(images, self.images))
-
-
-def open_array(path: Path) -> np.ndarray:
-    """A `.npy` file, memory-mapped. Raises NaafError for a missing, damaged or cut-off one."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise NaafError(
-            f"{shown(path)} is missing; `naaf data verify {shown(path.parent)}` lists what is"
-        ) from None
-    except (ValueError, EOFError, OSError) as error:
-        raise NaafError(f"{shown(path)} is not a whole .npy file ({error}); get it again") from None

@@ -69,6 +69,8 @@ class Vocabulary:
             return cls(tuple(str(word) for word in content["words"]))
         if isinstance(content, dict) and isinstance(content.get("word2idx"), dict):
             by_id = {int(index): str(word) for word, index in content["word2idx"].items()}
+            if len(by_id) < len(content["word2idx"]):
+                raise NaafError("not a vocabulary: two words share one id")
         elif isinstance(content, dict) and isinstance(content.get("idx2word"), dict):
             by_id = {int(index): str(word) for index, word in content["idx2word"].items()}
         else:

@@ -4,7 +4,7 @@ Nothing here draws; the results are arrays and tables that `viz` takes.
 """
 
 from .measures import FoilDetection, PointingGame, foil_detection, pointing_game
-from .pairs import Explanation, explain, explain_pairs
+from .pairs import Explanation, explain, explain_encoded, explain_pairs
 from .samples import matched_samples
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "FoilDetection",
     "PointingGame",
     "explain",
+    "explain_encoded",
     "explain_pairs",
     "foil_detection",
     "matched_samples",

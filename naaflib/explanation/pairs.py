@@ -7,12 +7,15 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ..data.captions import tokenize
 from ..data.splits import Split
 from ..data.vocabulary import END, START
 from ..errors import NaafError
 from ..model import Model
+from ..scoring import Measure
 from .parts import Parts, pair_parts
 
 CHUNK = 256  # pairs encoded and taken apart at a time
@@ -111,6 +114,29 @@ def explain(model: Model, split: Split, image: int = 0, caption: int | str = 0) 
     return next(explain_pairs(model, split, [image], [caption]))
 
 
+@torch.no_grad()
+def explain_encoded(
+    model: Model,
+    split: Split,
+    image: int,
+    caption: int | str,
+    *,
+    regions: Float[Tensor, "region dim"],
+    words: Float[Tensor, "word dim"],
+    measure: Measure | None = None,
+    boundary: float | None = None,
+) -> Explanation:
+    """`explain` of a pair that the model has encoded before, by its own or by another measure and boundary.
+
+    regions: of the image; words: of the caption, `<start>` and `<end>` included. Raises as `explain` does.
+    """
+    _check_index("image", image, len(split), split)
+    measure = measure or model.measure
+    boundary = model.boundary.inference if boundary is None else boundary
+    parts = Parts(*(value.cpu() for value in pair_parts(regions, words, measure, boundary)))
+    return _explanation(model, split, image, caption, _text(split, caption), parts, boundary)
+
+
 def explain_pairs(
     model: Model, split: Split, images: Sequence[int] | np.ndarray, captions: Sequence[int | str] | np.ndarray
 ) -> Iterator[Explanation]:
@@ -155,7 +181,7 @@ def _explained(model: Model, split: Split, images, captions, texts: list[str]) -
         some = np.asarray(images[rows], dtype=np.int64)
         parts = chunk_parts(model, split, some, texts[rows])
         for image, caption, text, part in zip(some, captions[rows], texts[rows], parts, strict=True):
-            yield _explanation(model, split, int(image), caption, text, part)
+            yield _explanation(model, split, int(image), caption, text, part, model.boundary.inference)
 
 
 @torch.no_grad()
@@ -176,7 +202,13 @@ def chunk_parts(model: Model, split: Split, images: np.ndarray, texts: Sequence[
 
 
 def _explanation(
-    model: Model, split: Split, image: int, caption: int | np.integer | str, text: str, parts: Parts
+    model: Model,
+    split: Split,
+    image: int,
+    caption: int | np.integer | str,
+    text: str,
+    parts: Parts,
+    boundary: float,
 ) -> Explanation:
     words = (START, *tokenize(text), END)
     values = {name: value.numpy() for name, value in parts._asdict().items()}
@@ -189,7 +221,7 @@ def _explanation(
         known=np.array([word in model.vocabulary for word in words]),
         method=model.settings.method,
         score=float(values.pop("score")),
-        boundary=model.boundary.inference if model.settings.method == "naaf" else None,
+        boundary=boundary if model.settings.method == "naaf" else None,
         boxes=None if split.boxes is None else np.asarray(split.boxes[image]),
         size=None if split.sizes is None else np.asarray(split.sizes[image]),
         **values,

@@ -52,7 +52,7 @@ def picture(
     corners: list[tuple[float, float]] = []
     for k, box in enumerate([] if boxes is None else boxes):
         colour = colours if isinstance(colours, str) else colours[k]
-        near = sum(abs(x - box[0]) < width / 6 and abs(y - box[1]) < height / 20 for x, y in corners)
+        near = [abs(x - box[0]) < width / 6 and abs(y - box[1]) < height / 20 for x, y in corners].count(True)
         _box(ax, box, colour, labels[k] if labels is not None else "", below=near)
         corners.append((box[0], box[1]))
     ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
@@ -162,13 +162,14 @@ def retrieved_pictures(
     *,
     names: Sequence[Sequence[str]] | None = None,
     places: Values | None = None,
+    answer_places: Sequence[Sequence[int]] | None = None,
     width: Number = style.PAGE,
     title: str | None = None,
 ) -> Figure:
     """Contact sheet text to image: each query caption over its best pictures, the right one framed.
 
     right, scores: (query, picture). names: what to write where there is no picture. places: place (from 1) of
-    the right picture, said after the query.
+    the right picture, said after the query. answer_places: place of each picture; by default 1, 2, ...
     """
     columns = max(len(row) for row in pictures)
     cell = width / columns
@@ -183,7 +184,8 @@ def retrieved_pictures(
             style.bare(ax)
             if j < len(pictures[k]):
                 _picture_or_text(ax, pictures[k][j], names[k][j] if names else "no picture file", cell)
-                ax.set_xlabel(f"{j + 1}.  {scores[k][j]:.3f}", fontsize=7)
+                place = j + 1 if answer_places is None else answer_places[k][j]
+                ax.set_xlabel(f"{place}.  {scores[k][j]:.3f}", fontsize=7)
                 frame(ax, bool(right[k][j]))
     return figure
 
@@ -202,10 +204,14 @@ def retrieved_captions(
     *,
     names: Sequence[str] | None = None,
     places: Values | None = None,
+    answer_places: Sequence[Sequence[int]] | None = None,
     width: Number = style.PAGE,
     title: str | None = None,
 ) -> Figure:
-    """Contact sheet image to text: each query picture beside its best captions, the right ones marked."""
+    """Contact sheet image to text: each query picture beside its best captions, the right ones marked.
+
+    places: place (from 1) of the first right caption. answer_places: place of each; by default 1, 2, ...
+    """
     side = 1.35
     rows = len(pictures)
     figure, axes = style.panels(
@@ -220,12 +226,19 @@ def retrieved_captions(
         _picture_or_text(left, pictures[k], names[k] if names else "no picture file", side)
         if places is not None:
             left.set_xlabel(f"first right caption at place {places[k]:,}", fontsize=7)
-        _caption_list(style.bare(beside), captions[k], right[k], scores[k], width - side - 1.2)
+        numbers = range(1, len(captions[k]) + 1) if answer_places is None else answer_places[k]
+        _caption_list(style.bare(beside), captions[k], numbers, right[k], scores[k], width - side - 1.2)
     return figure
 
 
 def _caption_list(
-    ax: Axes, captions: Sequence[str], right: Values, scores: Values, width: Number, size: Number = 7.5
+    ax: Axes,
+    captions: Sequence[str],
+    places: Sequence[int],
+    right: Values,
+    scores: Values,
+    width: Number,
+    size: Number = 7.5,
 ) -> None:
     """Numbered captions; a right one is bold, green and has a tick."""
     step = 1 / max(len(captions), 5)
@@ -242,6 +255,6 @@ def _caption_list(
             "parse_math": False,
         }
         ax.text(0.0, y, "✓" if right[k] else "", **common)
-        ax.text(0.03, y, f"{k + 1}.  {scores[k]:.3f}", **common)
+        ax.text(0.03, y, f"{places[k]}.  {scores[k]:.3f}", **common)
         ax.text(0.15, y, shown, linespacing=1.05, **common).set_in_layout(False)
     ax.set(xlim=(0, 1), ylim=(0, 1))

@@ -169,61 +169,80 @@ def query_sheet(result: Evaluation, direction: str, which: str, count: int = 3) 
     queries = _chosen(result.split, found.ranks, margins(result)[direction], which, count)
     title = f"{DIRECTIONS[direction]}: {'surest right' if which == 'best' else 'farthest missed'}"
     draw = _captions_for if direction == "i2t" else _pictures_for
-    return draw(result, queries, found.ranks[queries] + 1, title)
+    return draw(result, queries, title)
 
 
 def _chosen(split: Split, ranks: np.ndarray, margin: np.ndarray, which: str, count: int) -> list[int]:
-    """Queries by rank and margin, each of another image, those with a picture first."""
-    per_query = len(split) / len(ranks)
-    order = np.lexsort((-margin, ranks) if which == "best" else (margin, -ranks))
-    images: dict[int, int] = {}
-    for query in order.tolist():
-        images.setdefault(int(query * per_query), query)
+    """Queries by rank and margin, each of another image and text, those with a picture first."""
+    is_caption = len(ranks) > len(split)
+    order = np.lexsort((-margin, ranks) if which == "best" else (margin, -ranks)).tolist()
+    images, texts = dict[int, int](), set[str]()
+    for query in order:
+        image = int(split.image_of_caption[query]) if is_caption else query
+        text = split.captions[query] if is_caption else str(query)
+        if image not in images and text not in texts:
+            images[image] = query
+            texts.add(text)
     seen = [image for image in images if split.image_path(image)]
     chosen = seen if len(seen) >= count else list(images)
     return [images[image] for image in chosen[:count]]
 
 
-def _pictures_for(result: Evaluation, queries: list[int], places: np.ndarray, title: str) -> Figure:
+def _pictures_for(result: Evaluation, queries: list[int], title: str) -> Figure:
     split = result.split
-    best = [
-        _top(result.scores[:, query], _fold(result, int(split.image_of_caption[query]))) for query in queries
+    own = split.image_of_caption[queries].tolist()
+    rows = [
+        _answers(result.scores[:, query], _fold(result, image), [image])
+        for query, image in zip(queries, own, strict=True)
     ]
     return retrieved_pictures(
         [split.captions[query] for query in queries],
-        [[read_picture(split.image_path(image)) for image in row] for row in best],
-        [
-            [image == split.image_of_caption[query] for image in row]
-            for query, row in zip(queries, best, strict=True)
-        ],
-        [result.scores[row, query] for query, row in zip(queries, best, strict=True)],
-        names=[[f"“{split.captions[split.captions_of_image(image)[0]]}”" for image in row] for row in best],
-        places=places,
+        [[read_picture(split.image_path(image)) for image in row.index] for row in rows],
+        [row["right"].tolist() for row in rows],
+        [row["score"].tolist() for row in rows],
+        names=[[_instead(split, image) for image in row.index] for row in rows],
+        places=result.metrics.t2i.ranks[queries] + 1,
+        answer_places=[row["place"].tolist() for row in rows],
         title=title,
     )
 
 
-def _captions_for(result: Evaluation, queries: list[int], places: np.ndarray, title: str) -> Figure:
+def _captions_for(result: Evaluation, queries: list[int], title: str) -> Figure:
     split, per_image = result.split, result.split.captions_per_image
     folds = [_fold(result, image) for image in queries]
-    pools = [slice(fold.start * per_image, fold.stop * per_image) for fold in folds]
-    best = [_top(result.scores[image], pool) for image, pool in zip(queries, pools, strict=True)]
+    rows = [
+        _answers(
+            result.scores[image],
+            slice(fold.start * per_image, fold.stop * per_image),
+            list(split.captions_of_image(image)),
+        )
+        for image, fold in zip(queries, folds, strict=True)
+    ]
     return retrieved_captions(
         [read_picture(split.image_path(image)) for image in queries],
-        [[split.captions[caption] for caption in row] for row in best],
-        [
-            [caption in split.captions_of_image(image) for caption in row]
-            for image, row in zip(queries, best, strict=True)
-        ],
-        [result.scores[image, row] for image, row in zip(queries, best, strict=True)],
-        names=[f"“{split.captions[split.captions_of_image(image)[0]]}”" for image in queries],
-        places=places,
+        [[split.captions[caption] for caption in row.index] for row in rows],
+        [row["right"].tolist() for row in rows],
+        [row["score"].tolist() for row in rows],
+        names=[_instead(split, image) for image in queries],
+        places=result.metrics.i2t.ranks[queries] + 1,
+        answer_places=[row["place"].tolist() for row in rows],
         title=title,
     )
 
 
-def _top(scores: np.ndarray, pool: slice) -> np.ndarray:
-    return pool.start + np.argsort(-np.asarray(scores[pool]), kind="stable")[:ANSWERS]
+def _answers(scores: np.ndarray, pool: slice, right: list[int]) -> pd.DataFrame:
+    """The first answers of a query, and after them the first right one where it is not among them."""
+    order = pool.start + np.argsort(-np.asarray(scores[pool]), kind="stable")
+    is_right = np.isin(order, right)
+    shown = sorted({*range(min(ANSWERS, len(order))), int(is_right.argmax())})
+    chosen = order[shown]
+    columns = {"score": scores[chosen], "place": np.array(shown) + 1, "right": is_right[shown]}
+    return pd.DataFrame(columns, index=chosen)
+
+
+def _instead(split: Split, image: int) -> str:
+    """What stands where there is no picture file: one of the image's captions."""
+    return f"“{split.captions[split.captions_of_image(image)[0]]}”"
 
 
 def _folds(result: Evaluation) -> list[slice]:

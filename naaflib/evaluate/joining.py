@@ -1,0 +1,104 @@
+"""Ensembles: the mean of score matrices that are of the same split, images and captions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..checkpoint import one_member
+from ..data.splits import Split, open_split
+from ..errors import NaafError, UsageError
+from ..project import shown
+from ..runs import Run, atomic_path, read_json
+from .evaluation import Evaluation, evaluate, save_evaluation, scored_split
+from .protocols import check_protocol, default_split, protocol_metrics
+
+
+def ensemble(
+    sources: Sequence[Run | str | Path],
+    *,
+    data: str | Path | None = None,
+    split: str | None = None,
+    protocol: str = "full",
+    out: str | Path | None = None,
+    device: str = "auto",
+) -> Evaluation:
+    """The mean of the members' score matrices, measured.
+
+    sources: runs (their saved scores are used, and made where they are missing) or saved .npy files. data:
+    the folder; None: the first run's. Raises NaafError for fewer than two members and for members that were
+    not scored on the same split, images and captions.
+    """
+    if len(sources) < 2:
+        raise UsageError("an ensemble needs at least two members")
+    runs = [
+        None if Path(getattr(s, "path", s)).suffix == ".npy" else one_member(getattr(s, "path", s))
+        for s in sources
+    ]
+    folder = _ensemble_data(data, runs)
+    opened = open_split(folder, split or default_split(folder, protocol))
+    check_protocol(protocol, len(opened))
+    total, methods = None, set()
+    for source, run in zip(sources, runs, strict=True):
+        scores = _member_scores(Path(str(source)), run, opened, device)
+        total = scores.astype(np.float64) if total is None else total + scores
+        methods.add(run.settings.model.method if run else "saved scores")
+    mean = (total / len(sources)).astype(np.float32)
+    metrics = protocol_metrics(mean, protocol, opened.captions_per_image)
+    names = tuple(shown(run.path if run else source) for source, run in zip(sources, runs, strict=True))
+    method = f"ensemble of {len(sources)} ({', '.join(sorted(methods))})"
+    result = Evaluation(mean, metrics, protocol, opened, method, names)
+    if out is not None:
+        run = _ensemble_run(Path(out), result)
+        with atomic_path(run.scores_path(opened.name)) as partial:
+            np.save(partial, mean)
+        save_evaluation(run, result)
+    return result
+
+
+def _ensemble_run(out: Path, result: Evaluation) -> Run:
+    """A run folder of its own that names its members; one that is there must be an ensemble."""
+    if (out / "config.json").is_file():
+        run = Run.open(out)
+        if run.kind != "ensemble":
+            raise NaafError(
+                f"{shown(out)} holds a run of kind {run.kind!r}; take another --out for the ensemble"
+            )
+        run.update(members=list(result.members))
+        return run
+    return Run.create(out, "ensemble", members=list(result.members), data=scored_split(result.split))
+
+
+def _ensemble_data(data: str | Path | None, runs: Sequence[Run | None]) -> Path:
+    if data is not None:
+        return Path(data)
+    for run in runs:
+        if run is not None:
+            return run.data_folder
+    raise UsageError("saved score files do not name their data set; add --data DIR")
+
+
+def _member_scores(path: Path, run: Run | None, split: Split, device: str) -> np.ndarray:
+    """A member's scores of the split, from its file; a run without one is evaluated."""
+    file = path if run is None else run.scores_path(split.name)
+    if run is not None and (not file.is_file() or file.stat().st_mtime < run.checkpoint().stat().st_mtime):
+        return evaluate(run, split.folder, split=split.name, device=device).scores
+    try:
+        scores = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise NaafError(
+            f"{shown(file)} holds no saved scores ({error}); `naaf evaluate` writes them"
+        ) from None
+    expected = scored_split(split)
+    about = read_json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else None
+    if about is not None and any(about.get(key) != expected[key] for key in ("split", "captions_sha256")):
+        raise NaafError(
+            f"{shown(file)} holds scores of split {about.get('split')!r} of {about.get('data')!r}, not of "
+            f"{split.name!r} of {shown(split.folder)}; the members of an ensemble share images and captions"
+        )
+    if scores.shape != (len(split), len(split.captions)):
+        raise NaafError(
+            f"{shown(file)} holds scores {scores.shape}; {split.name} of {shown(split.folder)} has "
+            f"{len(split)} images and {len(split.captions)} captions"
+        )
+    return scores

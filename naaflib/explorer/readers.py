@@ -1,0 +1,163 @@
+"""A model on a split, its encodings kept, so that a change of a constant costs the equations only."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checkpoint import load_checkpoint
+from ..data.captions import tokenize
+from ..data.splits import Split, evaluation_split, open_split
+from ..errors import NaafError, UsageError
+from ..explanation import Explanation, explain_encoded, matched_samples
+from ..model import Model
+from ..project import resolve, shown
+from ..runs import Run, members
+from ..scoring import Measure, score_matrix
+from .state import Constants, State
+
+CHUNK = 128  # images encoded at a time
+SAMPLED = 128  # pairs of the split that this pair is compared with
+MOST_WORDS = 60  # of a caption
+
+Source = Run | Model | str | Path
+
+
+class Reader:
+    """One model on one split. Images are encoded when the first ranking needs them, captions one by one."""
+
+    def __init__(self, name: str, model: Model, split: Split):
+        self.name, self.model, self.split = name, model, split
+        self.words = lru_cache(64)(self._words)
+        self.scores = lru_cache(64)(self._scores)
+        measure, naaf = model.measure, model.settings.method == "naaf"
+        self.own = Constants(
+            model.boundary.inference if naaf else None,
+            measure.sharpness,
+            measure.lambda_intra if naaf else None,
+        )
+
+    def explain(self, state: State) -> Explanation:
+        """The state's pair under the state's constants. Raises NaafError for what cannot be looked at."""
+        count = len(tokenize(state.caption))
+        if count > MOST_WORDS:
+            raise NaafError(f"the caption has {count} words; the explorer shows up to {MOST_WORDS}")
+        check_image(state.image, self.split)
+        return explain_encoded(
+            self.model,
+            self.split,
+            state.image,
+            state.caption,
+            regions=self.images[state.image],
+            words=self.words(state.caption),
+            measure=self.measure(state.constants),
+            boundary=state.constants.boundary,
+        )
+
+    def measure(self, constants: Constants) -> Measure:
+        s = self.model.settings
+        return Measure(s.method, constants.lambda_softmax, constants.lambda_intra, s.pooling, s.lambda_lse)
+
+    @cached_property
+    def images(self) -> Tensor:
+        """(image, region, dim) All images of the split."""
+        starts = range(0, len(self.split), CHUNK)
+        chunks = [np.arange(start, min(start + CHUNK, len(self.split))) for start in starts]
+        return torch.cat(
+            [self.model.encode_images(torch.from_numpy(self.split.regions.gather(c))) for c in chunks]
+        )
+
+    @cached_property
+    def samples(self) -> dict[str, np.ndarray]:
+        """The split's matched and mismatched words."""
+        return matched_samples(self.model, self.split, pairs=SAMPLED)
+
+    def _words(self, caption: str) -> Tensor:
+        words, _ = self.model.encode_texts([caption])
+        return words[0]
+
+    @torch.no_grad()
+    def _scores(self, caption: str, constants: Constants) -> np.ndarray:
+        """(image,) Scores of the caption with every image."""
+        words, measure = self.words(caption)[None], self.measure(constants)
+        scores = score_matrix(
+            self.images,
+            words,
+            torch.tensor([words.shape[1]]),
+            boundary=constants.boundary,
+            method=measure.method,
+            lambda_softmax=measure.lambda_softmax,
+            lambda_intra=measure.lambda_intra,
+            pooling=measure.pooling,
+            lambda_lse=measure.lambda_lse,
+        )
+        return scores[:, 0].cpu().numpy()
+
+
+def check_image(image: int, split: Split) -> None:
+    """Raises NaafError for a picture outside the split."""
+    if not 0 <= image < len(split):
+        raise NaafError(f"there is no picture {image}; the pictures are 0 to {len(split) - 1}")
+
+
+def find_image(text: str, split: Split) -> int:
+    """A picture by its number or its file's name. Raises NaafError where there is none such."""
+    text = text.strip()
+    names = split.image_names or []
+    if text in names:
+        return names.index(text)
+    if not text.isdecimal():
+        example = f" or a file's name such as {names[0]}" if names else ""
+        raise NaafError(
+            f"there is no picture {text!r}; write a number from 0 to {len(split) - 1}{example}"
+        )
+    check_image(int(text), split)
+    return int(text)
+
+
+def open_readers(
+    run: Source | Sequence[Source], data: str | Path | Split | None, split: str | None, limit: int
+) -> dict[str, Callable[[], Reader]]:
+    """Names of the models and what opens each: a model is read when it is first looked at."""
+    sources = [run] if isinstance(run, Run | Model | str | Path) else list(run)
+    if not sources:
+        raise UsageError("there is no run to explore; name one, such as outputs/demo")
+    found: dict[str, Model | Run] = {}
+    for source in sources:
+        for one in _models(source):
+            name = one.name if isinstance(one, Run) else "model"
+            same = sum(known == name or known.startswith(f"{name} (") for known in found)
+            found[f"{name} ({same + 1})" if same else name] = one
+    first = next(iter(found.values()))
+    opened = _split(first, data, split).first(limit)
+    return {name: _opener(name, one, opened) for name, one in found.items()}
+
+
+def _opener(name: str, source: Model | Run | Path, split: Split) -> Callable[[], Reader]:
+    def read() -> Reader:
+        model = source if isinstance(source, Model) else load_checkpoint(getattr(source, "path", source))
+        return Reader(name, model, split)
+
+    return lru_cache(1)(read)
+
+
+def _models(source: Source) -> Sequence[Model | Run]:
+    """A model is itself, a run its trained members, a file its checkpoint."""
+    if isinstance(source, Model):
+        return [source]
+    path = source.path if isinstance(source, Run) else resolve(source)
+    return [load_checkpoint(path)] if path.is_file() else members(path)
+
+
+def _split(source: Model | Run, data: str | Path | Split | None, split: str | None) -> Split:
+    if isinstance(data, Split):
+        return data
+    if data is None and isinstance(source, Model):
+        raise UsageError("a model does not name its data set; explore(model, data) takes its folder")
+    folder = source.data_folder if data is None else resolve(data)
+    if not folder.is_dir():
+        raise NaafError(f"{shown(folder)} does not exist; name the data set's folder: explore(run, data)")
+    return open_split(folder, split or evaluation_split(folder))

@@ -1,0 +1,23 @@
+"""What the explorer shows. Two equal states show the same page."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Constants(NamedTuple):
+    """The similarity's constants at inference; None: the method has none, or does not use it."""
+
+    boundary: float | None
+    lambda_softmax: float
+    lambda_intra: float | None  # None: no propagation between words
+
+
+@dataclass(frozen=True)
+class State:
+    """One pair, one of its words, and the constants under which the pair is taken apart."""
+
+    model: str
+    image: int
+    caption: str
+    word: int  # `<start>` is word 0
+    constants: Constants

@@ -1,0 +1,196 @@
+"""Settings: every number once, validated, frozen, and an error that names the setting."""
+
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from naaflib.config import PRESETS, Settings, names, preset, replace
+from naaflib.errors import NaafError, UsageError
+
+
+def flat(settings: Settings) -> dict[str, object]:
+    return {
+        f"{section}.{name}": value
+        for section, fields in settings.model_dump().items()
+        for name, value in fields.items()
+    }
+
+
+def test_defaults_are_the_published_numbers():
+    published = {
+        "data.min_word_count": 4,
+        "data.validation_images": None,
+        "model.method": "naaf",
+        "model.dim": 1024,
+        "model.word_dim": 300,
+        "model.image_encoder": "linear",
+        "model.freeze_words": False,
+        "model.lambda_softmax": None,
+        "model.lambda_intra": 5.0,
+        "model.pooling": "mean",
+        "model.lambda_lse": 6.0,
+        "mining.mode": "batch",
+        "mining.alpha": 2.0,
+        "mining.momentum": 0.7,
+        "mining.min_words": 200,
+        "loss.margin": 0.2,
+        "loss.negatives": "hardest",
+        "loss.warmup_epochs": 0,
+        "loss.exclude_same_image": False,
+        "train.seed": 3,
+        "train.epochs": 20,
+        "train.batch_size": 128,
+        "train.learning_rate": 5e-4,
+        "train.decay_epoch": 10,
+        "train.decay_factor": 0.1,
+        "train.clip": 2.0,
+        "train.precision": "float32",
+        "train.checkpoint_steps": 0,
+    }
+    assert flat(Settings(train={"seed": 3})) == published
+    assert list(published) == sorted(names(), key=list(published).index)
+
+
+def test_the_presets_of_the_real_sets_are_upstream_s():
+    f30k, coco = flat(preset("f30k")), flat(preset("coco"))
+    assert f30k == flat(Settings(train={"seed": 0}, data={"validation_images": 1000}))
+    assert coco == f30k | {"train.batch_size": 256}
+
+
+def test_a_run_states_its_seed():
+    with pytest.raises(ValidationError, match=r"train\.seed"):
+        Settings(train={})
+    with pytest.raises(ValidationError, match="train"):
+        Settings()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_survives_its_json(name):
+    settings = preset(name)
+    assert Settings.model_validate(json.loads(json.dumps(settings.model_dump()))) == settings
+
+
+def test_every_name_can_be_set_to_its_own_value():
+    settings = preset("flickr8k")
+    values = flat(settings)
+    assert set(values) == set(names())
+    assert preset("flickr8k", values) == settings
+    assert preset("flickr8k", {name: str(value) for name, value in values.items()}) == settings
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("train.epochs", "3", 3),
+        ("train.learning_rate", "1e-3", 1e-3),
+        ("loss.exclude_same_image", "true", True),
+        ("loss.exclude_same_image", "False", False),
+        ("model.lambda_intra", "None", None),
+        ("data.validation_images", "null", None),
+        ("model.method", "scan-i2t", "scan-i2t"),
+        ("mining.momentum", "1", 1.0),
+    ],
+)
+def test_text_from_a_command_line_becomes_a_value(name, text, value):
+    found = flat(preset("f30k", {name: text}))
+    assert found[name] == value
+    assert type(found[name]) is type(value)
+    assert {key: kept for key, kept in found.items() if key != name} == {
+        key: kept for key, kept in flat(preset("f30k")).items() if key != name
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("train.epochs", "two"),
+        ("train.epochs", 0),
+        ("train.epochs", "1.5"),
+        ("train.epochs", None),
+        ("train.batch_size", 1),
+        ("train.seed", -1),
+        ("train.learning_rate", 0),
+        ("train.learning_rate", float("nan")),
+        ("train.learning_rate", "inf"),
+        ("train.decay_factor", 1.5),
+        ("train.clip", 0),
+        ("train.precision", "float16"),
+        ("train.checkpoint_steps", -1),
+        ("model.method", "clip"),
+        ("model.dim", 0),
+        ("model.lambda_softmax", 0),
+        ("model.lambda_intra", -5),
+        ("model.pooling", "max"),
+        ("mining.momentum", 0),
+        ("mining.momentum", 1.1),
+        ("mining.min_words", 1),
+        ("mining.alpha", 0),
+        ("loss.margin", -0.1),
+        ("loss.negatives", "all"),
+        ("data.min_word_count", 0),
+        ("data.validation_images", 0),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_its_name(name, value):
+    with pytest.raises(UsageError) as refused:
+        preset("f30k", {name: value})
+    sentence = str(refused.value)
+    assert sentence.startswith(f"setting {name}: ")
+    assert f"given: {value!r}" in sentence
+    assert "\n" not in sentence
+    assert refused.value.exit_status == 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"),
+    [
+        ("train.epoch", "train.epochs"),
+        ("epochs", "train.epochs"),
+        ("train.lambda_softmax", "model.lambda_softmax"),
+        ("train", None),
+        ("", None),
+        ("train.epochs.more", "train.epochs"),
+    ],
+)
+def test_an_unknown_setting_is_refused_with_the_nearest_name(wrong, near):
+    with pytest.raises(UsageError, match=f"no setting {wrong!r}") as refused:
+        preset("scenes", {wrong: 1})
+    assert near is None or f"did you mean {near!r}?" in str(refused.value)
+
+
+def test_an_unknown_preset_is_refused_with_the_nearest_name_and_all():
+    with pytest.raises(UsageError, match="did you mean 'f30k'") as refused:
+        preset("f30")
+    assert all(name in str(refused.value) for name in PRESETS)
+    with pytest.raises(NaafError, match="no preset 'zzz'; presets"):
+        preset("zzz")
+
+
+def test_scan_has_no_boundary_to_mine_in_sequence():
+    with pytest.raises(UsageError, match="combination: mining.mode sequential belongs to model.method naaf"):
+        preset("f30k", {"model.method": "scan-t2i", "mining.mode": "sequential"})
+    assert preset("f30k", {"mining.mode": "sequential"}).mining.mode == "sequential"
+
+
+def test_settings_are_frozen():
+    settings = preset("scenes")
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.train.epochs = 5
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.train = settings.train
+
+
+def test_replacing_changes_a_copy_and_is_checked_again():
+    settings = preset("scenes")
+    other = replace(settings, {"train.epochs": "7"})
+    assert (other.train.epochs, settings.train.epochs) == (7, preset("scenes").train.epochs)
+    assert replace(other, {"train.epochs": settings.train.epochs}) == settings
+    with pytest.raises(UsageError, match=r"train\.epochs"):
+        replace(settings, {"train.epochs": 0})
+
+
+def test_a_preset_is_not_changed_by_what_was_set_before():
+    before = preset("scenes")
+    preset("scenes", {"train.epochs": 99, "data.validation_images": 3})
+    assert preset("scenes") == before

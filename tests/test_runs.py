@@ -1,0 +1,272 @@
+"""The run folder: whole files or none, opened wherever it lies, cut back to a checkpoint."""
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from naaflib import runs
+from naaflib.config import preset
+from naaflib.errors import NaafError
+from naaflib.runs import (
+    HISTORY,
+    STEPS,
+    Run,
+    atomic_path,
+    fingerprint,
+    members,
+    open_group,
+    read_json,
+    write_json,
+)
+
+
+def new_run(path, **content) -> Run:
+    return Run.create(path, "train", settings=preset("scenes").model_dump(), **content)
+
+
+def trained(path) -> Run:
+    """A run that looks trained from outside."""
+    run = new_run(path)
+    run.checkpoint("best").parent.mkdir()
+    run.checkpoint("best").write_bytes(b"x")
+    return run
+
+
+def files(folder) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
+    path = tmp_path / "deep" / "er" / "a.txt"
+    with atomic_path(path) as partial:
+        partial.write_text("new")
+        assert partial.parent == path.parent
+        assert partial.suffix == path.suffix  # np.save and matplotlib look at it
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert files(path.parent) == ["a.txt"]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="disk full"), atomic_path(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError("disk full")
+    assert path.read_text() == "old"
+    assert files(tmp_path) == ["a.txt"]
+
+
+def test_json_is_read_as_it_was_written(tmp_path):
+    content = {"a": [1, 2.5, None], "b": {"ü": "mu\u2028"}}
+    write_json(tmp_path / "a.json", content)
+    assert read_json(tmp_path / "a.json") == content
+
+
+def test_json_that_no_other_program_reads_is_not_written(tmp_path):
+    write_json(tmp_path / "a.json", {"a": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+    assert files(tmp_path) == ["a.json"]
+
+
+def test_a_missing_or_damaged_json_is_named(tmp_path):
+    with pytest.raises(NaafError, match=r"gone\.json is missing"):
+        read_json(tmp_path / "gone.json")
+    for content in (b"", b'{"a": ', b"\xff\xfe"):
+        (tmp_path / "cut.json").write_bytes(content)
+        with pytest.raises(NaafError, match=r"cut\.json is not whole JSON"):
+            read_json(tmp_path / "cut.json")
+
+
+def test_a_fingerprint_is_the_size_and_sha256(tmp_path):
+    content = bytes(range(251)) * 17
+    (tmp_path / "a").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    assert fingerprint(tmp_path / "a") == {"bytes": 251 * 17, "sha256": digest}
+
+
+def test_a_large_file_is_known_by_its_size_and_both_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "WHOLE_CHECKSUM", 100)
+    monkeypatch.setattr(runs, "ENDS", 7)
+    content = bytearray(range(101))
+    (tmp_path / "a").write_bytes(content)
+    first = fingerprint(tmp_path / "a")
+    ends = hashlib.sha256(content[:7] + content[-7:]).hexdigest()
+    assert first == {"bytes": 101, "sha256_of_ends": ends}
+    for place, seen in ((0, True), (6, True), (94, True), (100, True)):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        (tmp_path / "a").write_bytes(changed)
+        assert (fingerprint(tmp_path / "a") != first) == seen
+    (tmp_path / "a").write_bytes(content[:100])
+    assert set(fingerprint(tmp_path / "a")) == {"bytes", "sha256"}  # at most this size is read whole
+
+
+def test_a_new_run_states_its_kind_and_what_computed_it(tmp_path):
+    run = Run.create(tmp_path / "a", "ensemble", members=["b", "c"])
+    assert run.kind == "ensemble"
+    assert run.config["members"] == ["b", "c"]
+    environment = run.config["environment"]
+    assert environment["libraries"]["torch"].startswith("2.")
+    assert {"python", "platform", "processor", "cores", "commit"} <= set(environment)
+    assert files(tmp_path / "a") == ["config.json"]
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_left_alone(tmp_path):
+    new_run(tmp_path / "a")
+    before = (tmp_path / "a" / "config.json").read_bytes()
+    with pytest.raises(NaafError, match="already holds a run"):
+        Run.create(tmp_path / "a", "group")
+    assert (tmp_path / "a" / "config.json").read_bytes() == before
+
+
+def test_a_run_needs_a_folder(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(NaafError, match="a is a file"):
+        Run.create(tmp_path / "a", "train")
+    assert (tmp_path / "a").read_text() == "mine"
+
+
+def test_a_moved_run_opens_as_it_was(tmp_path):
+    run = trained(tmp_path / "here" / "a")
+    run.append("steps.csv", STEPS, {"step": 1, "loss": 0.5})
+    shutil.move(run.path, tmp_path / "there")
+    moved = Run.open(str(tmp_path / "there"))
+    assert moved.config == run.config
+    assert moved.settings == preset("scenes")
+    assert moved.is_trained
+    assert moved.checkpoint() == tmp_path / "there" / "checkpoints" / "best.safetensors"
+    assert moved.steps().loss.tolist() == [0.5]
+
+
+def test_what_is_not_a_run_is_named_with_the_remedy(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    for name, reason in (("gone", "does not exist"), ("empty", "is not a run"), ("file", "is a file")):
+        with pytest.raises(NaafError, match=f"{name} .*{reason}.*naaf train"):
+            Run.open(tmp_path / name)
+    for content in ("[]", "{}", '"kind"', "{"):
+        (tmp_path / "empty" / "config.json").write_text(content)
+        with pytest.raises(NaafError, match=r"config\.json"):
+            Run.open(tmp_path / "empty")
+
+
+def test_a_run_without_settings_says_so(tmp_path):
+    with pytest.raises(NaafError, match="kind 'group', which has no settings"):
+        _ = Run.create(tmp_path / "a", "group").settings
+
+
+def test_an_update_is_kept(tmp_path):
+    run = new_run(tmp_path / "a")
+    run.update(members=["b"], kind="ensemble")
+    assert Run.open(run.path).config == run.config
+    assert Run.open(run.path).kind == "ensemble"
+
+
+def test_tables_of_training_are_read_as_they_were_logged(tmp_path):
+    run = new_run(tmp_path / "a")
+    rows = [{name: float(step + place) for place, name in enumerate(HISTORY)} for step in (1, 2)]
+    for row in rows:
+        run.append("history.csv", HISTORY, row)
+    assert list(run.history().columns) == list(HISTORY)
+    assert run.history().to_dict("records") == rows
+    with pytest.raises(NaafError, match=r"steps\.csv is missing.*naaf train"):
+        run.steps()
+    with pytest.raises(ValueError, match="fields not in fieldnames"):
+        run.append("steps.csv", STEPS, {"stepp": 1})
+
+
+def test_rows_after_the_checkpoint_are_cut(tmp_path):
+    run = new_run(tmp_path / "a")
+    for step in range(1, 12):
+        run.append("steps.csv", STEPS, {"step": step, "epoch": 1 + (step - 1) // 5, "loss": step / 7})
+    for epoch in (1, 2):
+        run.append("history.csv", HISTORY, {"epoch": epoch, "step": 5 * epoch, "loss": epoch / 3})
+    steps, history = (run.path / "steps.csv").read_text(), (run.path / "history.csv").read_text()
+    run.cut_after(11)
+    assert (run.path / "steps.csv").read_text() == steps
+    assert (run.path / "history.csv").read_text() == history
+    run.cut_after(9)
+    assert run.steps().step.tolist() == list(range(1, 10))
+    assert steps.startswith((run.path / "steps.csv").read_text())  # what stays keeps its bytes
+    assert run.history().epoch.tolist() == [1]
+    run.cut_after(0)
+    assert len(run.steps()) == len(run.history()) == 0
+    run.append("steps.csv", STEPS, {"step": 1, "loss": 0.25})
+    assert run.steps().loss.tolist() == [0.25]
+
+
+def test_samples_of_epochs_that_are_cut_go_too(tmp_path):
+    run = new_run(tmp_path / "a")
+    for epoch in range(3):
+        run.save_samples(epoch, {"matched": np.arange(3.0)})
+    run.append("history.csv", HISTORY, {"epoch": 1, "step": 5})
+    run.append("history.csv", HISTORY, {"epoch": 2, "step": 10})
+    run.cut_after(9)
+    assert list(run.samples()) == [0, 1]
+    run.cut_after(4)
+    assert list(run.samples()) == [0]  # before training
+
+
+def test_samples_come_back_in_the_order_of_epochs(tmp_path):
+    run = new_run(tmp_path / "a")
+    assert run.samples() == {}
+    for epoch in (100, 9, 0, 11):
+        run.save_samples(epoch, {"matched": np.arange(3.0) + epoch, "boundary": np.float64(epoch / 7)})
+    found = run.samples()
+    assert list(found) == [0, 9, 11, 100]
+    for epoch, sample in found.items():
+        np.testing.assert_array_equal(sample["matched"], np.arange(3.0) + epoch)
+        assert sample["boundary"] == epoch / 7
+
+
+def test_figures_and_tables_are_kept_where_the_report_looks(tmp_path):
+    from matplotlib.figure import Figure
+
+    run = new_run(tmp_path / "a")
+    figure = Figure(figsize=(1, 1))
+    figure.subplots().plot([0, 1])
+    path = run.save_figure(figure, "curve")
+    assert path == run.path / "figures" / "curve.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert (run.path / "figures" / "curve.pdf").read_bytes().startswith(b"%PDF")
+    table = run.save_table(pd.DataFrame({"a": [1, 2]}), "numbers")
+    assert table == run.path / "tables" / "numbers.csv"
+    assert pd.read_csv(table, index_col=0).a.tolist() == [1, 2]
+    assert run.notebooks.is_dir()
+    assert run.scores_path("dev") == run.path / "scores" / "dev.npy"
+    assert run.metrics_path("dev", "full") == run.path / "metrics" / "dev.full.json"
+
+
+def test_a_run_stands_for_itself_and_a_group_for_its_members(tmp_path):
+    single = trained(tmp_path / "single")
+    assert [run.path for run in members(single.path)] == [single.path]
+    group = open_group(tmp_path / "group")
+    for seed in (10, 9, 2):
+        trained(group.path / "members" / str(seed))
+    new_run(group.path / "members" / "3")  # not trained yet
+    found = members(group.path)
+    assert [run.path.name for run in found] == ["2", "9", "10"]
+    assert [run.name for run in found] == ["group/2", "group/9", "group/10"]
+    assert single.name == "single"
+
+
+def test_a_folder_without_a_trained_run_is_refused(tmp_path):
+    new_run(tmp_path / "single")
+    open_group(tmp_path / "group")
+    for name in ("single", "group"):
+        with pytest.raises(NaafError, match=f"{name} holds no trained run"):
+            members(tmp_path / name)
+
+
+def test_a_group_is_made_once(tmp_path):
+    first = open_group(tmp_path / "a")
+    assert first.kind == "group"
+    before = json.loads((tmp_path / "a" / "config.json").read_text())
+    assert open_group(tmp_path / "a").config == before

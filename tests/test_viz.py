@@ -1,0 +1,326 @@
+"""Figures: nothing is cut off or left open, what is drawn says what the numbers say."""
+
+import gc
+import weakref
+from collections import Counter
+from io import BytesIO
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import image
+from matplotlib.patches import Rectangle
+from matplotlib.transforms import Bbox
+from scipy.stats import norm
+
+from naaflib.mining import optimal_boundary
+from naaflib.viz import attention, captions, curves, data, distributions, pairs, pictures, ranks, style
+from naaflib.viz.separation import separation
+
+RNG = np.random.default_rng(0)
+WORDS = ["<start>", "a", "very-long-compound-word", "girl", "costs", "$5", "or", "$6", "<end>"]
+REGIONS = 11
+BOXES = np.array([[10 * k, 5 * k, 10 * k + 60, 5 * k + 90] for k in range(REGIONS)], dtype=float)
+SIZE = np.array([200, 150])
+PICTURE = RNG.integers(0, 255, (150, 200, 3)).astype(np.uint8)
+EFFECTS = {
+    "feature_effect": RNG.uniform(0, 0.6, len(WORDS)),
+    "relevance_effect": RNG.uniform(-0.1, 0.3, len(WORDS)),
+    "mismatch_effect": -RNG.uniform(0, 0.3, len(WORDS)),
+}
+WEIGHT = RNG.dirichlet(np.full(REGIONS, 0.3), len(WORDS))
+LONG = "an unusually long caption of very many words " * 4 + "."
+
+
+def history(epochs: int) -> pd.DataFrame:
+    frame = pd.DataFrame({name: np.linspace(1, 60, epochs) for name in curves.RECALLS})
+    frame["epoch"] = np.arange(1, epochs + 1)
+    frame["loss"] = np.linspace(90, 20, epochs)
+    frame["rsum"] = frame[list(curves.RECALLS)].sum(axis=1)
+    for name in ("boundary", "inference_boundary", "mean_matched", "mean_mismatched"):
+        frame[name] = RNG.uniform(0, 0.6, epochs)
+    return frame.assign(std_matched=0.1, std_mismatched=0.08)
+
+
+def steps(epochs: int, each: int) -> pd.DataFrame:
+    frame = pd.concat([history(epochs)] * each).sort_values("epoch", ignore_index=True)
+    return frame.assign(step=np.arange(1, len(frame) + 1), grad_norm=RNG.uniform(1, 9, len(frame)))
+
+
+def samples(shift: float, count: int = 400) -> dict[str, np.ndarray]:
+    matched, mismatched = RNG.normal(0.2 + shift, 0.1, count), RNG.normal(0.2, 0.08, count)
+    return {"matched": matched, "mismatched": mismatched, "boundary": np.float64(0.3)}
+
+
+def sheet(directions: str):
+    right = np.zeros((2, 5), dtype=bool)
+    right[0, 1] = right[1, 4] = True
+    scores = np.sort(RNG.uniform(0, 1, (2, 5)))[:, ::-1]
+    many = [[PICTURE, None, PICTURE, PICTURE, None]] * 2
+    if directions == "t2i":
+        names = [["no_picture_of_a_long_name_0123456789.jpg"] * 5] * 2
+        return pictures.retrieved_pictures(
+            ["short", LONG], many, right, scores, names=names, places=[2, 5000]
+        )
+    return pictures.retrieved_captions(
+        [PICTURE, None], [[LONG, "a b c"] * 2 + ["x"]] * 2, right, scores, places=[2, 5]
+    )
+
+
+def pair(boxes=BOXES, image=PICTURE, words=WORDS, repeat=1):
+    best = {"best_cosine": RNG.uniform(0, 1, len(words)), "best_region": RNG.integers(0, REGIONS, len(words))}
+    parts = {name: np.tile(value, repeat) for name, value in EFFECTS.items()}
+    known = [word != "girl" for word in words]
+    return pairs.pair_figure(
+        words, **best, **parts, boundary=0.4, known=known, boxes=boxes, size=SIZE, image=image
+    )
+
+
+def on_axes(draw, *args, width=style.COLUMN, **kwargs):
+    figure, axes = style.panels(1, 1, width=width)
+    assert draw(axes[0, 0], *args, **kwargs) is axes[0, 0]
+    return figure
+
+
+RECALLS = dict(zip(curves.RECALLS, (9.1, 30, 45.5, 7, 25, 38), strict=True))
+SAMPLES = samples(0.2)
+COUNTS = Counter({"a": 900, "dog": 70, "$": 8, "zebra": 1})
+FIGURES = {
+    "training": lambda: curves.training_figure(history(6), steps(6, 9), title="a run"),
+    "training without steps": lambda: curves.training_figure(history(6)),
+    "training of one epoch": lambda: curves.training_figure(history(1), steps(1, 3)),
+    "members": lambda: curves.members_figure({f"seed {k}": history(4) for k in range(3)}),
+    "gradient norm": lambda: on_axes(curves.gradient_norm, steps(3, 9), clip=2),
+    "ranks": lambda: ranks.ranks_figure(
+        RNG.integers(0, 900, 99), RNG.integers(0, 180, 99), images=180, captions=900
+    ),
+    "recalls": lambda: on_axes(ranks.recall_bars, RECALLS, width=5, chance=RECALLS, published=RECALLS),
+    "comparison": lambda: on_axes(
+        ranks.recall_comparison, pd.DataFrame([RECALLS] * 3, ["0", "1", "ensemble"]), ["ensemble"], width=5
+    ),
+    "margin": lambda: on_axes(ranks.score_margin, RNG.normal(0, 1, 99), direction="t2i"),
+    "picture": lambda: on_axes(
+        pictures.picture, PICTURE, size=SIZE, boxes=BOXES, labels=["$a$"] * REGIONS, title="x$y$"
+    ),
+    "grid": lambda: pictures.picture_grid(
+        [PICTURE, None, PICTURE], [LONG, "$5 or $6", "c"], columns=2, title="pairs"
+    ),
+    "pictures for a caption": lambda: sheet("t2i"),
+    "captions for a picture": lambda: sheet("i2t"),
+    "attention": lambda: attention.attention_figure(
+        WORDS, WEIGHT, WEIGHT[:, 0], image=PICTURE, boxes=BOXES, size=SIZE, title="t"
+    ),
+    "attention without boxes": lambda: attention.attention_figure(WORDS, WEIGHT, WEIGHT[:, 0], image=PICTURE),
+    "attention, no region": lambda: attention.attention_figure(WORDS, 0 * WEIGHT, -WEIGHT[:, 0], boxes=BOXES),
+    "matrix": lambda: on_axes(attention.word_region_matrix, WEIGHT, WORDS, boundary=0.2),
+    "region grid": lambda: on_axes(attention.region_grid, WEIGHT[0]),
+    "pair": pair,
+    "pair without picture": lambda: pair(image=None),
+    "pair without boxes": lambda: pair(boxes=None, image=None),
+    "pair of a long caption": lambda: pair(words=WORDS * 4, repeat=4),
+    "distributions": lambda: distributions.distribution_figure({"before": samples(0.0), "after": SAMPLES}),
+    "distribution": lambda: distributions.distribution_figure(
+        {"after": SAMPLES | {"inference_boundary": 0.1}}
+    ),
+    "ridgeline": lambda: on_axes(
+        distributions.ridgeline, {e: samples(0.05 * e) for e in range(5)}, title="epochs"
+    ),
+    "cumulative": lambda: on_axes(
+        distributions.cumulative, SAMPLES["matched"], SAMPLES["mismatched"], boundary=0.3
+    ),
+    "alpha": lambda: on_axes(
+        distributions.boundary_by_alpha, np.geomspace(0.1, 9, 9), np.linspace(0, 1, 9), alpha=2
+    ),
+    "lengths": lambda: on_axes(
+        data.caption_lengths, {"train": RNG.integers(3, 30, 99), "dev": RNG.integers(3, 30, 9)}
+    ),
+    "frequencies": lambda: on_axes(data.word_frequencies, COUNTS, min_count=4),
+    "coverage": lambda: on_axes(data.vocabulary_coverage, COUNTS, {"dev": COUNTS}, min_count=4),
+    "norms": lambda: on_axes(
+        data.feature_norms, {"train": np.ones((4, 5)), "dev": RNG.uniform(0, 2, (4, 5))}
+    ),
+}
+
+
+def texts(figure) -> list:
+    return [text for text in figure.findobj(mpl.text.Text) if text.get_visible()]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_cut_off_at_the_edge_of_a_figure(name):
+    figure, dpi = FIGURES[name](), 60
+    width, height = figure.get_size_inches()
+    buffer = BytesIO()  # the page with an inch of paper around it: what was cut off would stand there
+    figure.savefig(buffer, dpi=dpi, bbox_inches=Bbox([[-1, -1], [width + 1, height + 1]]))
+    buffer.seek(0)
+    drawn = image.imread(buffer)[..., :3].min(axis=2) < 0.9
+    assert drawn[dpi + 1 : -dpi - 1, dpi + 1 : -dpi - 1].any()
+    drawn[dpi - 1 : -dpi + 1, dpi - 1 : -dpi + 1] = False
+    assert not drawn.any()
+
+
+def test_figures_are_not_pyplots_and_are_freed():
+    import matplotlib.pyplot as plt
+
+    figure = FIGURES["pair"]()
+    assert plt.get_fignums() == []
+    ghost = weakref.ref(figure)
+    del figure
+    gc.collect()
+    assert ghost() is None
+
+
+def test_the_house_style_holds_whatever_the_readers_settings_are():
+    plain = style.png(FIGURES["matrix"]())
+    with mpl.rc_context({"font.size": 20, "axes.facecolor": "black", "savefig.dpi": 30}):
+        assert style.png(FIGURES["matrix"]()) == plain
+        assert mpl.rcParams["font.size"] == 20
+
+
+def test_jupyter_is_given_a_png_at_its_true_size():
+    figure, _ = style.panels(1, 2, width=5, height=2)
+    content, size = figure._repr_png_()
+    assert content.startswith(b"\x89PNG")
+    assert size == {"width": 500, "height": 200}
+
+
+def test_a_number_has_a_sign_unless_it_is_nothing():
+    assert [style.signed(value) for value in (0.314, -0.2, 0.001, -0.001)] == ["+0.31", "−0.20", "0", "0"]
+    assert style.plain(-0.0001, 2) == "0.00"
+
+
+def test_heat_at_a_point_is_the_weight_of_the_boxes_over_it():
+    heat = attention.box_heat(WEIGHT, BOXES, (200, 150), cells=200)
+    assert heat.shape == (len(WORDS), 150, 200)
+    for x, y in ((0, 0), (37, 61), (119, 80), (199, 149)):
+        x1, y1, x2, y2 = BOXES.T
+        inside = (x1 <= x + 0.5) & (x + 0.5 < x2) & (y1 <= y + 0.5) & (y + 0.5 < y2)
+        np.testing.assert_allclose(heat[:, y, x], WEIGHT[:, inside].sum(axis=1), atol=1e-12)
+
+
+def test_regions_without_boxes_stand_in_rows_that_tile_the_panel():
+    boxes, (width, height) = attention.region_squares(36)
+    assert (width, height) == (360, 360)
+    assert ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sum() == width * height
+    np.testing.assert_array_equal(boxes[7], [60, 60, 120, 120])
+    assert attention.region_squares(7)[1] == (180, 180)
+
+
+@pytest.mark.parametrize("candidates", [1, 7, 10, 250, 5000, 123_456])
+def test_rank_bins_hold_every_place_once_and_end_at_the_recalls(candidates):
+    ends, labels = ranks.rank_bins(candidates)
+    assert ends[-1] == candidates
+    assert len(labels) == len(ends)
+    assert (np.diff(ends) > 0).all()
+    assert {k for k in (1, 5, 10) if k <= candidates} <= set(ends)
+
+
+def test_rank_bars_add_up_to_all_queries_and_the_marks_are_the_recalls():
+    found = RNG.integers(0, 300, 77)
+    axes = style.panels(1, 1)[1]
+    ax = ranks.rank_histogram(axes[0, 0], found, direction="i2t", candidates=300)
+    heights = [patch.get_height() for patch in ax.patches]
+    assert sum(heights) == pytest.approx(100)
+    for k, bars in ((1, 1), (5, 3), (10, 4)):
+        recall = 100 * np.mean(found < k)
+        assert sum(heights[:bars]) == pytest.approx(recall)
+        assert any(text.get_text() == f"R@{k} {recall:.1f} %" for text in ax.texts)
+
+
+def test_a_margin_of_zero_counts_as_a_failure():
+    axes = style.panels(1, 1)[1]
+    ax = ranks.score_margin(axes[0, 0], [0.0, 0.5, -0.5, 0.2], direction="i2t")
+    assert {text.get_text() for text in ax.texts} == {"fails 50.0 %", "succeeds 50.0 %"}
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+def test_every_right_answer_is_marked_and_no_other(direction):
+    marks = [text for text in texts(sheet(direction)) if text.get_text() in ("right", "✓")]
+    assert len(marks) == 2
+
+
+@pytest.mark.parametrize("width", [0.4, 1.1, 3.0])
+def test_wrapped_lines_fit_and_no_letter_is_lost(width):
+    text = "Twogirls play on a skateboard , in a courtyard ."
+    lines = captions.wrap(text, width, 8)
+    assert all(captions.text_width(line, 8) <= 72 * width for line in lines)
+    squeezed = "".join("".join(lines).replace("\N{NO-BREAK SPACE}", "").split())
+    assert squeezed == text.replace(" ", "")
+
+
+def test_a_caption_that_needs_more_lines_than_there_are_says_so():
+    lines = captions.wrap(LONG, 1.5, 8, lines=2)
+    assert len(lines) == 2
+    assert lines[-1].endswith(" …")
+    assert captions.text_width(lines[-1], 8) <= 72 * 1.5
+
+
+def test_a_words_colour_depends_on_its_distance_from_the_centre_alone():
+    scale = captions.match_norm(np.array([0.1, 0.9]), centre=0.3)
+    assert scale(0.3) == 0.5
+    assert scale(0.5) + scale(0.1) == pytest.approx(1)
+    assert captions.match_norm(np.array([0.3]), centre=0.3)(0.3) == 0.5
+
+
+def test_bars_of_a_word_add_up_to_its_dot():
+    axes = style.panels(1, 1)[1]
+    ax = captions.effect_bars(axes[0, 0], WORDS, **EFFECTS)
+    total = sum(EFFECTS.values())
+    bars = [bar for bar in ax.patches if isinstance(bar, Rectangle)]
+    per_word = np.array([bar.get_width() for bar in bars]).reshape(3, -1).sum(axis=0)
+    np.testing.assert_allclose(per_word, total)
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), total)
+
+
+def test_the_boundary_of_mining_minimises_the_areas_that_are_printed():
+    sample = samples(0.3, 3000)
+    fits = separation(sample["matched"], sample["mismatched"])
+    numbers = (fits.mean_matched, fits.std_matched, fits.mean_mismatched, fits.std_mismatched)
+    best = optimal_boundary(*numbers, alpha=2.0)
+
+    def price(boundary):
+        result = separation(sample["matched"], sample["mismatched"], boundary=boundary, alpha=2.0)
+        return 2 * result.taken_as_matched + result.taken_as_mismatched
+
+    assert price(best) < min(price(best - 0.01), price(best + 0.01))
+    at = np.array([best])
+    assert fits.density_matched(at) == pytest.approx(2 * fits.density_mismatched(at), rel=1e-6)
+
+
+def test_separation_counts_what_it_says():
+    matched, mismatched = np.array([0.2, 0.5, 0.9, 0.9]), np.array([0.1, 0.5, 0.3])
+    found = separation(matched, mismatched, boundary=0.5)
+    right = [(m > n) + 0.5 * (m == n) for m in matched for n in mismatched]
+    assert found.auc == pytest.approx(np.mean(right))
+    assert found.counted_as_mismatched == 0.5
+    assert found.counted_as_matched == 0
+    assert found.taken_as_mismatched == pytest.approx(norm.cdf(0.5, matched.mean(), matched.std(ddof=1)))
+    assert found.three_sigma == pytest.approx(matched.mean() - 3 * matched.std(ddof=1))
+
+
+def test_overlap_is_one_for_equal_samples_and_nothing_far_apart():
+    sample = RNG.normal(0, 1, 99)
+    assert separation(sample, sample).overlap == pytest.approx(1, abs=1e-6)
+    assert separation(sample + 50, sample).overlap == pytest.approx(0, abs=1e-6)
+    two = separation([-1.0, 1.0], [1.0, 3.0])  # equal deviations s, means d apart: 2 Phi(-d / 2s)
+    assert two.overlap == pytest.approx(2 * norm.cdf(-2 / (2 * np.sqrt(2))), abs=1e-6)
+
+
+def test_coverage_is_the_share_of_running_words_that_occur_often_enough():
+    axes = style.panels(1, 1)[1]
+    ax = data.vocabulary_coverage(
+        axes[0, 0], COUNTS, {"dev": Counter({"a": 6, "zebra": 3, "new": 1})}, min_count=4
+    )
+    share = ax.lines[0].get_ydata()
+    assert share[0] == pytest.approx(90)
+    assert share[1] == pytest.approx(60)
+
+
+def test_a_picture_is_made_smaller_but_not_distorted(tmp_path):
+    from PIL import Image
+
+    path = tmp_path / "picture.png"
+    Image.fromarray(np.zeros((300, 900, 3), np.uint8)).save(path)
+    assert pictures.read_picture(path, largest=90).shape == (30, 90, 3)
+    assert pictures.read_picture(None) is None
