@@ -102,6 +102,13 @@ def one_member(path: str | Path) -> Run:
 
 def _own(path: Path) -> Model:
     tensors, header = read(path)
+    try:
+        return _from_own(tensors, header)
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise NaafError(f"{shown(path)} is damaged, or of another version ({_reason(error)})") from None
+
+
+def _from_own(tensors: dict[str, Tensor], header: dict) -> Model:
     vocabulary = Vocabulary.from_json(header["vocabulary"]) if header["vocabulary"] else None
     model = Model(ModelSettings(**header["model"]), header["region_dim"], header["words"], vocabulary)
     state = {
@@ -111,6 +118,11 @@ def _own(path: Path) -> Model:
         model.double()
     model.load_state_dict(state)
     return model
+
+
+def _reason(error: Exception) -> str:
+    """An error's kind and the first line of what it says."""
+    return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
 def _attach(model: Model, vocabulary: Vocabulary, path: Path, file: Path) -> None:
@@ -150,18 +162,19 @@ def _released(path: Path) -> Model:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"its pickle wants {named[1]}" if named else "its pickle wants more than tensors and options"
-        raise NaafError(f"{shown(path)} is not read: {reason}, which could run any program") from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise NaafError(f"{shown(path)} is not a whole checkpoint ({str(error).splitlines()[0]})") from None
+        reason = (
+            f"its pickle wants {named[1]}, which could run any program"
+            if named
+            else "it is no checkpoint, or its pickle holds more than tensors and options"
+        )
+        raise NaafError(f"{shown(path)} is not read: {reason}") from None
+    except Exception as error:  # a damaged pickle may raise anything, as pickle's documentation says
+        raise NaafError(f"{shown(path)} is not a whole checkpoint ({_reason(error)})") from None
     try:
         image, text = ({k.removeprefix("module."): v for k, v in state.items()} for state in content["model"])
         return _from_released(image, text, vars(content["opt"]))
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise NaafError(
-            f"{shown(path)} is no released NAAF checkpoint ({type(error).__name__}: {reason})"
-        ) from None
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise NaafError(f"{shown(path)} is no released NAAF checkpoint ({_reason(error)})") from None
 
 
 def _from_released(image: dict[str, Tensor], text: dict[str, Tensor], options: dict) -> Model:
@@ -169,7 +182,7 @@ def _from_released(image: dict[str, Tensor], text: dict[str, Tensor], options: d
         raise ValueError("trained without unit norm, which NAAF needs")
     normed = "fc.weight_g" in image
     if normed:
-        image["fc.parametrizations.weight.original0"] = image.pop("fc.weight_g").reshape(1, 1)
+        image["fc.parametrizations.weight.original0"] = image.pop("fc.weight_g").reshape(())
         image["fc.parametrizations.weight.original1"] = image.pop("fc.weight_v")
     if "embed.glove.weight" in text:  # GloVe vectors, with random ones beside them where they were asked for
         parts = [text.pop(name) for name in ("embed.glove.weight", "embed.embed.weight") if name in text]

@@ -25,6 +25,13 @@ def best_similarity(
     return cosine.amax(dim=-1) - boundary
 
 
+def propagated(
+    best: Float[Tensor, "image word"], intra: Float[Tensor, "word word"]
+) -> Float[Tensor, "image word"]:
+    """Eq. 8: each word's value averaged over its caption's words with their intra-attention."""
+    return best @ intra.mT
+
+
 def negative_effect(
     cosine: Float[Tensor, "image word region"],
     boundary: float,
@@ -36,7 +43,7 @@ def negative_effect(
     value and counts the un-propagated one, so an effect can be positive; eq. 9 has the propagated in both.
     """
     best = best_similarity(cosine, boundary)
-    decides = best if intra is None else best @ intra.mT
+    decides = best if intra is None else propagated(best, intra)
     return best.where(decides < 0, 0.0)
 
 

@@ -165,11 +165,14 @@ def fit(
     Raises NaafError where there is nothing to resume or a step fails; what was saved stays whole.
     """
     trainer = Trainer(model, settings)
-    position = _Position()
+    position = _restore(run, trainer) if resume else _Position()
+    if position.epoch > settings.train.epochs:
+        return
     if resume:
-        position = _restore(run, trainer)
         run.cut_after(position.step)
-    elif position.step == 0:
+    else:
+        _save(run, trainer, position, "last")  # from here on the run can be resumed
+    if position.step == 0:
         run.save_samples(0, observe(model))
     with _tensorboard(run, position.step) as board:
         while position.epoch <= settings.train.epochs:

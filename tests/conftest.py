@@ -23,7 +23,7 @@ install_import_hook(
     [f"naaflib.{path.stem}" for path in SOURCE.iterdir() if path.stem not in UNCHECKED], "typechecker.check"
 )
 
-NOUNS = "cat dog boat tree house lamp ball bird fish road hill moon star".split()
+NOUNS = ("cat", "dog", "boat", "tree", "house", "lamp", "ball", "bird", "fish", "road", "hill")
 FORMS = (
     "A {0} near a {1} .",
     "{1} and {0}",

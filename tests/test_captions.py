@@ -152,7 +152,7 @@ def test_both_upstream_forms_and_ours_are_read(tmp_path, words, form):
         (json.dumps(upstream(("<pad>", "<start>", "<end>", "a"), "ours")), "<unk> is missing"),
         (json.dumps(upstream(BI_GRU[1:] + BI_GRU[:1], "both")), "id 0 is not <pad>"),
         (json.dumps({"words": [*BI_GRU, "dog"]}), "two words share one"),
-        (json.dumps({"word2idx": {**upstream(BI_GRU, "both")["word2idx"], "cat": 5}}), "two words share one id"),
+        (json.dumps({"word2idx": {**upstream(BI_GRU, "both")["word2idx"], "cat": 5}}), "share one id"),
         (
             json.dumps({"word2idx": {**upstream(BI_GRU, "both")["word2idx"], "cat": 7}}),
             "7 ids are not 0 to 6",

@@ -168,7 +168,9 @@ def test_an_unknown_preset_is_refused_with_the_nearest_name_and_all():
 
 
 def test_scan_has_no_boundary_to_mine_in_sequence():
-    with pytest.raises(UsageError, match="combination: mining.mode sequential belongs to model.method naaf"):
+    with pytest.raises(
+        UsageError, match=r"combination: mining\.mode sequential belongs to model\.method naaf"
+    ):
         preset("f30k", {"model.method": "scan-t2i", "mining.mode": "sequential"})
     assert preset("f30k", {"mining.mode": "sequential"}).mining.mode == "sequential"
 

@@ -37,8 +37,9 @@ def new_model(split, method="naaf", boundary=0.2, **settings) -> Model:
 
 
 def split_pair(split, image, caption, method="naaf", **settings):
-    """A pair whose boundary lies in the middle of its words' best cosines: some match, some do not."""
-    middle = float(np.median(explain(new_model(split, **settings), split, image, caption).best_cosine))
+    """A pair whose boundary lies in the middle of its words' propagated values: some match, some do not."""
+    pair = explain(new_model(split, boundary=0.0, **settings), split, image, caption)
+    middle = float(np.median(pair.propagated))  # weights that sum to 1 pass a boundary on as it is
     return explain(new_model(split, method, middle, **settings), split, image, caption)
 
 

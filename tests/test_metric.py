@@ -206,7 +206,16 @@ def test_a_score_that_is_not_finite_is_refused_with_its_image(bad, place, monkey
 
 @pytest.mark.parametrize(
     ("shape", "per_image"),
-    [((7, 34), 5), ((35, 7), 5), ((7, 7), 5), ((7, 35), 1), ((0, 0), 5), ((35,), 5), ((1, 7, 35), 5), ((), 5)],
+    [
+        ((7, 34), 5),
+        ((35, 7), 5),
+        ((7, 7), 5),
+        ((7, 35), 1),
+        ((0, 0), 5),
+        ((35,), 5),
+        ((1, 2, 10), 5),
+        ((), 5),
+    ],
 )
 def test_scores_that_do_not_fit_are_refused_with_their_shape(shape, per_image):
     with pytest.raises(NaafError) as refused:

@@ -72,7 +72,7 @@ def test_the_image_whose_features_are_not_finite_is_named(tmp_path, bad):
     values[4, 1, : len(bad)] = bad
     np.save(tmp_path / "dev_ims.npy", values.repeat(5, axis=0))
     regions = Regions(tmp_path / "dev_ims.npy", repeat=5)
-    with pytest.raises(NaafError, match=r"dev_ims\.npy, image 4: its features are not finite; .*naaf data verify"):
+    with pytest.raises(NaafError, match=r"dev_ims\.npy, image 4: .* not finite; .*naaf data verify"):
         regions.gather(np.array([5, 4, 0]))
     assert regions.gather(np.array([5, 3])).min() == 1  # the others can be used
 
@@ -157,7 +157,7 @@ def test_boxes_an_image_also_serve_rows_that_are_captions(tmp_path, write_split)
 
 def test_a_manifest_may_say_another_number_of_captions(tmp_path, write_split):
     folder = write_split(tmp_path / "a", "dev", 7, per_image=3)
-    with pytest.raises(NaafError, match="21 captions.*7 rows.*35 captions.*captions_per_image"):
+    with pytest.raises(NaafError, match=r"21 captions.*7 rows.*35 captions.*captions_per_image"):
         open_split(folder, "dev")
     (folder / "manifest.yaml").write_text("name: mine\ncaptions_per_image: 3\n")
     split = open_split(folder, "dev")
@@ -274,7 +274,9 @@ def batches(folder):
     return Batches(split, Vocabulary.build(split.captions, 1), batch_size=11, seed=5)
 
 
-@pytest.mark.parametrize(("captions", "size", "count"), [(35, 11, 3), (35, 7, 5), (35, 35, 1), (35, 99, 1), (2, 2, 1)])
+@pytest.mark.parametrize(
+    ("captions", "size", "count"), [(35, 11, 3), (35, 7, 5), (35, 35, 1), (35, 99, 1), (2, 2, 1)]
+)
 def test_an_epoch_sees_a_caption_once_at_most(captions, size, count):
     found = epoch_batches(captions, size, seed=1, epoch=1)
     assert [len(batch) for batch in found] == [min(size, captions)] * count

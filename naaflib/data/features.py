@@ -18,7 +18,9 @@ class Regions:
 
     def __init__(self, path: Path, repeat: int = 1, images: int | None = None):
         if not path.is_file():
-            raise NaafError(f"{shown(path)} is missing; `naaf data verify {shown(path.parent)}` lists what is")
+            raise NaafError(
+                f"{shown(path)} is missing; `naaf data verify {shown(path.parent)}` lists what is"
+            )
         self.path, self.repeat = path, repeat
         self.rows = open_array(path)
         if self.rows.ndim != 3 or self.rows.dtype.kind != "f":

@@ -35,7 +35,8 @@ def counts_table(splits: Mapping[str, Split]) -> Any:
     """A pandas row a split: how much of everything, and whether boxes and pictures are there."""
     import pandas as pd
 
-    return pd.DataFrame({name: _counts(split) for name, split in splits.items()}).T.rename_axis("split")
+    table = pd.DataFrame({name: _counts(split) for name, split in splits.items()}).T
+    return table.infer_objects().rename_axis("split")
 
 
 def _counts(split: Split) -> dict[str, object]:
@@ -93,7 +94,7 @@ def coverage_table(tokens: Mapping[str, Tokens], vocabulary: Vocabulary) -> Any:
     import pandas as pd
 
     rows = {name: _coverage(captions, vocabulary) for name, captions in tokens.items()}
-    return pd.DataFrame(rows).T.rename_axis("split")
+    return pd.DataFrame(rows).T.infer_objects().rename_axis("split")
 
 
 def _coverage(captions: Tokens, vocabulary: Vocabulary) -> dict[str, object]:

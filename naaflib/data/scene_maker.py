@@ -74,7 +74,7 @@ def write_split(folder: Path, split: str, images: int, seed: int, tick: Callable
     for image in range(images):
         sample = make_sample(seed, split, image)
         name = f"{split}_{image:05d}.jpg"
-        Image.fromarray(sample.picture).save(folder / "images" / name, quality=90, subsampling=0)
+        Image.fromarray(sample.picture).save(folder / "images" / name, quality=85, subsampling=0)
         arrays["ims"][image], arrays["ims_bbx"][image] = sample.regions, sample.boxes
         arrays["ims_size"][image] = sample.scene.width, sample.scene.height
         lines["caps"] += [caption.text for caption in sample.captions]

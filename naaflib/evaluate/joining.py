@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checkpoint import one_member
+from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..project import shown
@@ -83,12 +84,9 @@ def _member_scores(path: Path, run: Run | None, split: Split, device: str) -> np
     file = path if run is None else run.scores_path(split.name)
     if run is not None and (not file.is_file() or file.stat().st_mtime < run.checkpoint().stat().st_mtime):
         return evaluate(run, split.folder, split=split.name, device=device).scores
-    try:
-        scores = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise NaafError(
-            f"{shown(file)} holds no saved scores ({error}); `naaf evaluate` writes them"
-        ) from None
+    if not file.is_file():
+        raise NaafError(f"{shown(file)} is missing; `naaf evaluate` writes a run's scores")
+    scores = open_array(file)
     expected = scored_split(split)
     about = read_json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else None
     if about is not None and any(about.get(key) != expected[key] for key in ("split", "captions_sha256")):

@@ -92,8 +92,6 @@ def train_members(
         if is_finished(run):
             say(f"member {seed}: reused, {shown(folder)} is trained with these settings already")
             runs.append(run)
-        elif not run.checkpoint("last").is_file():
-            raise NaafError(f"{shown(folder)} stopped before its first checkpoint; remove it and run again")
         else:
             say(f"member {seed}: resuming {shown(folder)}")
             runs.append(train_run(data, folder, own, resume=True, **how))
@@ -147,7 +145,7 @@ def _new_model(
     given = None if vocabulary is None else Vocabulary.read(Path(vocabulary))
     if init is not None:
         model = checkpoint.load_checkpoint(init, vocabulary)
-        fits = {"dim": model.settings.dim, "word_dim": model.settings.word_dim}
+        fits = {name: getattr(model.settings, name) for name in ("dim", "word_dim", "image_encoder")}
         other = [name for name, value in fits.items() if getattr(settings.model, name) != value]
         if other or model.region_dim != train.regions.shape[2]:
             what = f"model.{other[0]} {fits[other[0]]}" if other else f"{model.region_dim} features a region"
@@ -161,12 +159,14 @@ def _new_model(
     model = Model(settings.model, train.regions.shape[2], len(words), words)
     if start is not None:
         model.load_state_dict(start.state_dict())
-        model.boundary = start.boundary
     if glove is not None:
         vectors = read_glove(Path(glove), words)
         model.set_vectors(vectors)
         say(f"GloVe vectors for {len(vectors.ids)} of {len(words)} words; the others start at random")
-    return model.to(PRECISIONS[settings.train.precision])
+    model = model.to(PRECISIONS[settings.train.precision])
+    if start is not None:
+        model.boundary = start.boundary  # in float64, whatever the weights' type
+    return model
 
 
 def _new_run(
@@ -200,6 +200,8 @@ def _resumable(out: Path, data: Path, settings: Settings) -> Run:
         raise NaafError(
             f"{shown(out)} holds a run of kind {run.kind!r}, not a training; name one of its members"
         )
+    if not run.checkpoint("last").is_file():
+        raise NaafError(f"{shown(out)} stopped before its first checkpoint; remove it and run again")
     was, now = (_flat(s) for s in (run.settings, settings))
     changed = [name for name in was if was[name] != now[name] and name != "train.epochs"]
     if changed:

@@ -59,7 +59,7 @@ def _naaf(cosine: Tensor, gram: Tensor, words: Tensor, measure: Measure, boundar
         feature,
         relevance,
         mismatch,
-        best if intra is None else best @ intra.mT,
+        best if intra is None else similarity.propagated(best, intra),
         torch.full_like(cosine[:, 0], torch.nan),
         (feature + relevance + mismatch).mean(dim=-1),
     )

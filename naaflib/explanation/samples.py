@@ -19,7 +19,8 @@ def matched_samples(model: Model, split: Split, *, pairs: int = 512, seed: int =
 
     Returns what a run keeps in samples/: "matched" and "mismatched", one value a word and word k the same in
     both, and the model's "boundary" and "inference_boundary". Unlike mining it takes every caption, correctly
-    ranked or not, so that models, untrained ones too, are compared on the same words.
+    ranked or not, so that models, untrained ones too, are compared on the same words. The lowest of many is
+    low by choice: even an untrained model's samples lie apart; their AUC tells easy negatives only.
     pairs: images, one caption of each (all where the split has fewer); they depend on seed and split alone.
     Raises NaafError for a split of one image.
     """

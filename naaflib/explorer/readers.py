@@ -75,6 +75,12 @@ class Reader:
         """The split's matched and mismatched words."""
         return matched_samples(self.model, self.split, pairs=SAMPLED)
 
+    @property
+    def reach(self) -> tuple[float, float]:
+        """The boundaries worth trying: the span of the split's words."""
+        both = np.concatenate([self.samples["matched"], self.samples["mismatched"]])
+        return float(np.floor(20 * both.min()) / 20), float(np.ceil(20 * both.max()) / 20)
+
     def _words(self, caption: str) -> Tensor:
         words, _ = self.model.encode_texts([caption])
         return words[0]
@@ -103,6 +109,13 @@ def check_image(image: int, split: Split) -> None:
         raise NaafError(f"there is no picture {image}; the pictures are 0 to {len(split) - 1}")
 
 
+def check_caption(caption: int, split: Split) -> int:
+    """The caption's index. Raises NaafError for one outside the split."""
+    if not 0 <= caption < len(split.captions):
+        raise NaafError(f"there is no caption {caption}; the captions are 0 to {len(split.captions) - 1}")
+    return caption
+
+
 def find_image(text: str, split: Split) -> int:
     """A picture by its number or its file's name. Raises NaafError where there is none such."""
     text = text.strip()
@@ -111,9 +124,7 @@ def find_image(text: str, split: Split) -> int:
         return names.index(text)
     if not text.isdecimal():
         example = f" or a file's name such as {names[0]}" if names else ""
-        raise NaafError(
-            f"there is no picture {text!r}; write a number from 0 to {len(split) - 1}{example}"
-        )
+        raise NaafError(f"there is no picture {text!r}; write a number from 0 to {len(split) - 1}{example}")
     check_image(int(text), split)
     return int(text)
 

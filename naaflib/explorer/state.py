@@ -19,5 +19,5 @@ class State:
     model: str
     image: int
     caption: str
-    word: int  # `<start>` is word 0
+    word: int | None  # `<start>` is word 0; None: the one that tells most
     constants: Constants

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from . import style
-from .captions import as_shown, match_norm
+from .captions import as_shown, match_norm, wrap
 from .pictures import Picture, picture
 from .style import Number, Values, styled
 
@@ -93,7 +93,7 @@ def attention_figure(
     shown, shown_words = min(len(words), limit), as_shown(words, known)
     boxes, size, image = _canvas(weight.shape[1], boxes, size, image)
     heat = box_heat(np.asarray(weight[:shown]), boxes, size)
-    vmax = max(float(heat.max()), 1e-6)
+    vmax = float(heat.max()) or 1.0
     rows = -(-shown // columns)
     cell = (width - 0.7) / columns
     height = rows * (cell * size[1] / size[0] + 0.2) + (0.35 if title else 0.1)
@@ -117,7 +117,7 @@ def attention_figure(
 
 def _canvas(
     regions: int, boxes: np.ndarray | None, size: Values | None, image: Picture
-) -> tuple[np.ndarray, Sequence[float], Picture]:
+) -> tuple[np.ndarray, Values, Picture]:
     """Boxes and the size they count in; without boxes a plain grid, and then no picture under it."""
     if boxes is None:
         squares, whole = region_squares(regions)
@@ -136,7 +136,9 @@ def _word_title(ax: Axes, word: str, effect: float) -> None:
 def _heat_bar(figure: Figure, axes: np.ndarray, vmax: Number) -> None:
     mappable = ScalarMappable(Normalize(0, vmax), style.heat())
     bar = figure.colorbar(mappable, ax=axes, fraction=0.03, pad=0.01, aspect=30, shrink=0.9)
-    bar.set_label("attention of the boxes over a point; blue: the strongest box", fontsize=7)
+    texts = ("attention of the boxes over a point", "blue: the strongest box")
+    lines = [line for text in texts for line in wrap(text, 0.8 * figure.get_figheight(), 7)]
+    bar.set_label("\n".join(lines), fontsize=7)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=6.5)
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 
 from . import style
 from .style import Number, Values, styled
@@ -19,10 +19,10 @@ _PAD = 2.5  # points between a word and the edge of its coloured box
 @lru_cache(maxsize=4096)
 def text_width(text: str, size: Number = 8.0, weight: str = "normal") -> float:
     """Width of a line of text in points, the blanks around its letters included."""
-    font = FontProperties(family="DejaVu Sans", weight=weight)
-    shown = text.replace("$", r"\$")
-    between, bars = (TextPath((0, 0), line, size=size, prop=font) for line in (f"|{shown}|", "||"))
-    return float(between.get_extents().width - bars.get_extents().width)
+    font = FontProperties(family="DejaVu Sans", weight=weight, size=size)
+    measure = text_to_path.get_text_width_height_descent
+    between, bars = (measure(line, font, ismath=False)[0] for line in (f"|{text}|", "||"))
+    return float(between - bars)
 
 
 def wrap(text: str, width: Number, size: Number = 8.0, lines: int | None = None) -> list[str]:
@@ -139,13 +139,30 @@ def effect_bars(
     known: Values | None = None,
 ) -> Axes:
     """A row a word, top to bottom: what it adds to the score. The mean of the totals (dots) is the score."""
-    rows = np.arange(len(words))
+    total = stacked_effects(ax, feature_effect, relevance_effect, mismatch_effect)
+    ax.set_yticks(np.arange(len(words)), as_shown(words, known), parse_math=False)
+    ax.tick_params(axis="y", length=0)
+    ax.set(ylim=(len(words) - 0.4, -0.6), xlabel="effect on the score")
+    ax.set_title(
+        f"score {style.plain(total.mean(), 3)}: the mean of the words' totals",
+        fontweight="normal",
+        fontsize=8,
+    )
+    style.legend_below(ax, ncols=2)
+    return style.grid_lines(ax, "x")
+
+
+def stacked_effects(
+    ax: Axes, feature_effect: Values, relevance_effect: Values, mismatch_effect: Values
+) -> np.ndarray:
+    """Bars from 0, a row a word, and a dot at each total; returns the totals."""
+    rows = np.arange(len(feature_effect))
     parts = (
         (feature_effect, style.FEATURES, "matched, features"),
         (relevance_effect, style.RELEVANCE, "matched, relevance"),
         (mismatch_effect, style.MISMATCHED, "mismatched"),
     )
-    right, left = np.zeros(len(words)), np.zeros(len(words))
+    right, left = np.zeros(len(rows)), np.zeros(len(rows))
     for effect, colour, label in parts:
         effect = np.nan_to_num(np.asarray(effect, dtype=float))
         if not effect.any():
@@ -156,13 +173,4 @@ def effect_bars(
     ax.plot(total, rows, "o", color="white", markeredgecolor=style.INK, markersize=3.5, label="word's total")
     ax.axvline(0, color=style.INK, linewidth=0.7)
     ax.axvline(total.mean(), color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)), label="score")
-    ax.set_yticks(rows, as_shown(words, known), parse_math=False)
-    ax.tick_params(axis="y", length=0)
-    ax.set(ylim=(len(words) - 0.4, -0.6), xlabel="effect on the score")
-    ax.set_title(
-        f"score {style.plain(total.mean(), 3)}: the mean of the words' totals",
-        fontweight="normal",
-        fontsize=8,
-    )
-    style.legend_below(ax, ncols=2)
-    return style.grid_lines(ax, "x")
+    return total

@@ -23,7 +23,7 @@ def loss(ax: Axes, history: pd.DataFrame, steps: pd.DataFrame | None = None) -> 
         at = _epoch_of_step(steps)
         ax.plot(at, steps["loss"], color=style.FAINT, linewidth=0.5, label="each step")
     rows = history.dropna(subset=["loss"])
-    ax.plot(rows["epoch"], rows["loss"], color=style.INK, marker="o", label="epoch mean")
+    ax.plot(rows["epoch"], rows["loss"], color=style.INK, marker="o", label="epoch mean", clip_on=False)
     ax.set(title="Loss", xlabel="epoch", ylabel="hinge loss, sum over a batch")
     _room_above_zero(ax)
     style.legend(ax)

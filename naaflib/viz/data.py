@@ -59,7 +59,7 @@ def word_frequencies(
         known = int((count >= min_count).sum())
         ax.axhline(min_count, color=style.MISMATCHED, linewidth=1, linestyle=(0, (4, 2)))
         text = f"{known:,} of {len(count):,} words occur at least {min_count} times"
-        ax.text(0.02, 0.03, text, transform=ax.transAxes, fontsize=7)
+        ax.text(0.98, 0.97, text, transform=ax.transAxes, ha="right", va="top", fontsize=7)
     ax.set(
         xscale="log",
         yscale="log",
@@ -102,7 +102,7 @@ def vocabulary_coverage(
         ylabel="running words known, %",
     )
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    style.legend(ax, loc="lower left")
+    style.legend(ax, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return style.grid_lines(ax)
 
 

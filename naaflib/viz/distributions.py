@@ -88,7 +88,7 @@ def _shade_errors(ax: Axes, at: np.ndarray, numbers: Separation) -> None:
 def _numbers(numbers: Separation) -> str:
     second = f"AUC {numbers.auc:.3f},  overlap of the fits {numbers.overlap:.3f}"
     if numbers.boundary is None:
-        return f"no boundary yet\n{second}"
+        return f"no boundary\n{second}"
     weighted = numbers.alpha * numbers.taken_as_matched
     first = (
         f"t {numbers.boundary:.3f}:  α·E₁ = {numbers.alpha:g} × {numbers.taken_as_matched:.3f} "
@@ -114,29 +114,33 @@ def distribution_figure(
     panels: title -> {"matched", "mismatched", "boundary", "inference_boundary"}, as a run's samples hold them
     (the boundaries may be missing); one legend for all.
     """
-    width = style.PAGE if len(panels) > 1 else 4.6
-    figure, axes = style.panels(1, len(panels), width=width, height=3.5, title=title, sharex=True)
+    width, columns = (style.PAGE, 3) if len(panels) > 1 else (4.6, 2)
+    figure = style.figure(width, 3.6, title)
+    grid = figure.add_gridspec(2, len(panels), height_ratios=[2.9, 0.5 if columns == 3 else 0.7])
     bins = np.linspace(*_span([(p["matched"], p["mismatched"]) for p in panels.values()]), 71)
-    for ax, (name, panel) in zip(axes[0], panels.items(), strict=True):
-        lines = {key: _number(panel.get(key)) for key in ("boundary", "inference_boundary")}
-        distribution(ax, panel["matched"], panel["mismatched"], **lines, alpha=alpha, title=name, bins=bins)
     entries: dict[str, object] = {}
-    for ax in axes[0]:
+    for k, (name, panel) in enumerate(panels.items()):
+        ax = figure.add_subplot(grid[0, k])
+        lines = _boundaries(panel)
+        distribution(ax, panel["matched"], panel["mismatched"], **lines, alpha=alpha, title=name, bins=bins)
         entries |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(
-        entries.values(),
-        entries.keys(),
-        loc="outside lower left",
-        ncols=3 if len(panels) > 1 else 2,
-        fontsize=7,
-        frameon=False,
+    below = style.bare(figure.add_subplot(grid[1, :]))
+    style.legend(
+        below,
+        handles=entries.values(),
+        labels=entries.keys(),
+        loc="upper left",
+        ncols=columns,
         columnspacing=1.2,
     )
     return figure
 
 
-def _number(value) -> float | None:
-    return None if value is None else float(value)
+def _boundaries(panel: Mapping) -> dict[str, float | None]:
+    """The two boundaries of a run's samples; None where missing, and where both are 0: nothing is mined."""
+    names = ("boundary", "inference_boundary")
+    given = {name: None if panel.get(name) is None else float(panel[name]) for name in names}
+    return given if any(given.values()) else dict.fromkeys(names)
 
 
 @styled
@@ -150,24 +154,24 @@ def cumulative(ax: Axes, matched: Values, mismatched: Values, *, boundary: Numbe
     if boundary is not None:
         ax.axvline(boundary, color=style.BOUNDARY, linewidth=1.3, label=f"boundary t = {boundary:.3f}")
     ax.set(xlabel="largest cosine of a word over the regions", ylabel="share at or below", ylim=(0, 1.01))
-    style.legend_below(ax, ncols=3)
+    style.legend_below(ax, ncols=2)
     return style.grid_lines(ax)
 
 
 @styled
-def ridgeline(ax: Axes, samples: Mapping[int, Mapping], *, overlap: Number = 1.6, title: str = "") -> Axes:
+def ridgeline(ax: Axes, samples: Mapping[int, Mapping], *, overlap: Number = 1.3, title: str = "") -> Axes:
     """Both distributions at each epoch, the first at the top; a black tick is that epoch's boundary t.
 
-    samples: epoch -> {"matched", "mismatched", "boundary"}; densities are smoothed and share one scale.
+    samples: epoch -> {"matched", "mismatched", "boundary"}; densities are smoothed, a scale a row.
     """
     at = np.linspace(*_span([(s["matched"], s["mismatched"]) for s in samples.values()]), 300)
     rows = {epoch: (_smooth(s["matched"], at), _smooth(s["mismatched"], at)) for epoch, s in samples.items()}
-    scale = overlap / max(float(np.max(np.stack(pair))) for pair in rows.values())
     for k, (epoch, pair) in enumerate(rows.items()):
+        scale = overlap / float(np.max(np.stack(pair)))
         for density, colour in zip(pair, (style.MATCHED, style.MISMATCHED), strict=True):
             ax.fill_between(at, -k, scale * density - k, color=colour, alpha=0.45, linewidth=0, zorder=2 * k)
             ax.plot(at, scale * density - k, color=colour, linewidth=0.8, zorder=2 * k + 1)
-        boundary = _number(samples[epoch].get("boundary"))
+        boundary = _boundaries(samples[epoch])["boundary"]
         if boundary is not None:
             ax.plot([boundary] * 2, [-k, -k + 0.75], color=style.BOUNDARY, linewidth=1.5, zorder=2 * k + 1)
     ax.yaxis.set_major_locator(FixedLocator([-k for k in range(len(rows))]))
@@ -218,3 +222,26 @@ def boundary_by_alpha(
     ax.xaxis.set_minor_locator(NullLocator())
     style.legend(ax)
     return style.grid_lines(ax)
+
+
+@styled
+def boundary_figure(
+    matched: Values,
+    mismatched: Values,
+    alphas: Values,
+    boundaries: Values,
+    *,
+    boundary: Number,
+    alpha: Number,
+    inference_boundary: Number | None = None,
+) -> Figure:
+    """Cumulative shares of both samples beside the boundary as a function of its price alpha."""
+    figure, axes = style.panels(1, 2, height=2.9)
+    cumulative(axes[0, 0], matched, mismatched, boundary=boundary).set_title(
+        "Shares at or below a similarity"
+    )
+    right = boundary_by_alpha(
+        axes[0, 1], alphas, boundaries, alpha=alpha, inference_boundary=inference_boundary
+    )
+    right.set_title("What the boundary costs")
+    return figure

@@ -40,7 +40,6 @@ def rates(ax: Axes, table: pd.DataFrame, *, title: str = "") -> Axes:
     ax.tick_params(axis="y", length=0)
     ax.set(xlim=(-2, 102), ylim=(len(table) - 0.5, -0.5), xlabel="%")
     ax.set_title(title)
-    style.legend_below(ax, ncols=2)
     return style.grid_lines(ax, "x")
 
 
@@ -51,4 +50,5 @@ def rates_figure(tables: dict[str, pd.DataFrame], title: str | None = None) -> F
     figure, axes = style.panels(1, len(tables), height=0.2 * most + 1.0 + (0.3 if title else 0), title=title)
     for ax, (name, table) in zip(axes[0], tables.items(), strict=True):
         rates(ax, table, title=name)
+    style.legend_below(axes[0, 0], ncols=2)
     return figure

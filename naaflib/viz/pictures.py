@@ -225,7 +225,7 @@ def retrieved_captions(
     for k, (left, beside) in enumerate(axes):
         _picture_or_text(left, pictures[k], names[k] if names else "no picture file", side)
         if places is not None:
-            left.set_xlabel(f"first right caption at place {places[k]:,}", fontsize=7)
+            left.set_xlabel(f"first right one at place {places[k]:,}", fontsize=7)
         numbers = range(1, len(captions[k]) + 1) if answer_places is None else answer_places[k]
         _caption_list(style.bare(beside), captions[k], numbers, right[k], scores[k], width - side - 1.2)
     return figure
@@ -256,5 +256,5 @@ def _caption_list(
         }
         ax.text(0.0, y, "✓" if right[k] else "", **common)
         ax.text(0.03, y, f"{places[k]}.  {scores[k]:.3f}", **common)
-        ax.text(0.15, y, shown, linespacing=1.05, **common).set_in_layout(False)
+        ax.text(0.18, y, shown, linespacing=1.05, **common).set_in_layout(False)
     ax.set(xlim=(0, 1), ylim=(0, 1))

@@ -44,6 +44,7 @@ RC: dict[str, object] = {
     "figure.dpi": 100,
     "savefig.dpi": DPI,
     "pdf.fonttype": 42,
+    "text.hinting": "none",  # a text is as wide as `captions.text_width` says, at any resolution
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same figure on every machine
     "font.size": 8.0,
@@ -179,7 +180,7 @@ def heat() -> Colormap:
     """Transparent to strong: what is laid over a picture. More attention is less transparent and darker."""
     low, high = np.array([1.0, 0.85, 0.2]), np.array([0.75, 0.05, 0.1])
     steps = np.linspace(0, 1, 256)[:, None]
-    colours = np.hstack([low + (high - low) * steps, 0.85 * steps])
+    colours = np.hstack([low + (high - low) * steps, 0.7 * steps])
     return LinearSegmentedColormap.from_list("attention", colours)
 
 

@@ -19,13 +19,23 @@ from .results import (
     recall_page,
     recall_table,
 )
-from .start import keep, open_data, preset_of, settings_for, settings_table, trained_run, trained_runs
-from .words import boundary_page, measure_words, sample_panels
+from .start import (
+    keep,
+    open_data,
+    preset_of,
+    readable,
+    settings_for,
+    settings_table,
+    trained_run,
+    trained_runs,
+)
+from .words import boundary_page, hard_samples, measure_words, sample_panels
 
 __all__ = [
     "attention_page",
     "best_epochs",
     "boundary_page",
+    "hard_samples",
     "image_sheet",
     "join_members",
     "keep",
@@ -38,6 +48,7 @@ __all__ = [
     "pick_pairs",
     "preset_of",
     "query_sheet",
+    "readable",
     "recall_page",
     "recall_table",
     "sample_panels",

@@ -69,25 +69,42 @@ def _links(split: Split) -> list[list[list[int]]]:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs to look at, taken apart, and beside each its image with the wrong caption that scores highest."""
+    """Pairs to look at, taken apart, and their images with wrong captions."""
 
     split: Split
-    true: list[Explanation]
-    wrong: list[Explanation]
+    right: list[Explanation]
+    tempting: list[Explanation]  # with the wrong caption that scores highest
+    unfit: list[Explanation]  # with the caption that scores lowest
 
     def table(self) -> pd.DataFrame:
         """A row a pair: both captions and their scores."""
         rows = [
             {
-                "image": pair.image_name,
-                "caption": pair.text,
-                "score": pair.score,
-                "hardest wrong caption": other.text,
-                "its score": other.score,
+                "image": right.image_name,
+                "caption": right.text,
+                "score": right.score,
+                "most tempting wrong caption": tempting.text,
+                "its score": tempting.score,
             }
-            for pair, other in zip(self.true, self.wrong, strict=True)
+            for right, tempting in zip(self.right, self.tempting, strict=True)
         ]
         return pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1, name="pair")).round(3)
+
+    def sentence(self) -> str:
+        """How many right captions win, and how many words of each kind of caption nothing matches."""
+        won = sum(one.score > other.score for one, other in zip(self.right, self.tempting, strict=True))
+        said = f"The right caption scores higher in {won} of {len(self.right)} pairs."
+        if self.right[0].boundary is None:
+            return said
+        kinds = {"right": self.right, "most tempting": self.tempting, "least fitting": self.unfit}
+        counts = [f"{_unmatched(pairs)} in the {kind} captions" for kind, pairs in kinds.items()]
+        return f"{said}\nWords that no region matches: {', '.join(counts)}."
+
+
+def _unmatched(pairs: list[Explanation]) -> str:
+    """How many words lie at or below the boundary, of how many."""
+    below = sum(int((pair.best_cosine <= pair.boundary).sum()) for pair in pairs)
+    return f"{below} of {sum(len(pair.words) for pair in pairs)}"
 
 
 class _Chosen(NamedTuple):
@@ -113,13 +130,9 @@ def pick_pairs(model: Model, split: Split, pairs: str | int = 3) -> Pairs:
     for row, pair in zip(scores, chosen, strict=True):
         own = split.captions_of_image(pair.image)
         captions.append(own[int(row[own].argmax())] if pair.caption is None else pair.caption)
-        row[own] = -np.inf
-    wrong = [int(row.argmax()) for row in scores]
-    return Pairs(
-        split,
-        list(explain_pairs(model, split, images, captions)),
-        list(explain_pairs(model, split, images, wrong)),
-    )
+        row[own] = np.nan
+    kinds = (captions, np.nanargmax(scores, axis=1), np.nanargmin(scores, axis=1))
+    return Pairs(split, *(list(explain_pairs(model, split, images, chosen)) for chosen in kinds))
 
 
 def _read_pairs(text: str, split: Split) -> list[_Chosen]:

@@ -122,21 +122,26 @@ def join_members(
     """
     if len(runs) == 1:
         result = evaluate(runs[0], folder, split=split, protocol=protocol)
-        sentence = (
-            f"{runs[0].name} stands alone, so there is nothing to join: set members to 2 or more in notebook "
-            "02_training (or `naaf run ... -p members 2`); the trained one is kept and the others join it."
-        )
-        return Joined({runs[0].name: result.metrics}, [], result, sentence)
+        return Joined({runs[0].name: result.metrics}, [], result, _alone(runs[0]))
     result = ensemble(runs, data=folder, split=split, protocol=protocol, out=out)
     name, per_image = f"ensemble of {len(runs)}", result.split.captions_per_image
     scores = {run.name: np.load(run.scores_path(result.split.name), mmap_mode="r") for run in runs}
     each = {member: protocol_metrics(scores[member], protocol, per_image) for member in scores}
     rsums = [metrics.rsum for metrics in each.values()]
     sentence = (
-        f"{result.sentence()}: {result.metrics.rsum - max(rsums):+.1f} against the best member and "
+        f"{result.sentence()}:\n{result.metrics.rsum - max(rsums):+.1f} against the best member and "
         f"{result.metrics.rsum - float(np.mean(rsums)):+.1f} against their mean"
     )
     return Joined({**each, name: result.metrics}, [name], result, sentence)
+
+
+def _alone(run: Run) -> str:
+    """Why there is no ensemble, and how there would be one."""
+    if run.path.parent.name == "members":
+        way = "set members to 2 or more in notebook 02_training; the trained one is kept and others join it"
+    else:
+        way = "train another seed into a folder of its own and join them with `naaf ensemble RUN RUN`"
+    return f"{run.name} stands alone, so there is nothing to join:\n{way}."
 
 
 def margins(result: Evaluation) -> dict[str, np.ndarray]:

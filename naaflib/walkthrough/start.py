@@ -3,11 +3,12 @@
 Paths are taken from the project, never from the working directory.
 """
 
+import struct
 from pathlib import Path
-from typing import TypeVar
 
 import pandas as pd
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 
 from .. import config
 from ..config import PRESETS, Settings, nearest
@@ -17,7 +18,25 @@ from ..evaluate import data_name
 from ..project import resolve, shown
 from ..runs import Run, members
 
-Kept = TypeVar("Kept", Figure, pd.DataFrame, None)
+SHOWN = 0.5  # files have 200 points an inch, a notebook shows 100
+HEADINGS = {  # of the columns that figures and files know by other names
+    **{f"{way}_at_{k}": f"{way} R@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)},
+    "mean_matched": "μ₊",
+    "std_matched": "σ₊",
+    "mean_mismatched": "μ₋",
+    "std_mismatched": "σ₋",
+    "boundary": "t",
+    "three_sigma": "μ₊ − 3σ₊",
+    "taken_as_matched": "E₁",
+    "taken_as_mismatched": "E₂",
+    "auc": "AUC",
+    "feature_effect": "features",
+    "relevance_effect": "relevance",
+    "mismatch_effect": "mismatch",
+    "best_cosine": "best cosine",
+    "best_region": "best region",
+    "average_precision": "average precision",
+}
 
 
 def open_data(data: str | Path) -> Path:
@@ -88,24 +107,49 @@ def settings_for(
 
 
 def settings_table(settings: Settings) -> pd.DataFrame:
-    """Every setting of a run: a row a field, a column pair a section would be wide, so name and value."""
+    """Every setting of a run, a row a section."""
     rows = {
-        f"{section}.{name}": "none" if value is None else str(value)
+        section: ",  ".join(f"{name} {value}" for name, value in fields.items())
         for section, fields in settings.model_dump().items()
-        for name, value in fields.items()
     }
-    return pd.DataFrame({"value": rows}).rename_axis("setting")
+    return pd.DataFrame({"settings": rows}).rename_axis("section")
 
 
-def keep(run: Run, result: Kept, name: str) -> Kept:
+class KeptFigure:
+    """A figure as its file has it, so that a notebook shows what the run folder holds."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        content = self.path.read_bytes()
+        width, height = struct.unpack(">II", content[16:24])  # of a PNG's header
+        return content, {"width": round(width * SHOWN), "height": round(height * SHOWN)}
+
+
+def keep(
+    run: Run, result: Figure | pd.DataFrame | None, name: str, digits: int = 2
+) -> KeptFigure | Styler | None:
     """Save a figure or a table into the run folder and hand it on to be shown; nothing for None.
 
-    A table comes back with its index's name above the index, where it takes no line of its own.
+    A table is shown with headings for the reader, so many digits and whole texts; its file keeps the names
+    that programs know.
     """
-    if isinstance(result, Figure):
-        run.save_figure(result, name)
-        return result
     if result is None:
         return None
+    if isinstance(result, Figure):
+        return KeptFigure(run.save_figure(result, name))
     run.save_table(result, name)
-    return result.rename_axis(index=None, columns=result.index.name)
+    return readable(result, digits)
+
+
+def readable(table: pd.DataFrame | None, digits: int = 2) -> Styler | None:
+    """A table for the eye: headings, rounded numbers, a dash for nothing, texts whole and to the left."""
+    if table is None:
+        return None
+    shown = table.rename(columns=HEADINGS).rename_axis(index=None, columns=table.index.name)
+    left = [{"selector": "", "props": "text-align: left; white-space: normal; max-width: 40em"}]
+    texts = {name: left for name in shown.columns if not pd.api.types.is_numeric_dtype(shown[name])}
+    head = {"selector": "th.row_heading, th.index_name", "props": "text-align: left"}
+    styler = Styler(shown, precision=digits, na_rep="–", cell_ids=False, thousands=",", escape="html")
+    return styler.set_table_styles([head]).set_table_styles(texts, overwrite=False)

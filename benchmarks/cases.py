@@ -1,0 +1,291 @@
+"""What is measured: each case gives rows of a table, ours beside a plain loop and beside the floor."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+import naaflib
+from naaflib.config import preset
+from naaflib.data.batches import Batch, Batches
+from naaflib.data.splits import open_split
+from naaflib.data.vocabulary import Vocabulary
+from naaflib.loss import hinge_loss
+from naaflib.model import Model
+from naaflib.packing import pack
+from naaflib.scoring import BLOCK_WORDS, Measure, Scorer
+from naaflib.train import Trainer
+
+from . import plain
+from .measure import PeakMemory, in_turns, seconds_of
+
+REGIONS = 36
+# Percent of the real Flickr30K test captions with 6, 7, ... 40 words, <start> and <end> counted: mean 15.5.
+LENGTHS = (
+    0.2, 0.7, 2.3, 4.8, 6.8, 8.8, 8.9, 9.7, 8.8, 8.0, 7.7, 6.6, 5.4, 3.7, 3.5, 2.5, 1.9, 1.7, 1.5, 1.3,
+    0.8, 0.6, 0.7, 0.5, 0.4, 0.5, 0.3, 0.2, 0.2, 0.3, 0.0, 0.0, 0.1, 0.1, 0.1,
+)  # fmt: skip
+SHORTEST = 6
+
+
+class Row(NamedTuple):
+    """One line of the table. ratios: ours to the floor and the loop to ours; None: not measured."""
+
+    what: str
+    ours: str
+    floor: float | None
+    faster_than_loop: float | None
+    goal: str
+
+
+def lengths_like_f30k(captions: int, seed: int = 0) -> Tensor:
+    shares = np.array(LENGTHS) / sum(LENGTHS)
+    drawn = np.random.default_rng(seed).choice(SHORTEST + np.arange(len(LENGTHS)), captions, p=shares)
+    return torch.from_numpy(drawn)
+
+
+def unit(*shape: int) -> Tensor:
+    return nn.functional.normalize(torch.randn(*shape), dim=-1)
+
+
+def scoring(quick: bool) -> list[Row]:
+    """All pairs on the CPU, D 1024, beside the bare matrix product and a float64 loop on a slice."""
+    torch.manual_seed(0)
+    images, captions, dim = (128, 640, 1024) if quick else (1000, 5000, 1024)
+    v, lengths = unit(images, REGIONS, dim), lengths_like_f30k(captions)
+    packing = pack(lengths, most_words=BLOCK_WORDS)
+    words = unit(packing.words, dim)
+    part = min(32, images)
+    slice_lengths = lengths[:32]
+    padded = unit(32, int(slice_lengths.max()), dim).double()
+    loop_images = v[:part].double()
+    measure = Measure()
+    half = [x.bfloat16() for x in (v.flatten(0, 1), words)]
+    seconds = in_turns(
+        {
+            "ours": lambda: Scorer(words, packing, measure, 0.1)(v),
+            "gemm": lambda: _product(v.flatten(0, 1), words),
+            "ours bf16": lambda: Scorer(words, packing, measure, 0.1, torch.bfloat16)(v),
+            "gemm bf16": lambda: _product(*half),
+            "loop": lambda: plain.looped_scores(loop_images, padded, slice_lengths, 0.1),
+        },
+        rounds=3 if quick else 2,
+    )
+    scale = images * packing.words / (part * int(slice_lengths.sum()))
+    size = f"{images} x {captions}, D {dim}"
+    return [
+        Row(
+            f"scoring, float32, {size}",
+            f"{seconds['ours']:.2f} s",
+            seconds["ours"] / seconds["gemm"],
+            seconds["loop"] * scale / seconds["ours"],
+            "<= 1.25 x the product, >= 10 x the float64 loop",
+        ),
+        Row(
+            f"scoring, bf16 product, {size}",
+            f"{seconds['ours bf16']:.2f} s = {seconds['ours bf16'] / seconds['ours']:.2f} x float32",
+            seconds["ours bf16"] / seconds["gemm bf16"],
+            seconds["loop"] * scale / seconds["ours bf16"],
+            "<= 0.5 x float32",
+        ),
+    ]
+
+
+def _product(regions: Tensor, words: Tensor, rows: int = 36 * 128) -> None:
+    """The floor: every cosine once, in blocks that fit memory, thrown away."""
+    out = torch.empty(min(rows, len(regions)), len(words), dtype=regions.dtype)
+    for start in range(0, len(regions), rows):
+        part = regions[start : start + rows]
+        torch.mm(part, words.mT, out=out[: len(part)])
+
+
+def training_step(quick: bool) -> list[Row]:
+    """One step at batch 128, D 1024 on Flickr30K-like captions beside its products and GRU alone."""
+    return [
+        _step_row("training step, D 1024", 1024, 2048, 8481, "<= 1.5 x its parts, >= 3 x the loop", quick)
+    ]
+
+
+def small_training_step(quick: bool) -> list[Row]:
+    """The same at Flickr8k's size, beside the padded form."""
+    return [_step_row("training step, D 256", 256, 256, 2933, ">= 4 x the padded form", quick, padded=True)]
+
+
+def _step_row(
+    what: str, dim: int, features: int, vocabulary: int, goal: str, quick: bool, padded: bool = False
+) -> Row:
+    torch.manual_seed(0)
+    pairs = 128
+    settings = preset("f30k", {"model.dim": dim, "loss.warmup_epochs": 1})
+    model = Model(settings.model, features, vocabulary)
+    trainer = Trainer(model, settings)
+    lengths = lengths_like_f30k(pairs)
+    tokens = torch.randint(4, vocabulary, (pairs, int(lengths.max())))
+    batch = Batch(torch.randn(pairs, REGIONS, features), tokens, lengths, torch.arange(pairs))
+    other = plain.padded_scores if padded else plain.looped_scores
+    seconds = in_turns(
+        {
+            "ours": lambda: trainer.step(batch, 1),
+            "parts": _parts(model, batch),
+            "plain": lambda: _plain_step(model, batch, other),
+        },
+        rounds=2 if quick else 5,
+    )
+    return Row(
+        f"{what}, batch {pairs}",
+        f"{seconds['ours']:.2f} s",
+        seconds["ours"] / seconds["parts"],
+        seconds["plain"] / seconds["ours"],
+        goal,
+    )
+
+
+def _parts(model: Model, batch: Batch) -> Callable[[], None]:
+    """The floor of a step: its matrix products and its GRU, forward and backward, nothing else."""
+    packing = pack(batch.lengths)
+    dim = model.settings.dim
+    v, u = unit(batch.regions.shape[0] * REGIONS, dim), unit(packing.words, dim)
+    grad = torch.randn(len(v), packing.words)
+    flat = batch.regions.flatten(0, 1)
+    by_output = torch.randn(len(flat), dim)
+    weight = model.image_encoder.fc.weight.detach()
+    rnn = model.text_encoder.rnn
+    embedded = model.text_encoder.embed(batch.tokens).detach()
+
+    def run() -> None:
+        _ = flat @ weight.mT, by_output.mT @ flat, v @ u.mT, grad @ u, grad.mT @ v
+        states = pack_padded_sequence(
+            embedded.requires_grad_(), batch.lengths, batch_first=True, enforce_sorted=False
+        )
+        padded, _ = pad_packed_sequence(rnn(states)[0], batch_first=True)
+        padded.sum().backward()
+
+    return run
+
+
+def _plain_step(model: Model, batch: Batch, score: Callable[..., Tensor]) -> None:
+    images = model.image_encoder(batch.regions)
+    captions = model.text_encoder(batch.tokens, batch.lengths)
+    model.zero_grad(set_to_none=True)
+    hinge_loss(score(images, captions, batch.lengths, 0.1), 0.2).backward()
+
+
+def metrics(quick: bool) -> list[Row]:
+    """Recalls and ranks of a large score matrix."""
+    images = 1000 if quick else 5000
+    scores = np.random.default_rng(0).standard_normal((images, 5 * images), dtype=np.float32)
+    with PeakMemory() as memory:
+        seconds = in_turns({"ours": lambda: naaflib.retrieval_metrics(scores)}, rounds=3)["ours"]
+    used = memory.above["RssAnon"] / scores.nbytes
+    return [
+        Row(
+            f"metrics, {images} x {5 * images}",
+            f"{seconds:.2f} s, {used:.2f} x the matrix beside it",
+            None,
+            None,
+            "< 3 s, < 2 x the matrix",
+        )
+    ]
+
+
+def start(quick: bool) -> list[Row]:
+    """What a user waits for before anything happens."""
+    rounds = 3 if quick else 7
+    help_, torch_, ours = (
+        seconds_of(["-c", code], rounds)
+        for code in (
+            "import sys; sys.argv = ['naaf', '--help']; from naaflib.cli import main; main()",
+            "import torch",
+            "import naaflib; naaflib.score_matrix, naaflib.load_checkpoint",
+        )
+    )
+    return [
+        Row("start, naaf --help", f"{help_:.2f} s", None, None, "< 0.4 s"),
+        Row(
+            "start, import naaflib and its model",
+            f"{ours:.2f} s = torch + {ours - torch_:.2f} s",
+            None,
+            None,
+            "torch + 0.2 s",
+        ),
+    ]
+
+
+def scoring_memory(quick: bool) -> list[Row]:
+    """Memory beside the embeddings while scores go to a file, and the file's size."""
+    from naaflib.config import ModelSettings
+    from naaflib.evaluate import Encoded, score_to_file
+
+    torch.manual_seed(0)
+    images, dim = (500, 64) if quick else (5000, 64)
+    packing = pack(lengths_like_f30k(5 * images), most_words=BLOCK_WORDS)
+    model = Model(ModelSettings(dim=dim), 4, 4)
+    encoded = Encoded(unit(images, REGIONS, dim), unit(packing.words, dim), packing)
+    with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory:
+        started = time.perf_counter()
+        score_to_file(model, encoded, Path(folder) / "scores.npy", progress=False)
+        seconds = time.perf_counter() - started
+    return [
+        Row(
+            f"scoring into a file, {images} x {5 * images}, D {dim}",
+            f"{memory.above['VmRSS'] / 2**30:.2f} GB beside the embeddings, {seconds:.0f} s",
+            None,
+            None,
+            "<= 1 GB",
+        )
+    ]
+
+
+def data(quick: bool) -> list[Row]:
+    """Training on a sparse file of COCO's shape: memory, and the share of time that waits for data."""
+    rows, steps = 113_287, 10 if quick else 60
+    with tempfile.TemporaryDirectory(dir=os.environ.get("NAAF_BENCH_DIR")) as name:
+        folder = Path(name)
+        shape = (rows, REGIONS, 2048)
+        np.lib.format.open_memmap(folder / "train_ims.npy", "w+", np.float32, shape)  # holes: no disk is used
+        words = [f"word{i}" for i in range(200)]
+        rng = np.random.default_rng(0)
+        text = [" ".join(rng.choice(words, 10)) for _ in range(1000)]
+        captions = (text * (rows * 5 // len(text) + 1))[: rows * 5]
+        (folder / "train_caps.txt").write_text("\n".join(captions) + "\n")
+        split = open_split(folder, "train")
+        settings = preset("coco", {"model.dim": 64, "train.batch_size": 256})
+        vocabulary = Vocabulary.build(text, 1)
+        with PeakMemory() as memory:
+            batches = Batches(split, vocabulary, settings.train.batch_size, 0)
+            trainer = Trainer(Model(settings.model, 2048, len(vocabulary), vocabulary), settings)
+            started = time.perf_counter()
+            for index, batch in enumerate(batches.epoch(1)):
+                trainer.step(batch, 1)
+                if index == steps:
+                    break
+            seconds = time.perf_counter() - started
+    return [
+        Row(
+            f"training on a 33 GB file, {steps} steps",
+            f"{memory.above['RssAnon'] / 2**30:.2f} GB anonymous, "
+            f"{memory.above['VmRSS'] / 2**30:.2f} GB in all, "
+            f"{100 * batches.waited / seconds:.0f} % of the time waits for data",
+            None,
+            None,
+            "< 1.5 GB anonymous, never waits",
+        )
+    ]
+
+
+CASES: dict[str, Callable[[bool], list[Row]]] = {
+    "scoring": scoring,
+    "training": training_step,
+    "small-training": small_training_step,
+    "memory": scoring_memory,
+    "data": data,
+    "metrics": metrics,
+    "start": start,
+}

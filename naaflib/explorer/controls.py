@@ -1,0 +1,244 @@
+"""The controls of the explorer and their places. They know nothing of models; `widget` listens to them."""
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import ipywidgets as widgets
+from matplotlib.colors import to_hex
+
+from ..viz import style
+from ..viz.captions import ink_on
+from ..viz.explorer import WIDTH
+from .state import Constants
+
+PAGE = f"{round(100 * WIDTH)}px"
+THUMB = "138px"
+OFF = "off"  # lambda_intra None
+INTRA = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0)
+
+
+def line() -> widgets.HTML:
+    return widgets.HTML(layout=widgets.Layout(margin="0 4px"))
+
+
+def button(label: str, tooltip: str, width: str = "auto") -> widgets.Button:
+    return widgets.Button(
+        description=label, tooltip=tooltip, layout=widgets.Layout(width=width, margin="2px")
+    )
+
+
+def slider(name: str, low: float, high: float, step: float, form: str, tooltip: str) -> widgets.FloatSlider:
+    return widgets.FloatSlider(
+        value=low,
+        min=low,
+        max=high,
+        step=step,
+        description=name,
+        continuous_update=False,
+        readout_format=form,
+        tooltip=tooltip,
+        layout=widgets.Layout(width="275px"),
+        style={"description_width": "70px"},
+    )
+
+
+class Words(widgets.HBox):
+    """The caption, a button a word, coloured as the words match."""
+
+    def __init__(self, clicked):
+        super().__init__(layout=widgets.Layout(flex_flow="row wrap", width="100%", margin="2px 2px 0"))
+        self.add_class("naaf-words")
+        self.clicked, self.made = clicked, []
+        common = {"width": "auto", "height": "28px", "margin": "1px", "padding": "0 7px"}
+        self.plain = widgets.Layout(**common, border="2px solid transparent")
+        self.chosen = widgets.Layout(**common, border=f"2px solid {style.INK}")
+
+    def show(
+        self, words: Sequence[str], colours: Sequence[tuple], tooltips: Sequence[str], chosen: int
+    ) -> None:
+        while len(self.made) < len(words):
+            self.made.append(self._button(len(self.made)))
+        for k, (word, colour, tooltip) in enumerate(zip(words, colours, tooltips, strict=True)):
+            made = self.made[k]
+            made.description, made.tooltip = word, tooltip
+            made.style.button_color, made.style.text_color = to_hex(colour), ink_on(colour)
+            made.style.font_weight = "bold" if k == chosen else "normal"
+            made.layout = self.chosen if k == chosen else self.plain
+        if len(self.children) != len(words):
+            self.children = self.made[: len(words)]
+
+    def _button(self, place: int) -> widgets.Button:
+        made = widgets.Button(layout=self.plain)
+        made.on_click(lambda _: self.clicked(place))
+        return made
+
+
+class Strip(widgets.HBox):
+    """The retrieved pictures, each with a button that shows it."""
+
+    def __init__(self, count: int, clicked):
+        self.images: list[int] = []
+        self.pictures = [widgets.HTML() for _ in range(count)]
+        self.buttons = [button("", "show this picture", THUMB) for _ in range(count)]
+        for place, made in enumerate(self.buttons):
+            made.on_click(lambda _, place=place: clicked(self.images[place]))
+        cells = zip(self.pictures, self.buttons, strict=True)
+        super().__init__([widgets.VBox(cell, layout=widgets.Layout(width="148px")) for cell in cells])
+
+    def show(
+        self,
+        images: Sequence[int],
+        pictures: Sequence[bytes | str],
+        labels: Sequence[str],
+        right: Sequence[bool],
+        shown: Sequence[bool],
+    ) -> None:
+        """pictures: a JPEG, or the text that stands where there is no file."""
+        self.images = list(images)
+        for k, cell in enumerate(self.children):
+            cell.layout.display = None if k < len(images) else "none"
+        for k, content in enumerate(pictures):
+            self.pictures[k].value = thumbnail(content, right[k], shown[k])
+            self.buttons[k].description = labels[k]
+
+
+def thumbnail(content: bytes | str, right: bool, shown: bool) -> str:
+    """A square of HTML: picture or text; a green frame around a right one, a dark one around the shown."""
+    colour = style.RIGHT if right else style.INK if shown else "transparent"
+    square = f"display:block;box-sizing:border-box;width:{THUMB};height:{THUMB};margin:2px;"
+    frame = f"{square}border:4px solid {colour};"
+    if isinstance(content, str):
+        look = (
+            "background:#F2F2F2;color:#555;font-size:11px;line-height:1.3;padding:6px;overflow:hidden;"
+            "display:flex;align-items:center;justify-content:center;text-align:center;"
+        )
+        return f'<div style="{frame}{look}">{html.escape(content)}</div>'
+    data = base64.b64encode(content).decode()
+    alt = "retrieved picture, the right one" if right else "retrieved picture"
+    source = f"data:image/jpeg;base64,{data}"
+    return f'<img alt="{alt}" style="{frame}object-fit:contain;background:#F2F2F2;" src="{source}">'
+
+
+@dataclass(frozen=True)
+class Controls:
+    """All controls; `box` lays them out."""
+
+    model: widgets.ToggleButtons
+    caption: widgets.Text
+    own: widgets.Dropdown  # the picture's captions
+    image: widgets.Text
+    previous: widgets.Button
+    next: widgets.Button
+    right: widgets.Button
+    random: widgets.Button
+    boundary: widgets.FloatSlider
+    lambda_softmax: widgets.FloatSlider
+    lambda_intra: widgets.SelectionSlider
+    reset: widgets.Button
+    about: widgets.HTML  # score and place
+    word: widgets.HTML  # a sentence about the chosen word
+    message: widgets.HTML
+    picture: widgets.Image
+    key: widgets.Image
+
+    def show_message(self, sentence: str) -> None:
+        """One sentence on what was wrong; nothing for an empty one."""
+        colour = style.MISMATCHED
+        self.message.value = f'<b style="color:{colour}">{html.escape(sentence)}</b>' if sentence else ""
+        self.message.layout.display = None if sentence else "none"
+
+    def show_word(self, word: str, sentence: str) -> None:
+        """A paragraph two lines high, so that what lies below stays in its place."""
+        text = f"<b>{html.escape(word)}</b>: {html.escape(sentence)}"
+        self.word.value = f'<div style="line-height:1.4;min-height:2.8em;padding-top:4px">{text}</div>'
+
+    @property
+    def constants(self) -> Constants:
+        """As the sliders have it; a slider that is off has no constant."""
+        intra = self.lambda_intra.value
+        return Constants(
+            None if self.boundary.disabled else self.boundary.value,
+            self.lambda_softmax.value,
+            None if self.lambda_intra.disabled or intra == OFF else intra,
+        )
+
+    def show_constants(self, constants: Constants, reach: tuple[float, float]) -> None:
+        """Set the sliders; reach: the lowest and the highest boundary worth trying."""
+        boundary, softmax, intra = constants
+        self.boundary.disabled = self.lambda_intra.disabled = boundary is None
+        if boundary is not None:
+            low, high = min(reach[0], boundary), max(reach[1], boundary)
+            self.boundary.min, self.boundary.max = min(low, self.boundary.min), max(high, self.boundary.max)
+            self.boundary.min, self.boundary.max = low, high
+            self.boundary.value = boundary
+        self.lambda_softmax.max = max(60.0, softmax)
+        self.lambda_softmax.value = softmax
+        choices = sorted({*INTRA, *([] if intra is None else [intra])})
+        options = [*((f"{choice:g}", choice) for choice in choices), (OFF, OFF)]
+        if tuple(options) != tuple(self.lambda_intra.options):
+            self.lambda_intra.options = options
+        self.lambda_intra.value = OFF if intra is None else intra
+
+
+def new_controls(models: Sequence[str]) -> Controls:
+    wide = {"style": {"description_width": "58px"}, "continuous_update": False}
+    return Controls(
+        model=widgets.ToggleButtons(
+            options=list(models), style={"button_width": "auto"},
+        ),
+        caption=widgets.Text(
+            description="caption", placeholder="type a caption and press Enter", **wide,
+            layout=widgets.Layout(flex="1 1 auto", width="auto"),
+        ),
+        own=widgets.Dropdown(layout=widgets.Layout(width="210px"), tooltip="the picture's own captions"),
+        image=widgets.Text(
+            description="picture", placeholder="number or file name", **wide,
+            layout=widgets.Layout(width="290px"),
+        ),
+        previous=button("◀ better", "the next picture that scores higher for this caption"),
+        next=button("worse ▶", "the next picture that scores lower for this caption"),
+        right=button("right picture", "the picture that this caption was written for"),
+        random=button("another pair", "a random picture with one of its captions"),
+        boundary=slider(
+            "boundary", 0.0, 1.0, 0.005, ".3f", "a word whose largest cosine lies below it finds nothing"
+        ),
+        lambda_softmax=slider("λ softmax", 1.0, 60.0, 1.0, ".0f", "how sharply a word picks its regions"),
+        lambda_intra=widgets.SelectionSlider(
+            options=[("5", 5.0), (OFF, OFF)], description="λ intra", continuous_update=False,
+            tooltip="how strongly words that are alike share their mismatch; off: each word by itself",
+            layout=widgets.Layout(width="245px"), style={"description_width": "55px"},
+        ),
+        reset=button("reset", "the model's own constants"),
+        about=line(),
+        word=line(),
+        message=line(),
+        picture=widgets.Image(format="png", layout=widgets.Layout(max_width="100%", margin="4px 0 0")),
+        key=widgets.Image(
+            format="png", layout=widgets.Layout(max_width="100%", margin="0 0 4px", align_self="flex-end")
+        ),
+    )  # fmt: skip
+
+
+def laid_out(controls: Controls, words: Words, strip: Strip) -> list[widgets.Widget]:
+    """The rows of the explorer, top to bottom."""
+    c = controls
+    for field in fields(c):  # by these classes a style sheet, or a test, finds them in the page
+        getattr(c, field.name).add_class(f"naaf-{field.name}")
+    row = widgets.Layout(width="100%", align_items="center", flex_flow="row wrap")
+    name = widgets.Label("run", layout=widgets.Layout(width="58px", justify_content="flex-end"))
+    models = widgets.HBox([name, c.model], layout=row)
+    return [
+        *([models] if len(c.model.options) > 1 else []),
+        widgets.HBox([c.caption, c.own], layout=widgets.Layout(width="100%")),
+        widgets.HBox([c.image, c.previous, c.next, c.right, c.random], layout=row),
+        c.message,
+        words,
+        c.word,
+        c.picture,
+        c.key,
+        widgets.HBox([c.boundary, c.lambda_softmax, c.lambda_intra, c.reset], layout=row),
+        c.about,
+        strip,
+    ]

@@ -1,0 +1,198 @@
+"""A control moved -> a new state -> the page drawn anew; where nothing can be moved, the same as a figure."""
+
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import ipywidgets as widgets
+import numpy as np
+
+from ..data.splits import Split
+from ..errors import NaafError
+from ..viz import style
+from ..viz.captions import as_shown
+from ..viz.explorer import draw, key_figure, quick_png
+from . import pages
+from .controls import PAGE, Strip, Words, laid_out, new_controls
+from .readers import Reader, Source, check_caption, check_image, find_image, open_readers
+from .state import State
+
+NONE = -1  # of the picture's captions
+key_png = lru_cache(2)(lambda with_boundary: quick_png(key_figure(with_boundary)))
+
+
+def explore(
+    run: Source | Sequence[Source],
+    data: str | Path | Split | None = None,
+    *,
+    split: str | None = None,
+    image: int | None = None,
+    caption: int | str | None = None,
+    limit: int = 1000,
+) -> "Explorer":
+    """A widget on one picture and one caption: its words, their regions, the constants, the retrieval.
+
+    run: a run folder (of several members: one can switch between them), a checkpoint, a model, or a list of
+    these. data: the data set's folder, or an open split; None: the run's own. split None: test, else dev.
+    image, caption (an index of the split, or any text): what is shown first; by default the first image with
+    a picture file and its first caption. limit: so many images of the split can be seen and are ranked.
+    Raises NaafError for runs and data that cannot be opened or do not fit.
+    """
+    readers = open_readers(run, data, split, limit)
+    name = next(iter(readers))
+    reader = readers[name]()
+    shown = reader.split
+    if image is None and isinstance(caption, int):
+        image = check_caption(caption, shown) // shown.captions_per_image
+    elif image is None:
+        image = next((one for one in range(len(shown)) if shown.image_path(one)), 0)
+    check_image(image, shown)
+    if not isinstance(caption, str):
+        own = shown.captions_of_image(image)[0]
+        caption = shown.captions[own if caption is None else check_caption(caption, shown)]
+    return Explorer(readers, State(name, image, caption, None, reader.own))
+
+
+class Explorer(widgets.VBox):
+    """The widget. `turn` changes what is shown, as the controls do; `state`, `pair`, `ranking` hold it."""
+
+    def __init__(self, readers: Mapping[str, Callable[[], Reader]], state: State):
+        super().__init__(layout=widgets.Layout(max_width=PAGE, width="100%"))
+        self.add_class("naaf-explorer")
+        self.readers, self.constants = readers, {}
+        self.rng = np.random.default_rng(0)
+        self.following = False  # the controls follow the state and are not to be listened to
+        self.controls = new_controls(list(readers))
+        self.words = Words(lambda place: self._try(word=place))
+        self.strip = Strip(pages.STRIP, lambda image: self._try(image=image))
+        self._show(state)
+        self._listen()
+        self.children = laid_out(self.controls, self.words, self.strip)
+
+    @property
+    def reader(self) -> Reader:
+        return self.readers[self.state.model]()
+
+    def turn(self, **changes: object) -> None:
+        """Change parts of the state; a model comes with the constants that it was left with.
+
+        Raises NaafError for what cannot be shown; then everything stays as it is.
+        """
+        if "caption" in changes and changes["caption"] != self.state.caption:
+            changes = {"word": None, **changes}
+        if "model" in changes and "constants" not in changes:
+            name = str(changes["model"])
+            changes = {**changes, "constants": self.constants.get(name) or self.readers[name]().own}
+        self._show(replace(self.state, **changes))
+
+    def figure(self) -> style.NotebookFigure:
+        """All that is shown now, as one figure."""
+        return draw(pages.page(self.reader, self.state, self.pair, self.ranking))
+
+    def _repr_mimebundle_(self, **options: object) -> tuple[dict[str, object], dict[str, object]]:
+        """The widget, and for readers without a kernel (GitHub, nbconvert, papermill) the figure."""
+        bundle = super()._repr_mimebundle_(**options)
+        picture, size = self.figure()._repr_png_()
+        bundle["image/png"] = base64.b64encode(picture).decode()
+        bundle["text/plain"] = f"explorer: “{self.state.caption}” on {pages.said(self.state, self.pair)}"
+        return bundle, {"image/png": size}
+
+    def _show(self, state: State) -> None:
+        """First the page, which answers a slider, then what takes longer: the ranking of all pictures."""
+        reader = self.readers[state.model]()
+        pair = reader.explain(state)
+        if state.word is None:
+            state = replace(state, word=pages.telling_word(pair))
+        self.state, self.pair = state, pair
+        self.constants[state.model] = state.constants
+        self.controls.picture.value = quick_png(draw(pages.page(reader, state, pair)))
+        with self._following():
+            self._show_words(reader)
+            self._show_controls(reader)
+            self.ranking = pages.rank(reader, state)
+            self._show_ranking(reader.split)
+        self.controls.show_message("")
+
+    def _show_words(self, reader: Reader) -> None:
+        pair, word, norm = self.pair, self.state.word, pages.page(reader, self.state, self.pair).norm
+        colours = [style.diverging()(norm(value)) for value in pair.best_cosine]
+        tooltips = [pages.about_word(pair, k) for k in range(len(pair.words))]
+        self.words.show(as_shown(pair.words, pair.known), colours, tooltips, word)
+        self.controls.show_word(pair.words[word], tooltips[word])
+        self.controls.key.value = key_png(pair.boundary is not None)
+
+    def _show_controls(self, reader: Reader) -> None:
+        c, state, split = self.controls, self.state, reader.split
+        c.model.value, c.caption.value = state.model, state.caption
+        c.image.value = split.image_name(state.image) if split.image_names else str(state.image)
+        own = split.captions_of_image(state.image)
+        texts = [(f"{k}. {split.captions[caption]}", caption) for k, caption in enumerate(own, start=1)]
+        c.own.options = [("the picture's captions …", NONE), *texts]
+        c.own.value = next((caption for caption in own if split.captions[caption] == state.caption), NONE)
+        c.show_constants(state.constants, reader.reach)
+
+    def _show_ranking(self, split: Split) -> None:
+        c, found = self.controls, pages.retrieved(split, self.ranking, self.state.image)
+        place = self.ranking.place(self.state.image)
+        c.previous.disabled, c.next.disabled = place == 1, place == len(split)
+        c.right.disabled = not self.ranking.right
+        said = f"score {style.plain(self.pair.score, 3)}, {pages.about_place(self.ranking, self.state.image)}"
+        c.about.value = f"<b>The pictures that score highest.</b> This one: {said}."
+        labels = [f"{p:,}.  {style.plain(s, 3)}" for p, s in zip(found.places, found.scores, strict=True)]
+        images = self.ranking.strip(self.state.image)
+        self.strip.show(images, pages.thumbnails(found), labels, found.right, found.shown)
+
+    def _listen(self) -> None:
+        c = self.controls
+        self._on(c.model, lambda name: self._try(model=name))
+        self._on(c.caption, lambda text: self._try(caption=text))
+        self._on(c.own, self._own_caption)
+        self._on(c.image, self._named_image)
+        for slider in (c.boundary, c.lambda_softmax, c.lambda_intra):
+            self._on(slider, lambda _: self._try(constants=c.constants))
+        c.reset.on_click(lambda _: self._try(constants=self.reader.own))
+        c.previous.on_click(lambda _: self._step(-1))
+        c.next.on_click(lambda _: self._step(1))
+        c.right.on_click(lambda _: self._try(image=min(self.ranking.right, key=self.ranking.place)))
+        c.random.on_click(lambda _: self._another_pair())
+
+    def _on(self, control: widgets.Widget, listener: Callable[[object], None]) -> None:
+        control.observe(lambda change: None if self.following else listener(change["new"]), "value")
+
+    @contextmanager
+    def _following(self) -> Iterator[None]:
+        self.following = True
+        try:
+            yield
+        finally:
+            self.following = False
+
+    def _try(self, **changes: object) -> None:
+        """`turn`, with a user's mistake as one sentence in the widget."""
+        try:
+            self.turn(**changes)
+        except NaafError as error:
+            self.controls.show_message(str(error))
+
+    def _own_caption(self, caption: int) -> None:
+        if caption != NONE:
+            self._try(caption=self.reader.split.captions[caption])
+
+    def _named_image(self, text: str) -> None:
+        try:
+            image = find_image(text, self.reader.split)
+        except NaafError as error:
+            self.controls.show_message(str(error))
+        else:
+            self._try(image=image)
+
+    def _step(self, by: int) -> None:
+        self._try(image=int(self.ranking.order[self.ranking.place(self.state.image) - 1 + by]))
+
+    def _another_pair(self) -> None:
+        split = self.reader.split
+        caption = int(self.rng.integers(len(split.captions)))
+        self._try(image=caption // split.captions_per_image, caption=split.captions[caption])

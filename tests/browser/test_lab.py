@@ -1,0 +1,112 @@
+"""The explorer as a person meets it: JupyterLab, notebook 05 run from the menu, then its controls."""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("default"),
+]  # warnings of playwright and asyncio
+
+ROOT = Path(__file__).parents[2]
+READY = """async () => {
+    const widget = window.jupyterapp?.shell?.currentWidget;
+    if (!widget?.context?.isReady || !widget.sessionContext?.isReady) return false;
+    await widget.sessionContext.session?.kernel?.info;
+    return window.jupyterapp.commands.isEnabled("runmenu:run-all");
+}"""
+PIXELS = """async image => {
+    const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
+    return Array.from(bytes).join(",");
+}"""
+
+
+@pytest.fixture(scope="module")
+def explorer(lab, notebook, page):
+    """The explorer of notebook 05, all cells run by the menu's command."""
+    page.goto(lab.url(f"lab/tree/{notebook.name}"))
+    wait_for(lambda: page.evaluate(READY), "the notebook's kernel")  # before that Lab asks which kernel to take
+    page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
+    page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
+    found = page.locator(".jp-OutputArea-output .naaf-explorer")
+    found.wait_for()
+    found.scroll_into_view_if_needed()
+    yield found
+    save(found, "explorer_at_the_end")
+
+
+def wait_for(condition, what: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+def save(found, name: str) -> None:
+    folder = Path(os.environ.get("NAAF_SCREENSHOTS") or ROOT / "outputs" / "browser")
+    folder.mkdir(parents=True, exist_ok=True)
+    found.screenshot(path=folder / f"{name}.png")
+
+
+def picture(explorer):
+    return explorer.locator("img.naaf-picture")
+
+
+def pixels(explorer) -> str:
+    """What the picture shows, whatever its address is."""
+    return hashlib.sha256(picture(explorer).evaluate(PIXELS).encode()).hexdigest()
+
+
+def changed(explorer, before: str) -> None:
+    """Wait until the picture is another one."""
+    wait_for(lambda: pixels(explorer) != before, "another picture")
+
+
+def sentence(explorer) -> str:
+    return explorer.locator(".naaf-word").inner_text()
+
+
+def test_a_slider_moved_with_the_keyboard_draws_the_page_anew(explorer):
+    save(explorer, "explorer_at_first")
+    before, said = pixels(explorer), sentence(explorer)
+    slider = explorer.locator(".widget-slider", has_text="boundary")
+    value = slider.locator(".widget-readout").inner_text()
+    slider.locator(".noUi-handle").focus()
+    explorer.page.keyboard.press("ArrowRight")
+    changed(explorer, before)
+    assert slider.locator(".widget-readout").inner_text() != value
+    assert sentence(explorer) != said
+
+
+def test_a_clicked_word_shows_where_it_looks(explorer):
+    before = pixels(explorer)
+    explorer.locator(".naaf-words button").nth(1).click()
+    changed(explorer, before)
+    word = explorer.locator(".naaf-words button").nth(1).inner_text()
+    assert sentence(explorer).startswith(f"{word}:")
+
+
+def test_a_typed_caption_is_read_and_its_pictures_ranked(explorer):
+    before = pixels(explorer)
+    field = explorer.locator(".naaf-caption input")
+    field.fill("a big red star by a circle")
+    field.press("Enter")
+    changed(explorer, before)
+    words = explorer.locator(".naaf-words button").all_inner_texts()
+    assert [word.rstrip("?") for word in words[1:-1]] == ["a", "big", "red", "star", "by", "a", "circle"]
+    explorer.get_by_text("the caption is your own").wait_for()
+    save(explorer, "explorer_own_caption")
+
+
+def test_a_mistake_is_one_sentence_and_the_picture_stays(explorer):
+    before = pixels(explorer)
+    field = explorer.locator(".naaf-image input")
+    field.fill("no_such.jpg")
+    field.press("Enter")
+    explorer.get_by_text("there is no picture 'no_such.jpg'").wait_for()
+    assert pixels(explorer) == before
+    assert "Traceback" not in explorer.inner_text()

@@ -1,0 +1,710 @@
+"""Training: the same seed is the same run, a stopped run continues as if it never stopped, settings act."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from naaflib import checkpoint, load_checkpoint
+from naaflib.config import preset, replace
+from naaflib.data.batches import Batches
+from naaflib.data.splits import open_split
+from naaflib.data.vocabulary import Vocabulary
+from naaflib.errors import NaafError, UsageError
+from naaflib.evaluate import validation_metrics
+from naaflib.experiments import training
+from naaflib.experiments.training import train_members, train_run
+from naaflib.metric import Retrieval, RetrievalMetrics
+from naaflib.mining import Boundaries
+from naaflib.model import Model
+from naaflib.runs import HISTORY, STEPS, Run
+from naaflib.train import fit
+
+STEPS_AN_EPOCH = 4  # 55 captions in batches of 13; 3 are left out
+EPOCHS = 3
+SETTINGS = preset(
+    "scenes",
+    {
+        "model.dim": 5,
+        "model.word_dim": 3,
+        "mining.min_words": 10,
+        "loss.warmup_epochs": 1,
+        "train.epochs": EPOCHS,
+        "train.batch_size": 13,
+        "train.learning_rate": 0.02,
+        "train.decay_epoch": 2,
+        "train.seed": 3,
+    },
+)
+
+
+class Killed(Exception):
+    """A training process that ends where it stands."""
+
+
+@pytest.fixture(scope="module")
+def data(write_split, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    for split, images in (("train", 11), ("dev", 7), ("test", 5)):
+        write_split(folder, split, images)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def train(data):
+    """train_run on `data` with SETTINGS, some replaced; the run."""
+
+    def train(out, changes=None, **how) -> Run:
+        return train_run(data, out, replace(SETTINGS, changes or {}), device="cpu", **how)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def whole(train, tmp_path_factory):
+    """The run that never stopped. Read it only."""
+    return train(tmp_path_factory.mktemp("runs") / "whole")
+
+
+def tensors(run, which="best"):
+    return checkpoint.read(run.checkpoint(which))[0]
+
+
+def weights(run, which="last"):
+    return {name: value for name, value in tensors(run, which).items() if name.startswith("model.")}
+
+
+def same_tensors(one, other) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def content(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_same_run(one: Run, other: Run):
+    """Bit by bit: checkpoints with all that they hold, the log of steps, history but for seconds, samples."""
+    for which in ("best", "last"):
+        assert same_tensors(tensors(one, which), tensors(other, which))
+        first, second = (checkpoint.header(run.checkpoint(which)) for run in (one, other))
+        assert first["progress"].pop("seconds") >= 0
+        assert second["progress"].pop("seconds") >= 0
+        assert first == second
+    assert (one.path / "steps.csv").read_bytes() == (other.path / "steps.csv").read_bytes()
+    history = [run.history().drop(columns="seconds") for run in (one, other)]
+    assert history[0].equals(history[1])
+    first, second = one.samples(), other.samples()
+    assert list(first) == list(second)
+    for epoch in first:
+        assert first[epoch].keys() == second[epoch].keys()
+        assert all(np.array_equal(first[epoch][name], second[epoch][name]) for name in first[epoch])
+
+
+# ---- what a run leaves
+
+
+def test_history_has_a_row_an_epoch(whole):
+    history, steps = whole.history(), whole.steps()
+    assert list(history.columns) == list(HISTORY)
+    assert history.epoch.tolist() == [1, 2, 3]
+    assert history.step.tolist() == [4, 8, 12]
+    assert history.learning_rate.tolist() == pytest.approx([0.02, 0.02, 0.002])  # decayed after two epochs
+    assert (history.seconds > 0).all()
+    recalls = [f"{way}_at_{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)]
+    np.testing.assert_allclose(history[recalls].sum(axis=1), history.rsum)
+    for _, row in history.iterrows():
+        own = steps[steps.epoch == row.epoch]
+        assert row.loss == pytest.approx(own.loss.mean())
+        assert row.boundary == own.boundary.iloc[-1]
+        assert row.inference_boundary == own.inference_boundary.iloc[-1]
+        assert row.mean_matched == own.mean_matched.iloc[-1]
+
+
+def test_steps_have_a_row_a_step(whole):
+    steps = whole.steps()
+    assert list(steps.columns) == list(STEPS)
+    assert steps.step.tolist() == list(range(1, 13))
+    assert steps.epoch.tolist() == [1] * 4 + [2] * 4 + [3] * 4
+    assert (steps.loss > 0).all()
+    assert (steps.grad_norm > 0).all()
+    assert steps.boundary.iloc[-1] > 0  # something was mined
+    known = steps.dropna()
+    assert (known.std_matched > 0).all()
+    assert (known.mean_matched > known.mean_mismatched).all()
+
+
+def test_samples_are_kept_before_training_and_after_every_epoch(whole):
+    samples = whole.samples()
+    assert list(samples) == [0, 1, 2, 3]
+    shapes = {(len(sample["matched"]), len(sample["mismatched"])) for sample in samples.values()}
+    assert len(shapes) == 1  # the same words every time
+    assert float(samples[0]["boundary"]) == 0
+    history = whole.history().set_index("epoch")
+    for epoch in (1, 2, 3):
+        assert float(samples[epoch]["boundary"]) == pytest.approx(history.boundary[epoch], abs=1e-12)
+    assert not np.array_equal(samples[0]["matched"], samples[3]["matched"])
+
+
+def test_a_run_records_what_repeats_it(whole, data):
+    config = json.loads((whole.path / "config.json").read_text())
+    assert whole.settings == SETTINGS
+    assert config["kind"] == "train"
+    assert config["data"]["folder"] == str(data.resolve())
+    assert set(config["data"]["files"]) == {"train_ims.npy", "train_caps.txt", "dev_ims.npy", "dev_caps.txt"}
+    words = Vocabulary.from_json(json.loads((whole.path / "vocabulary.json").read_text()))
+    assert words == Vocabulary.build(open_split(data, "train").captions, 1)
+    assert list((whole.path / "tensorboard").iterdir())
+    assert not list(whole.path.rglob("*partial*"))
+
+
+def test_the_last_row_is_what_the_last_checkpoint_scores(whole, data):
+    found = validation_metrics(load_checkpoint(whole.checkpoint("last")), open_split(data, "dev"))
+    assert found.rsum == pytest.approx(whole.history().rsum.iloc[-1])
+
+
+def test_a_dev_split_may_be_validated_in_part(train, whole, data, tmp_path):
+    run = train(tmp_path / "a", {"data.validation_images": 3, "train.epochs": 1})
+    found = validation_metrics(load_checkpoint(run.checkpoint("last")), open_split(data, "dev").first(3))
+    assert found.rsum == pytest.approx(run.history().rsum.iloc[0])
+    assert len(run.samples()[0]["matched"]) < len(whole.samples()[0]["matched"])
+    assert_steps_equal(run, whole, 4)  # and trains alike
+
+
+def assert_steps_equal(one, other, count, columns=("loss", "grad_norm")):
+    names = list(columns)
+    assert one.steps()[names][:count].equals(other.steps()[names][:count])
+
+
+# ---- the seed
+
+
+def test_the_same_seed_is_the_same_run(train, whole, tmp_path):
+    torch.manual_seed(99)  # whatever happened before
+    np.random.seed(99)  # noqa: NPY002  # the state that code of others uses
+    assert_same_run(train(tmp_path / "again"), whole)
+
+
+def test_another_seed_is_another_run(train, whole, tmp_path):
+    other = train(tmp_path / "other", {"train.seed": 4, "train.epochs": 1})
+    first = whole.steps().iloc[0], other.steps().iloc[0]
+    assert first[0].loss != first[1].loss
+    assert not np.array_equal(whole.samples()[0]["matched"], other.samples()[0]["matched"])
+
+
+# ---- resuming
+
+
+def kill(monkeypatch, place, count):
+    """From now on the count-th call of something that training does ends it, before it is done."""
+    owner, name = {
+        "reading a batch": (Batches, "batch"),
+        "validating": (training, "validation_metrics"),
+        "observing": (training, "matched_samples"),
+        "saving a checkpoint": (checkpoint, "save"),
+        "logging": (Run, "append"),
+    }[place]
+    calls, real = [], getattr(owner, name)
+
+    def dying(*args, **kwargs):
+        calls.append(name)
+        if len(calls) == count:
+            raise Killed(f"{place}, call {count}")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, dying)
+
+
+@pytest.mark.parametrize(
+    ("every", "place", "count"),
+    [
+        (0, "observing", 1),  # before training
+        (0, "reading a batch", 1),
+        (0, "reading a batch", 4),
+        (0, "reading a batch", 5),  # the second epoch's first
+        (0, "reading a batch", 11),
+        (0, "validating", 2),
+        (0, "observing", 4),
+        (0, "saving a checkpoint", 2),  # the first epoch's best, then its last
+        (0, "saving a checkpoint", 3),
+        (0, "saving a checkpoint", 4),
+        (0, "saving a checkpoint", 5),
+        (1, "reading a batch", 2),
+        (1, "reading a batch", 10),
+        (1, "validating", 1),
+        (1, "saving a checkpoint", 6),
+        (3, "reading a batch", 4),
+        (3, "reading a batch", 8),
+        (3, "logging", 9),
+        (3, "validating", 3),
+        (5, "observing", 3),
+    ],
+)
+def test_a_stopped_run_continues_exactly(train, whole, tmp_path, monkeypatch, every, place, count):
+    with monkeypatch.context() as patch:
+        kill(patch, place, count)
+        with pytest.raises(Killed):
+            train(tmp_path / "a", {"train.checkpoint_steps": every})
+    assert not list(tmp_path.rglob("*partial*"))
+    run = train(tmp_path / "a", {"train.checkpoint_steps": every}, resume=True)
+    assert_same_run(run, whole)
+
+
+def test_a_run_that_is_stopped_again_and_again_arrives(train, whole, tmp_path, monkeypatch):
+    every, stops = {"train.checkpoint_steps": 1}, 0
+    while True:
+        try:
+            with monkeypatch.context() as patch:
+                kill(patch, "reading a batch", 3)
+                run = train(tmp_path / "a", every, resume=stops > 0)
+            break
+        except Killed:
+            stops += 1
+    assert stops == 5
+    assert_same_run(run, whole)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train.precision": "bf16"},
+        {"train.precision": "float64"},
+        {"mining.mode": "sequential"},
+        {"model.method": "scan-t2i"},
+        {"model.freeze_words": True},
+        {"model.image_encoder": "weight-norm", "loss.negatives": "sum", "loss.exclude_same_image": True},
+    ],
+    ids=lambda changes: " ".join(map(str, changes.values())),
+)
+def test_every_kind_of_training_continues(train, tmp_path, monkeypatch, changes):
+    changes = changes | {"train.epochs": 2, "train.checkpoint_steps": 3}
+    never_stopped = train(tmp_path / "whole", changes)
+    with monkeypatch.context() as patch:
+        kill(patch, "reading a batch", 8)
+        with pytest.raises(Killed):
+            train(tmp_path / "a", changes)
+    assert_same_run(train(tmp_path / "a", changes, resume=True), never_stopped)
+
+
+def test_what_was_logged_after_the_checkpoint_is_cut(train, whole, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        kill(patch, "observing", 3)
+        with pytest.raises(Killed):
+            train(tmp_path / "a", {"train.checkpoint_steps": 3})
+    run = Run.open(tmp_path / "a")
+    assert checkpoint.header(run.checkpoint("last"))["progress"]["step"] == 6
+    assert len(run.steps()) == 8
+    assert len(run.history()) == 2
+    with monkeypatch.context() as patch:
+        kill(patch, "reading a batch", 1)
+        with pytest.raises(Killed):
+            train(tmp_path / "a", {"train.checkpoint_steps": 3}, resume=True)
+    assert_steps_equal(run, whole, 6, STEPS)
+    assert len(run.steps()) == 6
+    assert len(run.history()) == 1
+    assert list(run.samples()) == [0, 1]
+
+
+def test_more_epochs_may_be_asked_for_afterwards(train, whole, tmp_path):
+    short = train(tmp_path / "a", {"train.epochs": 2})
+    assert len(short.history()) == 2
+    longer = train(tmp_path / "a", resume=True)
+    assert_same_run(longer, whole)
+    assert Run.open(tmp_path / "a").settings.train.epochs == EPOCHS
+
+
+def test_a_finished_run_is_left_as_it_is(train, tmp_path):
+    run = train(tmp_path / "a", {"train.epochs": 1})
+    before = content(run.path)
+    train(tmp_path / "a", {"train.epochs": 1}, resume=True)
+    assert content(run.path) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("train.seed", 4),
+        ("train.learning_rate", 0.03),
+        ("train.checkpoint_steps", 2),
+        ("model.dim", 7),
+        ("model.lambda_intra", None),
+        ("mining.alpha", 1.0),
+        ("loss.margin", 0.3),
+        ("data.min_word_count", 2),
+    ],
+)
+def test_only_the_number_of_epochs_may_change(train, whole, name, value):
+    before = content(whole.path)
+    with pytest.raises(NaafError, match=rf"whole was trained with {name} .* only train\.epochs may change"):
+        train(whole.path, {name: value, "train.epochs": 9}, resume=True)
+    assert content(whole.path) == before
+
+
+def test_other_data_does_not_continue_a_run(whole, data, tmp_path):
+    for name in ("train_caps.txt", "dev_ims.npy"):
+        other = tmp_path / name
+        other.mkdir()
+        for path in data.iterdir():
+            (other / path.name).write_bytes(path.read_bytes())
+        if name.endswith("txt"):
+            text = (other / name).read_text().replace("cat", "cow")
+            (other / name).write_text(text)
+        else:
+            np.save(other / name, np.load(other / name) + 1)
+        before = content(whole.path)
+        with pytest.raises(NaafError, match=rf"{name} is not what .*whole was trained on"):
+            train_run(other, whole.path, SETTINGS, resume=True, device="cpu")
+        assert content(whole.path) == before
+
+
+def test_a_copy_of_the_data_elsewhere_continues_a_run(train, whole, data, tmp_path):
+    train(tmp_path / "a", {"train.epochs": 1})
+    for path in data.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    run = train_run(tmp_path, tmp_path / "a", SETTINGS, resume=True, device="cpu")
+    assert_same_run(run, whole)
+
+
+def test_what_cannot_be_resumed_is_named(train, tmp_path, monkeypatch):
+    with pytest.raises(NaafError, match="a does not exist"):
+        train(tmp_path / "a", resume=True)
+    Run.create(tmp_path / "group", "group")
+    with pytest.raises(NaafError, match="kind 'group', not a training"):
+        train(tmp_path / "group", resume=True)
+    with monkeypatch.context() as patch:
+        kill(patch, "saving a checkpoint", 1)
+        with pytest.raises(Killed):
+            train(tmp_path / "early")
+    with pytest.raises(NaafError, match="early stopped before its first checkpoint; remove"):
+        train(tmp_path / "early", resume=True)
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_left_alone(train, whole):
+    before = content(whole.path)
+    with pytest.raises(NaafError, match=r"whole already holds a run; .*--resume"):
+        train(whole.path)
+    assert content(whole.path) == before
+
+
+# ---- the best epoch
+
+
+def ranked(percent: int) -> RetrievalMetrics:
+    """Metrics with all six recalls at so many percent."""
+    one = Retrieval(np.array([0] * percent + [99] * (100 - percent)), np.zeros(100, int))
+    return RetrievalMetrics(one, one)
+
+
+@pytest.mark.parametrize(
+    ("percents", "best"), [([20, 50, 30, 50], 2), ([10, 20, 30, 40], 4), ([0, 0, 0, 0], 1), ([9, 8, 7, 6], 1)]
+)
+def test_the_best_checkpoint_is_the_first_epoch_of_the_best_rsum(data, tmp_path, percents, best):
+    settings = replace(SETTINGS, {"train.epochs": 4})
+    split = open_split(data, "train")
+    words = Vocabulary.build(split.captions, 1)
+    torch.manual_seed(0)
+    model = Model(settings.model, split.regions.shape[2], len(words), words)
+    run = Run.create(tmp_path / "a", "train", settings=settings.model_dump())
+    answers, after = iter(percents), []
+
+    def validate(model):
+        after.append({name: value.clone() for name, value in model.state_dict().items()})
+        assert not model.training
+        return ranked(next(answers))
+
+    batches = Batches(split, words, settings.train.batch_size, settings.train.seed)
+    fit(run, model, batches, settings, validate=validate, observe=lambda model: {"matched": np.zeros(2)})
+    found = load_checkpoint(run.checkpoint("best")).state_dict()
+    assert [same_tensors(found, one) for one in after] == [epoch == best for epoch in (1, 2, 3, 4)]
+    assert same_tensors(load_checkpoint(run.checkpoint("last")).state_dict(), after[-1])
+    assert run.history().rsum.tolist() == pytest.approx([6 * percent for percent in percents])
+
+
+# ---- settings act
+
+
+def test_warm_up_counts_every_negative_first(train, whole, tmp_path):
+    summed = train(tmp_path / "sum", {"loss.negatives": "sum", "loss.warmup_epochs": 0})
+    hardest = train(tmp_path / "hard", {"loss.warmup_epochs": 0, "train.epochs": 1})
+    assert_steps_equal(whole, summed, STEPS_AN_EPOCH)
+    assert whole.steps().loss[STEPS_AN_EPOCH] < summed.steps().loss[STEPS_AN_EPOCH]
+    assert hardest.steps().loss[0] < whole.steps().loss[0]
+
+
+@pytest.fixture(scope="module")
+def one_image(data, write_split, tmp_path_factory):
+    """A train split of five captions of one image."""
+    folder = write_split(tmp_path_factory.mktemp("one"), "train", 1)
+    return write_split(folder, "dev", 3)
+
+
+def test_captions_of_one_image_can_be_no_negatives_of_each_other(one_image, tmp_path):
+    def train_one(name, exclude):
+        return train_run(
+            one_image, tmp_path / name, replace(SETTINGS, {"loss.exclude_same_image": exclude}), device="cpu"
+        )
+
+    left, excluded = train_one("left", False), train_one("excluded", True)
+    assert (left.steps().loss > 0).all()
+    assert (excluded.steps()[["loss", "grad_norm"]] == 0).all(axis=None)
+    assert not np.array_equal(left.samples()[0]["matched"], left.samples()[3]["matched"])
+    np.testing.assert_array_equal(excluded.samples()[0]["matched"], excluded.samples()[3]["matched"])
+
+
+@pytest.fixture
+def glove(tmp_path):
+    path = tmp_path / "glove.txt"
+    path.write_text("cat 1 2 3\nzebra 4 5 6\na -1 -2 -3\n")
+    return path
+
+
+def embedding(run, which="last"):
+    return weights(run, which)["model.text_encoder.embed.weight"]
+
+
+def test_words_can_start_from_glove_and_stay_there(train, glove, tmp_path, capsys):
+    one_epoch = {"train.epochs": 1}
+    frozen = one_epoch | {"model.freeze_words": True}
+    random, started = train(tmp_path / "a", frozen), train(tmp_path / "b", frozen, glove=glove)
+    assert "GloVe vectors for 2 of" in capsys.readouterr().err
+    words = load_checkpoint(started.path).vocabulary
+    found = [words.id["cat"], words.id["a"]]
+    assert embedding(started)[found].tolist() == [[1, 2, 3], [-1, -2, -3]]
+    others = [index for index in range(len(words)) if index not in found]
+    assert torch.equal(embedding(started)[others], embedding(random)[others])
+    tuned = train(tmp_path / "c", one_epoch, glove=glove)
+    assert not torch.equal(embedding(tuned)[found], embedding(started)[found])
+    np.testing.assert_allclose(embedding(tuned)[found], embedding(started)[found], atol=0.3)
+    for run in (frozen_run := started), tuned:
+        same = torch.equal(embedding(run)[others], embedding(random)[others])
+        assert same == (run is frozen_run)
+        rnn = "model.text_encoder.rnn.weight_ih_l0"
+        assert not torch.equal(weights(run)[rnn], weights(random)[rnn])
+
+
+def test_glove_of_another_dimension_is_refused_before_anything_is_written(train, glove, tmp_path):
+    with pytest.raises(NaafError, match=r"vectors have 3 dimensions and model\.word_dim is 4; .*word_dim=3"):
+        train(tmp_path / "a", {"model.word_dim": 4}, glove=glove)
+    assert not (tmp_path / "a").exists()
+
+
+def test_bf16_trains_float32_weights_a_little_differently(train, whole, tmp_path):
+    run = train(tmp_path / "a", {"train.precision": "bf16"})
+    kinds = {value.dtype for name, value in weights(run).items() if "boundary" not in name}
+    assert kinds == {torch.float32}
+    assert run.steps().loss[0] != whole.steps().loss[0]
+    assert run.steps().loss[0] == pytest.approx(whole.steps().loss[0], rel=0.05)
+    assert np.isfinite(run.steps().loss).all()
+
+
+def test_float64_is_float64_from_end_to_end(train, whole, tmp_path):
+    run = train(tmp_path / "a", {"train.precision": "float64", "train.epochs": 1})
+    assert {value.dtype for value in weights(run).values()} == {torch.float64}
+    assert load_checkpoint(run.path).image_encoder.fc.bias.dtype == torch.float64
+    assert run.steps().loss[0] == pytest.approx(whole.steps().loss[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["scan-t2i", "scan-i2t"])
+@pytest.mark.parametrize("pooling", ["mean", "lse"])
+def test_scan_trains_without_a_boundary(train, data, tmp_path, method, pooling):
+    run = train(tmp_path / "a", {"model.method": method, "model.pooling": pooling, "train.epochs": 2})
+    steps = run.steps()
+    assert np.isfinite(steps.loss).all()
+    assert (steps.loss > 0).all()
+    assert (steps[["boundary", "inference_boundary"]] == 0).all(axis=None)
+    assert steps[["mean_matched", "std_matched", "mean_mismatched", "std_mismatched"]].isna().all(axis=None)
+    model = load_checkpoint(run.checkpoint("last"))
+    assert (model.settings.method, model.settings.pooling) == (method, pooling)
+    rsum = validation_metrics(model, open_split(data, "dev")).rsum
+    assert rsum == pytest.approx(run.history().rsum.iloc[-1])
+
+
+def test_training_lowers_the_loss_and_finds_captions(train, tmp_path):
+    run = train(tmp_path / "a", {"train.epochs": 12, "train.decay_epoch": 12, "loss.negatives": "sum"})
+    history = run.history()
+    assert history.loss.iloc[-1] < 0.7 * history.loss.iloc[0]
+    assert history.rsum.iloc[-3:].mean() > history.rsum.iloc[0]
+
+
+def test_sequential_mining_trains_from_the_same_start(train, whole, tmp_path):
+    run = train(tmp_path / "a", {"mining.mode": "sequential"})
+    assert np.isfinite(run.steps()[["loss", "grad_norm", "boundary"]]).all(axis=None)
+    assert run.samples()[0]["matched"].tolist() == whole.samples()[0]["matched"].tolist()
+    assert run.steps().boundary.tolist() != whole.steps().boundary.tolist()
+    assert run.steps().boundary.iloc[-1] > 0
+
+
+def test_without_enough_words_the_boundary_stays(train, tmp_path):
+    run = train(tmp_path / "a", {"mining.min_words": 10**6, "train.epochs": 1})
+    assert (run.steps()[["boundary", "inference_boundary"]] == 0).all(axis=None)
+
+
+def test_a_loss_that_is_not_finite_ends_training_in_one_sentence(write_split, tmp_path):
+    for split in ("train", "dev"):
+        write_split(tmp_path / "huge", split, 3)
+    largest = np.full((3, 3, 11), 3e38, "f4")  # finite, their sums are not
+    np.save(tmp_path / "huge" / "train_ims.npy", largest)
+    with pytest.raises(NaafError, match=r"not finite; lower train\.learning_rate"):
+        train_run(tmp_path / "huge", tmp_path / "a", SETTINGS, device="cpu")
+
+
+def test_small_data_and_small_batches_will_do(one_image, tmp_path):
+    run = train_run(one_image, tmp_path / "a", replace(SETTINGS, {"train.batch_size": 2}), device="cpu")
+    assert len(run.steps()) == 2 * EPOCHS
+
+
+# ---- starting from a checkpoint
+
+
+@pytest.fixture
+def start(tmp_path, data):
+    """A checkpoint with a vocabulary and a boundary of its own."""
+    words = Vocabulary(("<pad>", "<unk>", "<start>", "<end>", "cat", "dog", "a", "and"))
+    torch.manual_seed(11)
+    model = Model(SETTINGS.model, 11, len(words), words)
+    model.boundary = Boundaries(1 / 3, 2 / 7)
+    checkpoint.save(tmp_path / "start.safetensors", model, {})
+    return tmp_path / "start.safetensors"
+
+
+def test_a_run_can_start_from_a_checkpoint(train, data, start, tmp_path):
+    held = {"train.learning_rate": 1e-30, "mining.min_words": 10**6, "train.epochs": 1}
+    run = train(tmp_path / "a", held, init=start)
+    first, last = load_checkpoint(start), load_checkpoint(run.checkpoint("last"))
+    assert last.vocabulary == first.vocabulary
+    assert last.boundary == first.boundary  # to the last bit
+    for name, weight in first.state_dict().items():
+        torch.testing.assert_close(last.state_dict()[name], weight, rtol=0, atol=1e-25)
+    assert (run.steps().boundary == 1 / 3).all()
+    assert (run.steps().inference_boundary == 2 / 7).all()
+    assert run.history().rsum[0] == validation_metrics(first, open_split(data, "dev")).rsum
+    assert json.loads((run.path / "config.json").read_text())["start"]["init"] == str(start)
+
+
+def test_a_run_can_start_from_a_run(train, whole, tmp_path):
+    run = train(tmp_path / "a", {"train.learning_rate": 1e-30, "train.epochs": 1}, init=whole.path)
+    best, last = weights(whole, "best"), weights(run)
+    for weight in (best, last):
+        del weight["model.boundary_pair"]  # mined again
+    assert same_tensors(best, last)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model.dim": 7}, r"model\.dim 5"),
+        ({"model.word_dim": 4}, r"model\.word_dim 3"),
+        ({"model.image_encoder": "weight-norm"}, r"model\.image_encoder linear"),
+    ],
+)
+def test_a_start_of_another_shape_is_refused(train, start, tmp_path, changes, reason):
+    with pytest.raises(NaafError, match=rf"start\.safetensors has {reason}"):
+        train(tmp_path / "a", changes, init=start)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_start_of_other_features_is_refused(start, write_split, tmp_path):
+    for split in ("train", "dev"):
+        write_split(tmp_path / "wide", split, 3, dim=13)
+    with pytest.raises(NaafError, match=r"start\.safetensors has 11 features a region"):
+        train_run(tmp_path / "wide", tmp_path / "a", SETTINGS, init=start, device="cpu")
+
+
+def test_a_vocabulary_can_be_given(train, tmp_path):
+    words = ["<pad>", "<unk>", "<start>", "<end>", "cat", "dog"]
+    path = tmp_path / "vocab.json"
+    path.write_text(json.dumps({"word2idx": {word: index for index, word in enumerate(words)}}))
+    run = train(tmp_path / "a", {"train.epochs": 1}, vocabulary=path)
+    assert load_checkpoint(run.path).vocabulary.words == tuple(words)
+    assert len(embedding(run)) == 6
+
+
+# ---- members
+
+
+def test_members_are_runs_of_consecutive_seeds(train, whole, data, tmp_path, capsys):
+    settings = replace(SETTINGS, {"train.epochs": 1})
+    runs = train_members(data, tmp_path / "group", settings, 2, device="cpu")
+    assert [run.path for run in runs] == [tmp_path / "group" / "members" / name for name in ("3", "4")]
+    assert [run.settings.train.seed for run in runs] == [3, 4]
+    assert_steps_equal(runs[0], whole, STEPS_AN_EPOCH, STEPS)
+    assert "training into" in capsys.readouterr().err
+    before = content(tmp_path)
+    again = train_members(data, tmp_path / "group", settings, 2, device="cpu")
+    assert [run.path for run in again] == [run.path for run in runs]
+    assert content(tmp_path) == before  # nothing is retrained
+    assert capsys.readouterr().err.count("reused") == 2
+    with pytest.raises(NaafError, match=r"members/3 was trained with loss\.margin"):
+        train_members(data, tmp_path / "group", replace(settings, {"loss.margin": 0.3}), 2, device="cpu")
+    assert content(tmp_path) == before
+
+
+def test_an_unfinished_member_is_resumed(whole, data, tmp_path, monkeypatch, capsys):
+    with monkeypatch.context() as patch:
+        kill(patch, "reading a batch", 7)
+        with pytest.raises(Killed):
+            train_members(data, tmp_path / "group", SETTINGS, 1, device="cpu")
+    (run,) = train_members(data, tmp_path / "group", SETTINGS, 1, device="cpu")
+    assert "resuming" in capsys.readouterr().err
+    assert_same_run(run, whole)
+
+
+def test_at_least_one_member_is_trained(data, tmp_path):
+    with pytest.raises(UsageError, match="members is 0"):
+        train_members(data, tmp_path / "group", SETTINGS, 0)
+    assert not (tmp_path / "group").exists()
+
+
+# ---- wrong input: nothing is written
+
+
+@pytest.mark.parametrize("missing", ["train_ims.npy", "train_caps.txt", "dev_ims.npy", "dev_caps.txt"])
+def test_missing_data_is_named_before_anything_is_written(data, tmp_path, missing):
+    for path in data.iterdir():
+        if path.name != missing:
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(NaafError, match=missing if "caps" in missing else "needs the splits train and dev"):
+        train_run(tmp_path, tmp_path / "a", SETTINGS, device="cpu")
+    assert not (tmp_path / "a").exists()
+
+
+def test_splits_of_different_features_are_named(data, write_split, tmp_path):
+    write_split(tmp_path / "b", "train", 3, dim=11)
+    write_split(tmp_path / "b", "dev", 3, dim=7)
+    with pytest.raises(NaafError, match="train has 11 features a region, dev 7"):
+        train_run(tmp_path / "b", tmp_path / "a", SETTINGS, device="cpu")
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    "how", [{"glove": "gone.txt"}, {"init": "gone.safetensors"}, {"vocabulary": "gone.json"}]
+)
+def test_a_missing_start_is_named_before_anything_is_written(train, tmp_path, how):
+    ((option, name),) = how.items()
+    with pytest.raises(NaafError, match=f"{name} is missing"):
+        train(tmp_path / "a", **{option: tmp_path / name})
+    assert not (tmp_path / "a").exists()
+
+
+def test_an_unknown_device_is_refused(data, tmp_path):
+    for device in ("cuda:99", "abacus"):
+        with pytest.raises(UsageError, match=f"{device!r}"):
+            train_run(data, tmp_path / "a", SETTINGS, device=device)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_file_is_no_run_folder(train, tmp_path):
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(NaafError, match="a is a file"):
+        train(tmp_path / "a")
+    assert (tmp_path / "a").read_text() == "mine"
+
+
+def test_csv_files_are_plain(whole):
+    """Readable without pandas: a header, numbers, no empty line."""
+    with (whole.path / "history.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert tuple(header) == HISTORY
+    assert all(math.isfinite(float(value)) for row in rows for value in row)
