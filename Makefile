@@ -2,6 +2,7 @@
 # Another interpreter: make demo PYTHON=python3.12          Another folder for the demo: make demo DEMO=outputs/other
 PYTHON ?= python3
 DEMO ?= outputs/demo
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,19 +11,28 @@ LINTERS := $(VENV)/.linters-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long lab lint bench clean
+.PHONY: help demo test test-long test-browser lab lint bench clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
 demo: $(INSTALLED)  ## render the built-in data set, train two seeds, run all notebooks into outputs/demo
 	$(BIN)/naaf run --out $(DEMO) -p members 2
 
 test: $(INSTALLED)  ## the tests, in less than ten minutes
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long and not browser"
 
 test-long: $(INSTALLED)  ## the tests that take minutes each
 	$(BIN)/python -m pytest -m long
+
+test-browser: $(INSTALLED)  ## the explorer in JupyterLab, in a headless Chromium; skipped where there is none
+	@if [ ! -x "$(CHROMIUM)" ]; then \
+	    echo "test-browser: skipped, no Chromium is installed (on Debian: apt install chromium;" \
+	         "another browser: make test-browser CHROMIUM=/path/to/chromium)"; \
+	else \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fast,test,browser]' \
+	    && CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -m browser tests/browser; \
+	fi
 
 lab: $(INSTALLED)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
@@ -35,7 +45,7 @@ lint: $(LINTERS)  ## format, lint, types of the equations, one-way imports, clea
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/nbstripout --verify --extra-keys "metadata.papermill cell.metadata.papermill metadata.widgets" notebooks/*.ipynb
+	$(BIN)/nbstripout --verify --keep-id --extra-keys "metadata.papermill cell.metadata.papermill metadata.widgets" notebooks/*.ipynb
 
 clean:  ## caches and builds; the environment, data/ and outputs/ stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

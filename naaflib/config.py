@@ -59,7 +59,7 @@ class LossSettings(Section):
 class TrainSettings(Section):
     """The optimisation."""
 
-    seed: int = Field(ge=0)  # no default: a run states its seed
+    seed: int = Field(ge=0, lt=2**63)  # no default: a run states its seed
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(128, ge=2)
     learning_rate: float = Field(5e-4, gt=0)

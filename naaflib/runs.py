@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from .config import Settings
 from .errors import NaafError
@@ -155,7 +156,14 @@ class Run:
             raise NaafError(
                 f"{shown(self.path)} is a run of kind {self.kind!r}, which has no settings of its own"
             )
-        return Settings.model_validate(self.config["settings"])
+        try:
+            return Settings.model_validate(self.config["settings"])
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in ("settings", *first["loc"]))
+            raise NaafError(
+                f"{shown(self.path / 'config.json')}: {place}: {first['msg']}; correct or restore it"
+            ) from None
 
     @property
     def data_folder(self) -> Path:

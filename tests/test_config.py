@@ -110,6 +110,7 @@ def test_text_from_a_command_line_becomes_a_value(name, text, value):
         ("train.epochs", None),
         ("train.batch_size", 1),
         ("train.seed", -1),
+        ("train.seed", 2**63),  # torch has no generator for it
         ("train.learning_rate", 0),
         ("train.learning_rate", float("nan")),
         ("train.learning_rate", "inf"),

@@ -363,6 +363,8 @@ def test_the_device_is_the_cpu_where_there_is_no_other():
         assert pick_device("auto") == torch.device("cpu")
         with pytest.raises(UsageError, match="cannot use the device 'cuda'"):
             pick_device("cuda")
+    with pytest.raises(UsageError, match="cannot use the device 'meta'"):
+        pick_device("meta")
 
 
 # ---- ensembles

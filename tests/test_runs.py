@@ -168,6 +168,21 @@ def test_a_run_without_settings_says_so(tmp_path):
         _ = Run.create(tmp_path / "a", "group").settings
 
 
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [({"epochs": "x"}, r"train\.epochs"), ({"new": 1}, r"train\.new"), ({"seed": -1}, "seed")],
+)
+def test_settings_that_are_damaged_or_of_another_version_are_named(tmp_path, changes, place):
+    run = new_run(tmp_path / "a")
+    run.config["settings"]["train"] |= changes
+    run.update()
+    with pytest.raises(
+        NaafError, match=rf"config\.json: settings\.{place}|settings\.train\.{place}"
+    ) as refused:
+        _ = Run.open(run.path).settings
+    assert "\n" not in str(refused.value)
+
+
 def test_an_update_is_kept(tmp_path):
     run = new_run(tmp_path / "a")
     run.update(members=["b"], kind="ensemble")

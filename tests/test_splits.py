@@ -220,8 +220,12 @@ def test_a_picture_is_found_by_its_name(folder):
 def test_a_missing_file_split_or_folder_is_named(folder, tmp_path):
     with pytest.raises(UsageError, match=r"no split 'test'; its splits: train, dev"):
         open_split(folder, "test")
-    with pytest.raises(NaafError, match="gone is not a folder"):
-        open_split(tmp_path / "gone", "test")
+    for elsewhere in ("../small/train", "small/train", ".."):
+        with pytest.raises(UsageError, match="no split"):
+            open_split(folder, elsewhere)
+    for call in (lambda path: open_split(path, "test"), evaluation_split):
+        with pytest.raises(NaafError, match="gone is not a folder"):
+            call(tmp_path / "gone")
     (folder / "dev_caps.txt").unlink()
     with pytest.raises(NaafError, match=r"dev_caps\.txt is missing"):
         open_split(folder, "dev")

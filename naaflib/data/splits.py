@@ -73,6 +73,7 @@ def split_names(folder: str | Path) -> tuple[str, ...]:
 
 def evaluation_split(folder: str | Path, prefer: tuple[str, ...] = ("test", "dev")) -> str:
     """The split that an evaluation takes when none is named: test, else dev."""
+    _check_folder(Path(folder))
     present = split_names(folder)
     for name in prefer:
         if name in present:
@@ -83,6 +84,11 @@ def evaluation_split(folder: str | Path, prefer: tuple[str, ...] = ("test", "dev
     )
 
 
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise NaafError(f"{shown(folder)} is not a folder; `naaf data list` shows where data sets come from")
+
+
 def open_split(folder: str | Path, split: str) -> Split:
     """A split, its features memory-mapped.
 
@@ -90,9 +96,9 @@ def open_split(folder: str | Path, split: str) -> Split:
     where they exist). Raises NaafError for a missing or damaged file and for counts that do not fit.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise NaafError(f"{shown(folder)} is not a folder; `naaf data list` shows where data sets come from")
-    if not (folder / f"{split}_ims.npy").is_file() and not (folder / f"{split}_caps.txt").is_file():
+    _check_folder(folder)
+    files = [folder / f"{split}_ims.npy", folder / f"{split}_caps.txt"]
+    if Path(split).name != split or not any(file.is_file() for file in files):
         present = ", ".join(split_names(folder)) or "none"
         raise UsageError(f"{shown(folder)} has no split {split!r}; its splits: {present}")
     manifest = find_manifest(folder)

@@ -7,12 +7,13 @@ import numpy as np
 
 from ..checkpoint import load_checkpoint, one_member
 from ..data.manifest import find_manifest
+from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..errors import NaafError
 from ..metric import RetrievalMetrics
 from ..model import Model
 from ..project import shown
-from ..runs import Run, fingerprint, write_json
+from ..runs import Run, fingerprint, read_json, write_json
 from .protocols import check_protocol, default_split, protocol_metrics
 from .scores import encode_split, pick_device, score_encoded, score_to_file
 
@@ -104,6 +105,7 @@ def evaluate(
     device: str = "auto",
     out: str | Path | None = None,
     precision: str = "float32",
+    reuse: bool = False,
 ) -> Evaluation:
     """Score a split with a trained model and measure it.
 
@@ -126,11 +128,9 @@ def evaluate(
         )
     if out is not None:
         run = Run(Path(out), {"kind": "evaluation"})
-    encoded = encode_split(model, opened)
-    if run is None:
-        scores = score_encoded(model, encoded, precision=precision)
-    else:
-        scores = score_to_file(model, encoded, run.scores_path(opened.name), precision=precision)
+    scores = _saved_scores(run, opened, precision) if run is not None and reuse else None
+    if scores is None:
+        scores = _scored(model, opened, run, precision)
     metrics = protocol_metrics(scores, protocol, opened.captions_per_image)
     result = Evaluation(scores, metrics, protocol, opened, model.settings.method)
     if run is not None:
@@ -138,9 +138,33 @@ def evaluate(
     return result
 
 
+def _scored(model: Model, split: Split, run: Run | None, precision: str) -> np.ndarray:
+    """Scores, written into the run where there is one, with what they are scores of."""
+    encoded = encode_split(model, split)
+    if run is None:
+        return score_encoded(model, encoded, precision=precision)
+    scores = score_to_file(model, encoded, run.scores_path(split.name), precision=precision)
+    write_json(run.scores_path(split.name).with_suffix(".json"), _origin(run, split, precision))
+    return scores
+
+
+def _origin(run: Run, split: Split, precision: str) -> dict[str, object]:
+    """What saved scores come from: split, checkpoint, precision."""
+    checkpoint = fingerprint(run.checkpoint()) if run.is_trained else None
+    return {**scored_split(split), "checkpoint": checkpoint, "precision": precision}
+
+
+def _saved_scores(run: Run, split: Split, precision: str) -> np.ndarray | None:
+    """The run's scores of the split, if its present checkpoint made them."""
+    path = run.scores_path(split.name)
+    about = path.with_suffix(".json")
+    if not (path.is_file() and about.is_file() and run.is_trained):
+        return None
+    return open_array(path) if read_json(about) == _origin(run, split, precision) else None
+
+
 def save_evaluation(run: Run, result: Evaluation) -> None:
-    """Write what the saved scores are scores of, metrics and the table of queries into a run."""
-    write_json(run.scores_path(result.split.name).with_suffix(".json"), scored_split(result.split))
+    """Write metrics and the table of queries into a run."""
     write_json(run.metrics_path(result.split.name, result.protocol), result.record())
     run.save_table(result.query_table(), f"queries_{result.split.name}_{result.protocol}")
 

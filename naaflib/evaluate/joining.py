@@ -10,7 +10,7 @@ from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..project import shown
-from ..runs import Run, atomic_path, read_json
+from ..runs import Run, atomic_path, read_json, write_json
 from .evaluation import Evaluation, evaluate, save_evaluation, scored_split
 from .protocols import check_protocol, default_split, protocol_metrics
 
@@ -51,8 +51,10 @@ def ensemble(
     result = Evaluation(mean, metrics, protocol, opened, method, names)
     if out is not None:
         run = _ensemble_run(Path(out), result)
-        with atomic_path(run.scores_path(opened.name)) as partial:
+        path = run.scores_path(opened.name)
+        with atomic_path(path) as partial:
             np.save(partial, mean)
+        write_json(path.with_suffix(".json"), scored_split(opened))
         save_evaluation(run, result)
     return result
 
@@ -81,22 +83,21 @@ def _ensemble_data(data: str | Path | None, runs: Sequence[Run | None]) -> Path:
 
 def _member_scores(path: Path, run: Run | None, split: Split, device: str) -> np.ndarray:
     """A member's scores of the split, from its file; a run without one is evaluated."""
-    file = path if run is None else run.scores_path(split.name)
-    if run is not None and (not file.is_file() or file.stat().st_mtime < run.checkpoint().stat().st_mtime):
-        return evaluate(run, split.folder, split=split.name, device=device).scores
-    if not file.is_file():
-        raise NaafError(f"{shown(file)} is missing; `naaf evaluate` writes a run's scores")
-    scores = open_array(file)
+    if run is not None:
+        return evaluate(run, split.folder, split=split.name, device=device, reuse=True).scores
+    if not path.is_file():
+        raise NaafError(f"{shown(path)} is missing; `naaf evaluate` writes a run's scores")
+    scores = open_array(path)
     expected = scored_split(split)
-    about = read_json(file.with_suffix(".json")) if file.with_suffix(".json").is_file() else None
+    about = read_json(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else None
     if about is not None and any(about.get(key) != expected[key] for key in ("split", "captions_sha256")):
         raise NaafError(
-            f"{shown(file)} holds scores of split {about.get('split')!r} of {about.get('data')!r}, not of "
+            f"{shown(path)} holds scores of split {about.get('split')!r} of {about.get('data')!r}, not of "
             f"{split.name!r} of {shown(split.folder)}; the members of an ensemble share images and captions"
         )
     if scores.shape != (len(split), len(split.captions)):
         raise NaafError(
-            f"{shown(file)} holds scores {scores.shape}; {split.name} of {shown(split.folder)} has "
+            f"{shown(path)} holds scores {scores.shape}; {split.name} of {shown(split.folder)} has "
             f"{len(split)} images and {len(split.captions)} captions"
         )
     return scores

@@ -102,7 +102,7 @@ def pick_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.empty(0, device=device)
+        torch.empty(0, device=device).cpu()  # "meta" is a device without numbers
         return torch.device(device)
     except (RuntimeError, AssertionError):
         raise UsageError(f"torch cannot use the device {device!r} here; cpu always works") from None

@@ -154,6 +154,10 @@ class Controls:
         text = f"<b>{html.escape(word)}</b>: {html.escape(sentence)}"
         self.word.value = f'<div style="line-height:1.4;min-height:2.8em;padding-top:4px">{text}</div>'
 
+    def show_about(self, head: str, sentence: str) -> None:
+        text = f"<b>{html.escape(head)}</b> {html.escape(sentence)}"
+        self.about.value = f'<div style="line-height:1.4;padding:4px 0">{text}</div>'
+
     @property
     def constants(self) -> Constants:
         """As the sliders have it; a slider that is off has no constant."""

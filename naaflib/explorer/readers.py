@@ -136,14 +136,12 @@ def open_readers(
     sources = [run] if isinstance(run, Run | Model | str | Path) else list(run)
     if not sources:
         raise UsageError("there is no run to explore; name one, such as outputs/demo")
-    found: dict[str, Model | Run] = {}
+    found: dict[str, Model | Run | Path] = {}
     for source in sources:
-        for one in _models(source):
-            name = one.name if isinstance(one, Run) else "model"
+        for name, one in _models(source):
             same = sum(known == name or known.startswith(f"{name} (") for known in found)
             found[f"{name} ({same + 1})" if same else name] = one
-    first = next(iter(found.values()))
-    opened = _split(first, data, split).first(limit)
+    opened = _split(next(iter(found.values())), data, split).first(limit)
     return {name: _opener(name, one, opened) for name, one in found.items()}
 
 
@@ -155,20 +153,21 @@ def _opener(name: str, source: Model | Run | Path, split: Split) -> Callable[[],
     return lru_cache(1)(read)
 
 
-def _models(source: Source) -> Sequence[Model | Run]:
-    """A model is itself, a run its trained members, a file its checkpoint."""
+def _models(source: Source) -> list[tuple[str, Model | Run | Path]]:
+    """Named: a model is itself, a file its checkpoint, a run its trained members."""
     if isinstance(source, Model):
-        return [source]
+        return [("model", source)]
     path = source.path if isinstance(source, Run) else resolve(source)
-    return [load_checkpoint(path)] if path.is_file() else members(path)
+    return [(path.stem, path)] if path.is_file() else [(run.name, run) for run in members(path)]
 
 
-def _split(source: Model | Run, data: str | Path | Split | None, split: str | None) -> Split:
+def _split(source: Model | Run | Path, data: str | Path | Split | None, split: str | None) -> Split:
+    """The open split, or one of the named folder, or of the folder that the run was made with."""
     if isinstance(data, Split):
         return data
-    if data is None and isinstance(source, Model):
+    if data is None and not isinstance(source, Run):
         raise UsageError("a model does not name its data set; explore(model, data) takes its folder")
     folder = source.data_folder if data is None else resolve(data)
     if not folder.is_dir():
-        raise NaafError(f"{shown(folder)} does not exist; name the data set's folder: explore(run, data)")
+        raise NaafError(f"{shown(folder)} is not a folder; name the data set's: explore(run, data)")
     return open_split(folder, split or evaluation_split(folder))

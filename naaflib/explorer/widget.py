@@ -11,15 +11,16 @@ import ipywidgets as widgets
 import numpy as np
 
 from ..data.splits import Split
-from ..errors import NaafError
+from ..errors import NaafError, UsageError
 from ..viz import style
 from ..viz.captions import as_shown
-from ..viz.explorer import draw, key_figure, quick_png
+from ..viz.explorer import DPI, draw, key_figure, quick_png, word_norm
 from . import pages
 from .controls import PAGE, Strip, Words, laid_out, new_controls
 from .readers import Reader, Source, check_caption, check_image, find_image, open_readers
 from .state import State
 
+STATIC_DPI = 150  # sharper than on a screen, and a notebook stays small
 NONE = -1  # of the picture's captions
 key_png = lru_cache(2)(lambda with_boundary: quick_png(key_figure(with_boundary)))
 
@@ -31,6 +32,7 @@ def explore(
     split: str | None = None,
     image: int | None = None,
     caption: int | str | None = None,
+    member: int = 0,
     limit: int = 1000,
 ) -> "Explorer":
     """A widget on one picture and one caption: its words, their regions, the constants, the retrieval.
@@ -38,11 +40,14 @@ def explore(
     run: a run folder (of several members: one can switch between them), a checkpoint, a model, or a list of
     these. data: the data set's folder, or an open split; None: the run's own. split None: test, else dev.
     image, caption (an index of the split, or any text): what is shown first; by default the first image with
-    a picture file and its first caption. limit: so many images of the split can be seen and are ranked.
+    a picture file and its first caption. member: of several models, the one that is shown first, counted from
+    0. limit: so many images of the split can be seen and are ranked.
     Raises NaafError for runs and data that cannot be opened or do not fit.
     """
     readers = open_readers(run, data, split, limit)
-    name = next(iter(readers))
+    if not 0 <= member < len(readers):
+        raise UsageError(f"there is no member {member}; the members are {', '.join(readers)}, counted from 0")
+    name = list(readers)[member]
     reader = readers[name]()
     shown = reader.split
     if image is None and isinstance(caption, int):
@@ -95,10 +100,11 @@ class Explorer(widgets.VBox):
     def _repr_mimebundle_(self, **options: object) -> tuple[dict[str, object], dict[str, object]]:
         """The widget, and for readers without a kernel (GitHub, nbconvert, papermill) the figure."""
         bundle = super()._repr_mimebundle_(**options)
-        picture, size = self.figure()._repr_png_()
-        bundle["image/png"] = base64.b64encode(picture).decode()
+        figure = self.figure()
+        bundle["image/png"] = base64.b64encode(style.png(figure, STATIC_DPI)).decode()
         bundle["text/plain"] = f"explorer: “{self.state.caption}” on {pages.said(self.state, self.pair)}"
-        return bundle, {"image/png": size}
+        width, height = (round(DPI * float(inches)) for inches in figure.get_size_inches())
+        return bundle, {"image/png": {"width": width, "height": height}}
 
     def _show(self, state: State) -> None:
         """First the page, which answers a slider, then what takes longer: the ranking of all pictures."""
@@ -110,14 +116,14 @@ class Explorer(widgets.VBox):
         self.constants[state.model] = state.constants
         self.controls.picture.value = quick_png(draw(pages.page(reader, state, pair)))
         with self._following():
-            self._show_words(reader)
+            self._show_words()
             self._show_controls(reader)
             self.ranking = pages.rank(reader, state)
             self._show_ranking(reader.split)
         self.controls.show_message("")
 
-    def _show_words(self, reader: Reader) -> None:
-        pair, word, norm = self.pair, self.state.word, pages.page(reader, self.state, self.pair).norm
+    def _show_words(self) -> None:
+        pair, word, norm = self.pair, self.state.word, word_norm(self.pair.best_cosine, self.pair.boundary)
         colours = [style.diverging()(norm(value)) for value in pair.best_cosine]
         tooltips = [pages.about_word(pair, k) for k in range(len(pair.words))]
         self.words.show(as_shown(pair.words, pair.known), colours, tooltips, word)
@@ -140,7 +146,7 @@ class Explorer(widgets.VBox):
         c.previous.disabled, c.next.disabled = place == 1, place == len(split)
         c.right.disabled = not self.ranking.right
         said = f"score {style.plain(self.pair.score, 3)}, {pages.about_place(self.ranking, self.state.image)}"
-        c.about.value = f"<b>The pictures that score highest.</b> This one: {said}."
+        c.show_about("The pictures that score highest.", f"This one: {said}.")
         labels = [f"{p:,}.  {style.plain(s, 3)}" for p, s in zip(found.places, found.scores, strict=True)]
         images = self.ranking.strip(self.state.image)
         self.strip.show(images, pages.thumbnails(found), labels, found.right, found.shown)

@@ -10,4 +10,5 @@ attention      heat of each word over the picture, word x region matrix
 pairs          one pair on one page
 separation     the numbers of two samples: fits, errors, AUC, overlap
 distributions  histograms with fits and boundary, ridgelines, cumulative shares
+explorer       one pair on one page, fast enough to be drawn anew for every move of a slider
 """

@@ -74,11 +74,11 @@ class Page:
         """Height of a word's row in inches."""
         return float(np.clip(FULL / len(self.words), 0.8 * ROW, ROW))
 
-    @property
-    def norm(self) -> TwoSlopeNorm:
-        """Of the words' colours: white at the boundary, without one at the caption's mean."""
-        cosine = np.asarray(self.best_cosine, dtype=float)
-        return match_norm(cosine, float(cosine.mean()) if self.boundary is None else self.boundary)
+
+def word_norm(best_cosine: Values, boundary: Number | None) -> TwoSlopeNorm:
+    """Of the words' colours: white at the boundary, without one at the caption's mean."""
+    centre = float(np.mean(best_cosine)) if boundary is None else boundary
+    return match_norm(best_cosine, centre)
 
 
 @styled
@@ -141,14 +141,20 @@ def _looks(figure: NotebookFigure, page: Page, top: float, height: float) -> Non
     ax = _axes(figure, 0.1, top, scale * float(size[0]), scale * float(size[1]))
     heat = box_heat(weight[None], np.asarray(boxes, dtype=float), size, cells=100)[0]
     best = boxes[int(weight.argmax())] if weight.any() else None
-    word_heat(ax, heat, image=image, size=size, best=best)
-    ax.set_title(f"where “{page.words[page.chosen]}” looks", parse_math=False)
+    strongest = 1.0 if page.boxes is not None else max(float(heat.max()), 1e-6)
+    word_heat(ax, heat, image=image, size=size, vmax=strongest, best=best)
+    note = "" if page.boxes is not None else " (regions, row by row)"
+    ax.set_title(f"where “{_short(page.words[page.chosen], 20)}” looks{note}", parse_math=False)
     if page.retrieved is not None:
         ax.annotate(
             "\n".join(wrap(page.sentence, PICTURE, 7.5, lines=6)), (0, 0), xycoords="axes fraction",
             xytext=(0, -5), textcoords="offset points", va="top", fontsize=7.5, linespacing=1.35,
             parse_math=False, annotation_clip=False,
         )  # fmt: skip
+
+
+def _short(word: str, most: int) -> str:
+    return word if len(word) <= most else word[: most - 1] + "…"
 
 
 def _words(figure: NotebookFigure, page: Page, top: float, height: float) -> None:
@@ -192,7 +198,7 @@ def word_cosines(ax: Axes, page: Page) -> Axes:
     ax.scatter(best, rows, s=20, color=colours, zorder=4)
     for row, word in enumerate(as_shown(page.words, page.known)):  # texts: a tick costs ten times as much
         ax.annotate(
-            word if len(word) <= 15 else word[:14] + "…", (0, row), xycoords=("axes fraction", "data"),
+            _short(word, 15), (0, row), xycoords=("axes fraction", "data"),
             xytext=(-5, 0), textcoords="offset points", ha="right", va="center_baseline", fontsize=7.5,
             fontweight="bold" if row == page.chosen else "normal", parse_math=False, annotation_clip=False,
         )  # fmt: skip
@@ -200,7 +206,7 @@ def word_cosines(ax: Axes, page: Page) -> Axes:
 
 
 def split_cosines(ax: Axes, page: Page, base: Number) -> Axes:
-    """The split's matched and mismatched words as histograms on the line `base`; a tick a word of the pair."""
+    """The split's matched and mismatched words, histograms on the line `base`; a tick a word of the pair."""
     low = min(np.min(page.matched), np.min(page.mismatched))
     high = max(np.max(page.matched), np.max(page.mismatched))
     bins = np.linspace(low, max(high, low + 1e-6), 41)
@@ -230,6 +236,7 @@ def draw_key(ax: Axes, with_boundary: bool) -> Axes:
         Line2D([], [], color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)), label="score: their mean"),
     ]
     if not with_boundary:  # SCAN: one effect a word, no mismatch
+        entries[5].set_label("effect")
         del entries[7], entries[6], entries[2], entries[1]
     style.legend(ax, handles=entries, loc="center", ncols=4, columnspacing=1.6)
     return style.bare(ax)
@@ -239,7 +246,8 @@ def _head(figure: NotebookFigure, page: Page) -> None:
     ax = style.bare(_axes(figure, 0.1, 0.05, WIDTH - 0.2, 0.2))
     ax.text(0, 0.5, page.title, va="center", fontsize=9, fontweight="bold", parse_math=False)
     ax = _axes(figure, 0.1, 0.3, WIDTH - 0.2, 0.2)
-    coloured_caption(ax, page.words, page.best_cosine, width=WIDTH - 0.2, norm=page.norm, known=page.known)
+    norm = word_norm(page.best_cosine, page.boundary)
+    coloured_caption(ax, page.words, page.best_cosine, width=WIDTH - 0.2, norm=norm, known=page.known)
 
 
 def _retrieved(figure: NotebookFigure, found: Retrieved, top: float) -> None:

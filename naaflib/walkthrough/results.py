@@ -47,7 +47,7 @@ def recall_table(results: Mapping[str, RetrievalMetrics], result: Evaluation) ->
     rows = {name: recall_row(metrics) for name, metrics in results.items()}
     rows["chance"] = chance_recalls(images, result.split.captions_per_image)
     published = published_rows(data_name(result.split.folder), result.protocol, result.split.name)
-    for _, row in published.iterrows():
+    for _, row in published.iterrows() if result.images >= FOLD else ():  # a part of a split is easier
         rows[f"published: {row['text']}, {row['model']}"] = row[list(rows["chance"])].to_dict()
     return pd.DataFrame(rows).T.astype(float).rename_axis("model").round(2)
 
@@ -58,9 +58,9 @@ def recall_page(table: pd.DataFrame) -> Figure:
     figure, axes = style.panels(height=2.6)
     recall_bars(
         axes[0, 0],
-        table.iloc[0],
-        chance=table.loc["chance"],
-        published=table.loc[published[0]] if published else None,
+        table.iloc[0].to_dict(),
+        chance=table.loc["chance"].to_dict(),
+        published=table.loc[published[0]].to_dict() if published else None,
     )
     return figure
 
@@ -121,7 +121,7 @@ def join_members(
     Scores that members saved are used again. One member alone is no error: the sentence says so.
     """
     if len(runs) == 1:
-        result = evaluate(runs[0], folder, split=split, protocol=protocol)
+        result = evaluate(runs[0], folder, split=split, protocol=protocol, reuse=True)
         return Joined({runs[0].name: result.metrics}, [], result, _alone(runs[0]))
     result = ensemble(runs, data=folder, split=split, protocol=protocol, out=out)
     name, per_image = f"ensemble of {len(runs)}", result.split.captions_per_image

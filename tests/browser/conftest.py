@@ -53,9 +53,10 @@ def chromium() -> str:
 @pytest.fixture(scope="session")
 def notebook(trained, scenes, tmp_path_factory) -> Path:
     """Notebook 05 with the tiny run as its parameters, in a folder of its own."""
+    from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
-    node = nbformat.read(ROOT / "notebooks" / "05_attention_maps.ipynb", as_version=4)
+    node = load_notebook_node(str(ROOT / "notebooks" / "05_attention_maps.ipynb"))
     run = tmp_path_factory.mktemp("explored") / "run"
     shutil.copytree(trained.path, run)
     node = parameterize_notebook(node, {"run": str(run), "data": str(scenes), "pairs": "1"})

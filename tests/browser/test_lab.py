@@ -29,7 +29,9 @@ PIXELS = """async image => {
 def explorer(lab, notebook, page):
     """The explorer of notebook 05, all cells run by the menu's command."""
     page.goto(lab.url(f"lab/tree/{notebook.name}"))
-    wait_for(lambda: page.evaluate(READY), "the notebook's kernel")  # before that Lab asks which kernel to take
+    wait_for(
+        lambda: page.evaluate(READY), "the notebook's kernel"
+    )  # before that Lab asks which kernel to take
     page.locator(".lm-MenuBar-itemLabel", has_text="Run").click()
     page.locator('.lm-Menu-item[data-command="runmenu:run-all"]').click()
     found = page.locator(".jp-OutputArea-output .naaf-explorer")
@@ -62,7 +64,7 @@ def pixels(explorer) -> str:
 
 
 def changed(explorer, before: str) -> None:
-    """Wait until the picture is another one."""
+    """Wait until the picture is another one. It comes first; words, sentence and ranking follow it."""
     wait_for(lambda: pixels(explorer) != before, "another picture")
 
 
@@ -79,15 +81,15 @@ def test_a_slider_moved_with_the_keyboard_draws_the_page_anew(explorer):
     explorer.page.keyboard.press("ArrowRight")
     changed(explorer, before)
     assert slider.locator(".widget-readout").inner_text() != value
-    assert sentence(explorer) != said
+    wait_for(lambda: sentence(explorer) != said, "another sentence about the word")
 
 
 def test_a_clicked_word_shows_where_it_looks(explorer):
     before = pixels(explorer)
-    explorer.locator(".naaf-words button").nth(1).click()
+    explorer.locator(".naaf-words button").nth(0).click()  # <start>, which is never shown first
     changed(explorer, before)
-    word = explorer.locator(".naaf-words button").nth(1).inner_text()
-    assert sentence(explorer).startswith(f"{word}:")
+    word = explorer.locator(".naaf-words button").nth(0).inner_text()
+    wait_for(lambda: sentence(explorer).startswith(f"{word}:"), "a sentence about the clicked word")
 
 
 def test_a_typed_caption_is_read_and_its_pictures_ranked(explorer):
@@ -96,9 +98,9 @@ def test_a_typed_caption_is_read_and_its_pictures_ranked(explorer):
     field.fill("a big red star by a circle")
     field.press("Enter")
     changed(explorer, before)
+    explorer.get_by_text("the caption is your own").wait_for()  # the last that is written
     words = explorer.locator(".naaf-words button").all_inner_texts()
     assert [word.rstrip("?") for word in words[1:-1]] == ["a", "big", "red", "star", "by", "a", "circle"]
-    explorer.get_by_text("the caption is your own").wait_for()
     save(explorer, "explorer_own_caption")
 
 

@@ -1,0 +1,271 @@
+"""The explorer: numbers equal the model's own, a control draws anew, a mistake is one sentence."""
+
+import base64
+import time
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.text import Annotation
+from PIL import Image
+
+import naaflib
+from naaflib.config import ModelSettings
+from naaflib.data.vocabulary import Vocabulary
+from naaflib.errors import NaafError
+from naaflib.explanation import explain, explain_encoded
+from naaflib.explorer import Constants, explore
+from naaflib.mining import Boundaries
+from naaflib.model import Model
+
+METHODS = ("naaf", "scan-t2i", "scan-i2t")
+
+
+@pytest.fixture(scope="module")
+def split(scenes):
+    return naaflib.open_split(scenes, "test")
+
+
+def new_model(split, method="naaf", seed=0, **settings) -> Model:
+    """An untrained model; its boundary lies among its words' largest cosines."""
+    torch.manual_seed(seed)
+    vocabulary = Vocabulary.build(split.captions, min_count=1)
+    model = Model(
+        ModelSettings(method=method, dim=19, word_dim=13, **settings), split.regions.shape[2], len(vocabulary)
+    )
+    model.vocabulary = vocabulary
+    model.boundary = Boundaries(0.2, 0.2)
+    middle = float(np.median(explain(model, split, 0, 0).best_cosine))
+    model.boundary = Boundaries(middle, middle)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model(split):
+    return new_model(split)
+
+
+@pytest.fixture
+def explorer(model, split):
+    return explore(model, split)
+
+
+def encoded(model, split, image, text) -> dict[str, torch.Tensor]:
+    regions = model.encode_images(torch.from_numpy(split.regions.gather(np.array([image]))))
+    return {"regions": regions[0], "words": model.encode_texts([text])[0][0]}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_encoded_pair_is_explained_as_the_model_explains_it(split, method):
+    model = new_model(split, method)
+    once, again = explain(model, split, 3, 17), encoded(model, split, 3, split.captions[17])
+    other = explain_encoded(model, split, 3, 17, **again)
+    assert other.score == pytest.approx(once.score, abs=1e-6)
+    np.testing.assert_allclose(other.effect, once.effect, atol=1e-5)
+    assert (other.boundary, other.words) == (once.boundary, once.words)
+
+
+@pytest.mark.parametrize(
+    "constants", [Constants(0.9, 3.0, 5.0), Constants(-0.5, 40.0, 1.0), Constants(0.3, 20.0, None)]
+)
+def test_turned_constants_equal_a_model_that_was_made_with_them(model, split, constants):
+    explorer = explore(model, split, image=2, caption=11)
+    explorer.turn(constants=constants)
+    softmax, intra = constants.lambda_softmax, constants.lambda_intra
+    settings = model.settings.model_copy(update={"lambda_softmax": softmax, "lambda_intra": intra})
+    made = Model(settings, model.region_dim, len(model.vocabulary), model.vocabulary)
+    made.load_state_dict(model.state_dict())
+    made.boundary = Boundaries(constants.boundary, constants.boundary)
+    expected = explain(made, split, 2, split.captions[11])
+    assert explorer.pair.score == pytest.approx(expected.score, abs=1e-6)
+    np.testing.assert_allclose(explorer.pair.mismatch_effect, expected.mismatch_effect, atol=1e-6)
+    scores = made.score(
+        made.encode_images(torch.from_numpy(split.regions.gather(np.arange(len(split))))),
+        *made.encode_texts([split.captions[11]]),
+    )
+    np.testing.assert_allclose(explorer.ranking.scores, scores[:, 0].numpy(), atol=1e-5)
+
+
+def test_the_words_effects_average_to_the_score_that_the_ranking_gives_the_picture(explorer):
+    for image in (0, 5, 9):
+        explorer.turn(image=image)
+        assert explorer.pair.effect.mean() == pytest.approx(explorer.ranking.scores[image], abs=1e-5)
+
+
+def test_a_moved_slider_draws_the_page_anew_and_reset_brings_it_back(explorer):
+    c, first, score = explorer.controls, explorer.controls.picture.value, explorer.pair.score
+    c.boundary.value = c.boundary.value + 0.1
+    assert explorer.state.constants.boundary == c.boundary.value
+    assert c.picture.value != first
+    assert explorer.pair.score != score
+    c.lambda_softmax.value = 3.0
+    c.lambda_intra.value = "off"
+    assert explorer.state.constants[1:] == (3.0, None)
+    c.reset.click()
+    assert explorer.pair.score == score
+    assert c.picture.value == first
+
+
+def test_a_clicked_word_changes_where_one_looks_and_nothing_else(explorer):
+    before, score = explorer.controls.picture.value, explorer.pair.score
+    explorer.words.children[2].click()
+    assert explorer.state.word == 2
+    assert explorer.controls.picture.value != before
+    assert explorer.pair.score == score
+    assert f"<b>{explorer.pair.words[2]}</b>" in explorer.controls.word.value
+
+
+def test_a_typed_caption_becomes_words_and_a_ranking(explorer, split):
+    explorer.controls.caption.value = "a zeppelin  <b>above</b> a star"
+    words = [button.description for button in explorer.words.children]
+    assert words[1:4] == ["a", "zeppelin?", "<?"]
+    assert sorted(explorer.ranking.order) == list(range(len(split)))
+    assert not explorer.ranking.right
+    assert explorer.controls.right.disabled
+    assert "<b>above" not in explorer.controls.word.value
+
+
+def test_one_steps_through_the_retrieval_result(explorer, split):
+    order, c = explorer.ranking.order, explorer.controls
+    explorer.turn(image=int(order[0]))
+    assert c.previous.disabled
+    for expected in order[1:4]:
+        c.next.click()
+        assert explorer.state.image == expected
+    c.previous.click()
+    assert explorer.state.image == order[2]
+    c.right.click()
+    assert split.captions[explorer.state.image * 5] == explorer.state.caption
+    explorer.strip.buttons[1].click()
+    assert explorer.state.image == order[1]
+
+
+def test_another_pair_is_a_picture_with_a_caption_of_its_own(explorer, split):
+    explorer.controls.random.click()
+    own = [split.captions[caption] for caption in split.captions_of_image(explorer.state.image)]
+    assert explorer.state.caption in own
+    explorer.controls.own.value = split.captions_of_image(explorer.state.image)[3]
+    assert explorer.state.caption == own[3]
+
+
+@pytest.mark.parametrize(
+    ("control", "typed", "says"),
+    [
+        ("caption", "", "no words"),
+        ("caption", "   ", "no words"),
+        ("caption", "star " * 61, "has 61 words"),
+        ("image", "10", "there is no picture 10; the pictures are 0 to 9"),
+        ("image", "nothing.jpg", "there is no picture 'nothing.jpg'"),
+        ("image", "-1", "there is no picture '-1'"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_the_page_stays(explorer, control, typed, says):
+    before, state = explorer.controls.picture.value, explorer.state
+    getattr(explorer.controls, control).value = typed
+    message = explorer.controls.message
+    assert says in message.value.replace("&#x27;", "'")
+    assert message.layout.display is None
+    assert (explorer.controls.picture.value, explorer.state) == (before, state)
+    explorer.turn(word=1)
+    assert (message.value, message.layout.display) == ("", "none")
+
+
+def test_a_picture_is_found_by_number_and_by_its_files_name(explorer, split):
+    explorer.controls.image.value = " 4 "
+    assert explorer.state.image == 4
+    explorer.controls.image.value = split.image_names[7]
+    assert explorer.state.image == 7
+
+
+def test_each_model_keeps_the_constants_that_it_was_left_with(split, model):
+    explorer = explore([model, new_model(split, seed=1), new_model(split, "scan-t2i")], split)
+    c, own = explorer.controls, explorer.state.constants
+    assert c.model.options == ("model", "model (2)", "model (3)")
+    c.boundary.value = own.boundary + 0.05
+    c.model.value = "model (2)"
+    assert explorer.state.constants == explorer.reader.own
+    c.model.value = "model"
+    assert explorer.state.constants == own._replace(boundary=own.boundary + 0.05)
+    assert c.boundary.value == own.boundary + 0.05
+    c.model.value = "model (3)"
+    assert c.boundary.disabled
+    assert explorer.state.constants == Constants(None, 9.0, None)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("boxes", [True, False])
+def test_readers_without_a_kernel_get_the_same_as_a_picture(split, method, boxes):
+    bare = split if boxes else replace(split, boxes=None, sizes=None, image_names=None)
+    explorer = explore(new_model(split, method), bare)
+    bundle, about = explorer._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    with Image.open(BytesIO(base64.b64decode(bundle["image/png"]))) as picture:
+        assert picture.size[0] > about["image/png"]["width"] >= 800
+    assert explorer.state.caption in bundle["text/plain"]
+
+
+def test_no_text_of_a_page_is_cut(explorer):
+    explorer.turn(caption="the extraordinarily longwindedword " * 12 + "by a star", image=3)
+    figure = explorer.figure()
+    figure.canvas.draw()
+    for text in figure.findobj(Annotation):  # the caption's words do not count in the tight box
+        text.set_in_layout(True)
+    drawn = figure.get_tightbbox()
+    assert drawn.x0 >= 0
+    assert drawn.y0 >= 0
+    assert drawn.x1 <= figure.get_figwidth()
+    assert drawn.y1 <= figure.get_figheight()
+
+
+def test_a_run_folder_is_explored_on_the_data_that_it_was_trained_on(trained, scenes):
+    explorer = explore(trained, split="dev")
+    assert explorer.state.model == "trained"
+    assert explorer.reader.split.folder == scenes
+    by_path = explore(trained.checkpoint(), scenes, caption=12)
+    assert (by_path.state.model, by_path.state.image) == ("best", 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"image": 10}, "picture 10"),
+        ({"caption": 50}, "caption 50"),
+        ({"caption": " "}, "no words"),
+        ({"split": "x"}, "'x'"),
+    ],
+)
+def test_what_cannot_be_shown_first_is_refused(model, scenes, given, says):
+    with pytest.raises(NaafError, match=says):
+        explore(model, scenes, **given)
+
+
+def test_what_cannot_be_opened_is_refused(model, tmp_path):
+    with pytest.raises(NaafError, match="no run to explore"):
+        explore([])
+    with pytest.raises(NaafError, match="takes its folder"):
+        explore(model)
+    with pytest.raises(NaafError, match="not a folder"):
+        explore(model, tmp_path / "none")
+
+
+def test_the_ranking_is_cut_to_the_first_images(model, split):
+    assert len(explore(model, split, limit=4).ranking.order) == 4
+
+
+def test_a_change_costs_less_than_150_milliseconds_of_computing_and_drawing(explorer):
+    explorer.turn(caption="a big red star above a small blue circle on the left", image=1)
+    spent = []
+    for step in range(12):
+        start = time.process_time()
+        explorer.turn(constants=explorer.state.constants._replace(boundary=0.01 * step))
+        spent.append(time.process_time() - start)
+    assert min(spent) < 0.15
+
+
+def test_no_page_is_left_open_in_pyplot(explorer):
+    import matplotlib.pyplot as plt
+
+    explorer.figure()
+    assert plt.get_fignums() == []
