@@ -60,7 +60,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	    echo "$(PYTHON) could not make a virtual environment: see the line above" \
 	         "(on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	@echo "installing into $(VENV) (once; some minutes with a fast network)"
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[fast,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fast,test]'
 	@touch $@
 
 $(LINTERS): $(INSTALLED)

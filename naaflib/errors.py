@@ -6,6 +6,10 @@ class NaafError(ValueError):
 
     exit_status = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: a notebook shows the sentence alone, without the way that led to it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UsageError(NaafError):
     """The request itself is wrong: an unknown name, a value out of range (exit status 2)."""

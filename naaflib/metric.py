@@ -111,6 +111,19 @@ def retrieval_metrics(scores: Any, captions_per_image: int = 5) -> RetrievalMetr
     return RetrievalMetrics(Retrieval(image_ranks, image_top), Retrieval(caption_ranks, caption_top))
 
 
+def chance_recalls(images: int, captions_per_image: int = 5) -> dict[str, float]:
+    """The six recalls, in percent, and their sum, of scores drawn blindly."""
+    captions = images * captions_per_image
+    recalls = {}
+    for k in (1, 5, 10):
+        drawn = np.arange(min(k, captions))
+        wrong = np.clip(captions - captions_per_image - drawn, 0, None) / (captions - drawn)
+        recalls[f"i2t_at_{k}"] = 100 * (1 - float(wrong.prod()))
+    for k in (1, 5, 10):
+        recalls[f"t2i_at_{k}"] = 100 * min(k / images, 1.0)
+    return {**recalls, "rsum": sum(recalls.values())}
+
+
 def as_array(scores: Any) -> np.ndarray:
     """A numpy view of an array or of a tensor on any device."""
     if hasattr(scores, "detach"):

@@ -383,6 +383,7 @@ def test_loading_leaves_no_door_open(tmp_path, model):
     before = set(torch.serialization.get_safe_globals())
     load_checkpoint(path)
     assert set(torch.serialization.get_safe_globals()) == before
+    assert argparse.Namespace not in before
 
 
 @pytest.mark.parametrize("legacy", [False, True])

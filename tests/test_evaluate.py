@@ -1,7 +1,6 @@
 """Evaluation: every pair once, the protocol by its name, ensembles of what belongs together."""
 
 import json
-import os
 import shutil
 
 import numpy as np
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 import naaflib
-from naaflib import load_checkpoint, open_split, retrieval_metrics
+from naaflib import checkpoint, load_checkpoint, open_split, retrieval_metrics
 from naaflib.config import ModelSettings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
@@ -56,7 +55,6 @@ def model(data):
 
 def new_run(path, model, data) -> Run:
     """A run folder with a model, as training leaves it."""
-    from naaflib import checkpoint
     from naaflib.config import Settings
 
     settings = Settings(model=model.settings, train={"seed": 0})
@@ -403,9 +401,43 @@ def test_saved_scores_are_used_and_old_ones_made_anew(data, two):
     path = two[0].scores_path("test")
     np.save(path, np.load(path) + 1)  # another file shows that it is read
     np.testing.assert_allclose(ensemble(two).scores, expected + 0.5, atol=1e-6)
-    later = path.stat().st_mtime + 10
-    os.utime(two[0].checkpoint("best"), (later, later))
-    np.testing.assert_array_equal(ensemble(two).scores, expected)
+    checkpoint.save(two[0].checkpoint("best"), new_model(data, seed=7), {})
+    expected = np.mean([evaluate(one.checkpoint("best"), data).scores for one in two], axis=0)
+    np.testing.assert_allclose(ensemble(two).scores, expected, rtol=0, atol=1e-7)
+
+
+def test_scores_are_reused_only_for_what_made_them(data, run, tmp_path):
+    folder = copied(data, tmp_path / "changing")
+    first = np.array(evaluate(run, folder).scores)  # a copy: they are mapped from the file
+
+    def marked():
+        """Whether an evaluation takes the saved scores, which a mark tells apart."""
+        path = run.scores_path("test")
+        np.save(path, np.load(path) + 1)
+        found = evaluate(run, folder, reuse=True).scores
+        return bool(np.allclose(found, np.load(path)) and np.abs(found - first).min() > 0.9)
+
+    assert marked()
+    assert not np.allclose(evaluate(run, folder).scores, first + 1)  # not asked for: scored anew
+    for path in (folder / "test_ims.npy", folder / "test_caps.txt", run.checkpoint("best")):
+        if path.suffix == ".npy":
+            np.save(path, np.load(path) * np.float32(0.999))
+        elif path.suffix == ".txt":
+            path.write_text(path.read_text().replace("sun", "rain"))
+        else:
+            checkpoint.save(path, new_model(data, seed=8), {})
+        first = evaluate(run.checkpoint("best"), folder).scores
+        assert not marked(), path.name
+        assert marked(), path.name
+
+
+def test_the_scores_of_another_run_are_not_overwritten(data, two):
+    for source in (two[0], two[0].checkpoint("best")):
+        with pytest.raises(NaafError, match="other holds another run"):
+            evaluate(source, data, out=two[1].path)
+    assert not (two[1].path / "scores").exists()
+    evaluate(two[0], data, out=two[0].path)
+    assert two[0].scores_path("test").is_file()
 
 
 def test_more_members_count_alike(data, two, tmp_path):
@@ -442,7 +474,7 @@ def test_members_of_other_splits_or_captions_are_refused(data, two, tmp_path):
     (other / "test_caps.txt").write_text(text)
     evaluate(two[1], other)
     with pytest.raises(NaafError, match=r"test\.npy holds scores of split 'test' of 'others', not of 'test'"):
-        ensemble(two, data=data)
+        ensemble([one.scores_path("test") for one in two], data=data)
 
 
 def test_saved_scores_of_another_shape_are_refused(data, two, tmp_path):

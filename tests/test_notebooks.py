@@ -260,7 +260,8 @@ def evaluation(scores: np.ndarray, split, protocol: str = "full"):
 
 def test_chance_is_the_mean_over_random_scores():
     from naaflib import retrieval_metrics
-    from naaflib.walkthrough.results import chance_recalls, recall_row
+    from naaflib.metric import chance_recalls
+    from naaflib.walkthrough.results import recall_row
 
     images, each = 7, 3
     rng = np.random.default_rng(0)

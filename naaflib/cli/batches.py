@@ -66,7 +66,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`naaf run`"""
-    from ..experiments import results_table, run_notebooks
+    from ..experiments import measures_table, results_table, run_notebooks
     from ..project import shown
 
     record = run_notebooks(
@@ -77,9 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
         say(report)
         raise NaafError(record.sentence())
     say(record.sentence())
-    table = results_table(arguments.out)
-    if not table.empty:
-        show_table(table)
+    for table in (results_table(arguments.out), measures_table(arguments.out)):
+        if not table.empty:
+            show_table(table)
     print(report)
     return 0
 

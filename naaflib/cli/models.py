@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from ..errors import UsageError
 from .arguments import overrides, path, say, show_json, show_table
 
 TRAIN = """\
@@ -215,13 +214,8 @@ def _settings(arguments: argparse.Namespace):
 
 
 def _preset_of(data: Path) -> str:
-    """The preset named like the data set: f30k for f30k_precomp."""
-    from ..config import PRESETS
-    from ..data.manifest import find_manifest
+    from ..data.manifest import preset_of
 
-    manifest = find_manifest(data)
-    name = (manifest.name if manifest else data.name).removesuffix("_precomp")
-    if name not in PRESETS:
-        raise UsageError(f"no preset is named like {data.name}: add --preset, one of {', '.join(PRESETS)}")
+    name = preset_of(data)
     say(f"preset {name}, named like the data set")
     return name

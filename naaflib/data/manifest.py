@@ -22,6 +22,7 @@ from pydantic import (
     field_validator,
 )
 
+from ..config import PRESETS, nearest
 from ..errors import NaafError, UsageError
 from ..project import project_root, shown
 
@@ -146,6 +147,22 @@ def find_manifest(folder: str | os.PathLike[str]) -> Manifest | None:
         if name in known:
             return load(name)
     return None
+
+
+def data_name(folder: str | os.PathLike[str]) -> str:
+    """The manifest's name for a data set, else its folder's."""
+    manifest = find_manifest(folder)
+    return manifest.name if manifest else Path(folder).resolve().name
+
+
+def preset_of(folder: str | os.PathLike[str]) -> str:
+    """The preset named like the data set: f30k for f30k_precomp. Raises UsageError where none is."""
+    name = data_name(folder).removesuffix("_precomp")
+    if name not in PRESETS:
+        raise UsageError(
+            f"no preset is named like {shown(folder)}{nearest(name, PRESETS)}; name one: {', '.join(PRESETS)}"
+        )
+    return name
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:

@@ -6,7 +6,7 @@ evaluation  scores and metrics of a run or checkpoint, kept in its folder
 joining     ensembles
 """
 
-from .evaluation import Evaluation, data_name, evaluate, save_evaluation
+from .evaluation import Evaluation, evaluate, save_evaluation
 from .joining import ensemble
 from .protocols import FOLD, PROTOCOLS, check_protocol, default_split, protocol_metrics
 from .scores import (
@@ -25,7 +25,6 @@ __all__ = [
     "Encoded",
     "Evaluation",
     "check_protocol",
-    "data_name",
     "default_split",
     "encode_split",
     "ensemble",

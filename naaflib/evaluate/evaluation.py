@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..checkpoint import load_checkpoint, one_member
-from ..data.manifest import find_manifest
+from ..data.manifest import data_name
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..errors import NaafError
@@ -126,7 +126,11 @@ def evaluate(
             f"{shown(opened.regions.path)} has {opened.regions.shape[2]} features a region and the model was "
             f"trained on {model.region_dim}; evaluate it on the kind of features that it was trained on"
         )
-    if out is not None:
+    if out is not None and (run is None or Path(out).resolve() != run.path.resolve()):
+        if (Path(out) / "config.json").exists():
+            raise NaafError(
+                f"{shown(out)} holds another run, whose scores would be overwritten; take another --out"
+            )
         run = Run(Path(out), {"kind": "evaluation"})
     scores = _saved_scores(run, opened, precision) if run is not None and reuse else None
     if scores is None:
@@ -149,9 +153,10 @@ def _scored(model: Model, split: Split, run: Run | None, precision: str) -> np.n
 
 
 def _origin(run: Run, split: Split, precision: str) -> dict[str, object]:
-    """What saved scores come from: split, checkpoint, precision."""
-    checkpoint = fingerprint(run.checkpoint()) if run.is_trained else None
-    return {**scored_split(split), "checkpoint": checkpoint, "precision": precision}
+    """What saved scores come from: captions, features, checkpoint, precision."""
+    files = {"features": split.regions.path, "checkpoint": run.checkpoint()}
+    made = {name: fingerprint(path) for name, path in files.items() if path.is_file()}
+    return {**scored_split(split), **made, "precision": precision}
 
 
 def _saved_scores(run: Run, split: Split, precision: str) -> np.ndarray | None:
@@ -179,9 +184,3 @@ def scored_split(split: Split) -> dict[str, object]:
         "captions_per_image": split.captions_per_image,
         "captions_sha256": fingerprint(split.folder / f"{split.name}_caps.txt")["sha256"],
     }
-
-
-def data_name(folder: str | Path) -> str:
-    """The manifest's name for a data set, else its folder's."""
-    manifest = find_manifest(Path(folder))
-    return manifest.name if manifest else Path(folder).resolve().name

@@ -12,6 +12,7 @@ _HOMES = {
     "Record": "records",
     "read_record": "records",
     "results_table": "tables",
+    "measures_table": "tables",
     "runs_table": "tables",
     "write_report": "report",
 }

@@ -10,6 +10,7 @@ from ..runs import Run, read_json
 RUN_COLUMNS = ("run", "kind", "method", "data", "seed", "epochs", "best_dev_rsum", "state")
 RECALLS = tuple(f"{way}_at_{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
 RESULT_COLUMNS = ("run", "split", "protocol", *RECALLS, "rsum")
+MEASURE_COLUMNS = ("run", "measure", "split", "value", "low", "high", "chance")
 
 
 def runs_table(folder: Path) -> pd.DataFrame:
@@ -25,6 +26,19 @@ def results_table(folder: Path) -> pd.DataFrame:
     """A row a saved result (metrics/<split>.<protocol>.json) at or below a folder: the recalls and rsum."""
     rows = [_result_row(path, folder) for path in sorted(folder.rglob("metrics/*.json"))]
     return pd.DataFrame([row for row in rows if row], columns=list(RESULT_COLUMNS))
+
+
+def measures_table(folder: Path) -> pd.DataFrame:
+    """A row a measure that a notebook saved (tables/*_results.csv), beside chance; percent."""
+    found = [
+        pd.read_csv(path).assign(run=_name(path.parents[1], folder))
+        for path in sorted(folder.rglob("tables/*_results.csv"))
+    ]
+    return (
+        pd.concat(found, ignore_index=True)[[*MEASURE_COLUMNS]]
+        if found
+        else pd.DataFrame(columns=[*MEASURE_COLUMNS])
+    )
 
 
 def _configs(folder: Path) -> list[Path]:

@@ -11,10 +11,11 @@ from .. import checkpoint
 from ..config import Settings, replace
 from ..data.batches import Batches
 from ..data.glove import read_glove
+from ..data.manifest import data_name
 from ..data.splits import Split, open_split, split_names
 from ..data.vocabulary import Vocabulary
 from ..errors import NaafError, UsageError
-from ..evaluate import data_name, pick_device, validation_metrics
+from ..evaluate import pick_device, validation_metrics
 from ..explanation import matched_samples
 from ..model import Model
 from ..project import shown
@@ -80,6 +81,10 @@ def train_members(
     if members < 1:
         raise UsageError(f"members is {members}; at least 1 is trained")
     group = open_group(out)
+    if group.kind != "group":
+        raise NaafError(
+            f"{shown(out)} is a run of kind {group.kind!r}, not a folder of members; take another run folder"
+        )
     runs = []
     for seed in range(settings.train.seed, settings.train.seed + members):
         own = replace(settings, {"train.seed": seed})

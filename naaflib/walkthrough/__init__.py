@@ -22,7 +22,6 @@ from .results import (
 from .start import (
     keep,
     open_data,
-    preset_of,
     readable,
     settings_for,
     settings_table,
@@ -46,7 +45,6 @@ __all__ = [
     "open_data",
     "pair_page",
     "pick_pairs",
-    "preset_of",
     "query_sheet",
     "readable",
     "recall_page",

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..data.manifest import data_name
 from ..data.splits import Split, open_split
 from ..errors import UsageError
-from ..evaluate import FOLD, Evaluation, data_name, ensemble, evaluate, protocol_metrics
+from ..evaluate import FOLD, Evaluation, ensemble, evaluate, protocol_metrics
 from ..explanation.measures import image_interval
-from ..metric import Retrieval, RetrievalMetrics
+from ..metric import Retrieval, RetrievalMetrics, chance_recalls
 from ..published import published_rows
 from ..runs import Run
 from ..viz import style
@@ -21,18 +22,6 @@ from ..viz.pictures import read_picture, retrieved_captions, retrieved_pictures
 from ..viz.ranks import DIRECTIONS, recall_bars
 
 ANSWERS = 5  # on a contact sheet
-
-
-def chance_recalls(images: int, captions_per_image: int) -> dict[str, float]:
-    """The recalls, in percent, and rsum of scores drawn blindly."""
-    captions = images * captions_per_image
-    recalls = {}
-    for k in (1, 5, 10):
-        drawn = np.arange(min(k, captions))
-        wrong = np.clip(captions - captions_per_image - drawn, 0, None) / (captions - drawn)
-        recalls[f"i2t_at_{k}"] = 100 * (1 - float(wrong.prod()))
-        recalls[f"t2i_at_{k}"] = 100 * min(k / images, 1.0)
-    return {**{name: recalls[name] for name in RECALLS}, "rsum": sum(recalls.values())}
 
 
 def recall_row(metrics: RetrievalMetrics) -> dict[str, float]:

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from .. import config
-from ..config import PRESETS, Settings, nearest
+from ..config import Settings
 from ..data import manifest, scenes
+from ..data.manifest import preset_of
 from ..errors import NaafError, UsageError
-from ..evaluate import data_name
 from ..project import resolve, shown
 from ..runs import Run, members
 
@@ -72,17 +72,6 @@ def trained_run(run: str | Path, member: int = 0) -> Run:
         names = ", ".join(f"{k}: {one.name}" for k, one in enumerate(found))
         raise NaafError(f"there is no member {member} in {shown(resolve(run))}; members: {names}")
     return found[member]
-
-
-def preset_of(folder: Path) -> str:
-    """The preset named like the data set: f30k for f30k_precomp. Raises UsageError where none is."""
-    name = data_name(folder).removesuffix("_precomp")
-    if name not in PRESETS:
-        raise UsageError(
-            f"no preset is named like {shown(folder)}{nearest(name, PRESETS)}; "
-            f"set the parameter preset to one of {', '.join(PRESETS)}"
-        )
-    return name
 
 
 def settings_for(
