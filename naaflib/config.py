@@ -62,7 +62,7 @@ class TrainSettings(Section):
     seed: int = Field(ge=0, lt=2**63)  # no default: a run states its seed
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(128, ge=2)
-    learning_rate: float = Field(5e-4, gt=0)
+    learning_rate: float = Field(5e-4, gt=0, le=1)
     decay_epoch: int = Field(10, ge=1)  # the README's 10; the released default, 20, never decays
     decay_factor: float = Field(0.1, gt=0, le=1)
     clip: float = Field(2.0, gt=0)  # largest gradient norm

@@ -167,8 +167,11 @@ class Run:
 
     @property
     def data_folder(self) -> Path:
-        """The data set's folder as it was when the run was made."""
-        return Path(str(self.config.get("data", {}).get("folder", "")))  # type: ignore[union-attr]  # written by us
+        """The data set's folder as it was then. Raises NaafError where it is not recorded."""
+        data = self.config.get("data")
+        if not isinstance(data, dict) or "folder" not in data:
+            raise NaafError(f"{shown(self.path)} does not record its data set; name it with --data")
+        return Path(data["folder"])
 
     def update(self, **content: object) -> None:
         self.config.update(content)

@@ -247,8 +247,8 @@ def test_data_without_a_preset_of_its_own_asks_for_one(tmp_path):
     from naaflib import walkthrough as walk
     from naaflib.errors import UsageError
 
-    with pytest.raises(UsageError, match="set the parameter preset to one of scenes"):
-        walk.preset_of(tmp_path / "holiday")
+    with pytest.raises(UsageError, match=r"parameter\): scenes"):
+        walk.settings_for(tmp_path / "holiday")
 
 
 def evaluation(scores: np.ndarray, split, protocol: str = "full"):

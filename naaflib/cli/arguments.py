@@ -34,7 +34,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def path(text: str) -> Path:
-    """A path as the shell means it: relative to the working directory."""
+    """A path as the shell means it: relative to the working directory. An empty one is a slip."""
+    if not text:
+        raise argparse.ArgumentTypeError("a path is empty")
     return Path(text).expanduser().absolute()
 
 

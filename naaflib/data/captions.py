@@ -44,7 +44,7 @@ def _words(sentence: str) -> list[str]:
 def read_captions(path: Path) -> list[str]:
     """The captions of a file, one a line, stripped. Raises NaafError for a missing or undecodable file."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise NaafError(
             f"{shown(path)} is missing; `naaf data verify {shown(path.parent)}` lists what is"

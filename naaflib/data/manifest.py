@@ -160,7 +160,8 @@ def preset_of(folder: str | os.PathLike[str]) -> str:
     name = data_name(folder).removesuffix("_precomp")
     if name not in PRESETS:
         raise UsageError(
-            f"no preset is named like {shown(folder)}{nearest(name, PRESETS)}; name one: {', '.join(PRESETS)}"
+            f"no preset is named like {shown(folder)}{nearest(name, PRESETS)}; choose one (--preset, or the "
+            f"notebook's parameter): {', '.join(PRESETS)}"
         )
     return name
 

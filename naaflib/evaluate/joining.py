@@ -90,7 +90,9 @@ def _member_scores(path: Path, run: Run | None, split: Split, device: str) -> np
     scores = open_array(path)
     expected = scored_split(split)
     about = read_json(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else None
-    if about is not None and any(about.get(key) != expected[key] for key in ("split", "captions_sha256")):
+    if isinstance(about, dict) and any(
+        about.get(key) != expected[key] for key in ("split", "captions_sha256")
+    ):
         raise NaafError(
             f"{shown(path)} holds scores of split {about.get('split')!r} of {about.get('data')!r}, not of "
             f"{split.name!r} of {shown(split.folder)}; the members of an ensemble share images and captions"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from .. import checkpoint
@@ -44,6 +45,10 @@ def train_run(
     Raises NaafError, before anything is written, for data, settings or files that do not fit.
     """
     data, out = Path(data), Path(out)
+    if resume and any(start is not None for start in (init, glove, vocabulary)):
+        raise UsageError(
+            "--resume goes on from the run's own checkpoint; leave out --init, --glove, --vocabulary"
+        )
     train, dev = _open(data, settings)
     if resume:
         run = _resumable(out, data, settings)
@@ -127,9 +132,13 @@ def _open(data: Path, settings: Settings) -> tuple[Split, Split]:
             f"dev {dev.regions.shape[2]}; "
             "take both from the same source"
         )
-    return train, dev if settings.data.validation_images is None else dev.first(
-        settings.data.validation_images
-    )
+    if settings.data.validation_images is not None:
+        dev = dev.first(settings.data.validation_images)
+    if len(dev) < 2:
+        raise NaafError(f"{shown(data)}: dev has {len(dev)} image; a ranking needs at least 2")
+    for start in range(0, len(dev), 128):  # a bad row shows before the first epoch, not after it
+        dev.regions.gather(np.arange(start, min(start + 128, len(dev))))
+    return train, dev
 
 
 def _repeatable(seed: int, device: torch.device) -> None:
@@ -208,6 +217,11 @@ def _resumable(out: Path, data: Path, settings: Settings) -> Run:
     if not run.checkpoint("last").is_file():
         raise NaafError(f"{shown(out)} stopped before its first checkpoint; remove it and run again")
     was, now = (_flat(s) for s in (run.settings, settings))
+    done = int(checkpoint.header(run.checkpoint("last"))["progress"]["epoch"]) - 1
+    if now["train.epochs"] < done:
+        raise NaafError(
+            f"{shown(out)} has {done} epochs already; train.epochs cannot become {now['train.epochs']}"
+        )
     changed = [name for name in was if was[name] != now[name] and name != "train.epochs"]
     if changed:
         name = changed[0]

@@ -27,6 +27,7 @@ from .start import (
     settings_table,
     trained_run,
     trained_runs,
+    word_threshold,
 )
 from .words import boundary_page, hard_samples, measure_words, sample_panels
 
@@ -54,5 +55,6 @@ __all__ = [
     "settings_table",
     "trained_run",
     "trained_runs",
+    "word_threshold",
     "words_table",
 ]

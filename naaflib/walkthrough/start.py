@@ -13,7 +13,7 @@ from pandas.io.formats.style import Styler
 from .. import config
 from ..config import Settings
 from ..data import manifest, scenes
-from ..data.manifest import preset_of
+from ..data.manifest import data_name, preset_of
 from ..errors import NaafError, UsageError
 from ..project import resolve, shown
 from ..runs import Run, members
@@ -72,6 +72,12 @@ def trained_run(run: str | Path, member: int = 0) -> Run:
         names = ", ".join(f"{k}: {one.name}" for k, one in enumerate(found))
         raise NaafError(f"there is no member {member} in {shown(resolve(run))}; members: {names}")
     return found[member]
+
+
+def word_threshold(folder: Path) -> int:
+    """How often a word has to occur to be known: as the preset named like the data says, else SCAN's 4."""
+    name = data_name(folder).removesuffix("_precomp")
+    return config.preset(name if name in config.PRESETS else "f30k").data.min_word_count
 
 
 def settings_for(
