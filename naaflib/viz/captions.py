@@ -171,6 +171,9 @@ def stacked_effects(
         right, left = right + effect.clip(min=0), left + effect.clip(max=0)
     total = right + left
     ax.plot(total, rows, "o", color="white", markeredgecolor=style.INK, markersize=3.5, label="word's total")
+    low, high = min(left.min(), 0.0), max(right.max(), 0.0)
+    room = 0.04 * max(high - low, 1e-6)  # a dot at a bar's end needs some
+    ax.set_xlim(low - room * (low < 0), high + room)
     ax.axvline(0, color=style.INK, linewidth=0.7)
     ax.axvline(total.mean(), color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)), label="score")
     return total

@@ -18,14 +18,20 @@ _K_COLOURS = {1: style.SERIES[0], 5: style.SERIES[1], 10: style.SERIES[2]}
 
 @styled
 def loss(ax: Axes, history: pd.DataFrame, steps: pd.DataFrame | None = None) -> Axes:
-    """Mean loss a batch at each epoch's end; where steps are given, each step's loss behind it."""
+    """Mean loss a batch at each epoch's end; where steps are given, each step's loss behind it.
+
+    Logarithmic where an epoch's mean is more than 20 times another's, as after a warm-up on all negatives.
+    """
     if steps is not None and len(steps):
         at = _epoch_of_step(steps)
         ax.plot(at, steps["loss"], color=style.FAINT, linewidth=0.5, label="each step")
     rows = history.dropna(subset=["loss"])
     ax.plot(rows["epoch"], rows["loss"], color=style.INK, marker="o", label="epoch mean", clip_on=False)
     ax.set(title="Loss", xlabel="epoch", ylabel="hinge loss, sum over a batch")
-    _room_above_zero(ax)
+    if len(rows) and rows["loss"].min() > 0 and rows["loss"].max() > 20 * rows["loss"].min():
+        ax.set_yscale("log")
+    else:
+        _room_above_zero(ax)
     style.legend(ax)
     return _epochs(ax)
 
