@@ -130,7 +130,7 @@ def preset(name: str, overrides: Mapping[str, object] = {}) -> Settings:
     """
     if name not in PRESET_VALUES:
         raise UsageError(
-            f"there is no preset {name!r}{nearest(name, PRESETS)}; presets: {', '.join(PRESETS)}"
+            f"there is no preset {name!r}{nearest(name, PRESETS)} (presets: {', '.join(PRESETS)})"
         )
     values = {section: dict(fields) for section, fields in PRESET_VALUES[name].items()}
     return _settings(values, overrides)

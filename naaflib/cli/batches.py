@@ -69,9 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     from ..experiments import measures_table, results_table, run_notebooks
     from ..project import shown
 
-    record = run_notebooks(
-        arguments.notebooks, arguments.out, _parameters(arguments.parameters), timeout=arguments.cell_timeout
-    )
+    parameters = _parameters(arguments.parameters)
+    _check_values(parameters, arguments.out)
+    record = run_notebooks(arguments.notebooks, arguments.out, parameters, timeout=arguments.cell_timeout)
     report = f"report: {shown(arguments.out / 'report.html')}"
     if record.failed:
         say(report)
@@ -82,6 +82,22 @@ def run(arguments: argparse.Namespace) -> int:
             show_table(table)
     print(report)
     return 0
+
+
+def _check_values(parameters: dict[str, object], out: Path) -> None:
+    """Mistakes that a notebook would find only after others have run for minutes."""
+    from ..walkthrough import settings_for
+
+    data = Path(str(parameters.get("data", "scenes")))
+    if data.name != "scenes" and not data.is_dir():
+        raise NaafError(f"{data} does not exist; `naaf data list` says how to get a data set there")
+    settings_for(data, str(parameters.get("preset") or "scenes"), str(parameters.get("settings", "")))
+    fresh = not (out / "config.json").is_file()
+    if fresh and str(parameters.get("member", "0")) != "0" and "members" not in parameters:
+        raise UsageError(
+            f"member {parameters['member']} would be looked at, but one alone is trained; "
+            "for several add -p members N"
+        )
 
 
 def runs(arguments: argparse.Namespace) -> int:

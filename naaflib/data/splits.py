@@ -78,9 +78,10 @@ def evaluation_split(folder: str | Path, prefer: tuple[str, ...] = ("test", "dev
     for name in prefer:
         if name in present:
             return name
+    if not present:
+        raise NaafError(f"{shown(folder)} is not a data set: it has no *_ims.npy; `naaf data list` helps")
     raise NaafError(
-        f"{shown(folder)} holds none of the splits {', '.join(prefer)}; "
-        f"name one of: {', '.join(present) or 'none'}"
+        f"{shown(folder)} holds none of the splits {', '.join(prefer)}; name one of: {', '.join(present)}"
     )
 
 

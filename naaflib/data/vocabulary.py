@@ -86,5 +86,7 @@ class Vocabulary:
             return cls.from_json(json.loads(Path(path).read_bytes()))
         except FileNotFoundError:
             raise NaafError(f"{shown(path)} is missing; it should be a vocabulary JSON") from None
+        except OSError as error:
+            raise NaafError(f"{shown(path)} cannot be read ({error.strerror}); name a vocabulary JSON") from None
         except (NaafError, ValueError, TypeError) as error:
             raise NaafError(f"{shown(path)}: {error}") from None

@@ -39,7 +39,7 @@ def run_notebooks(
     """
     chosen, folder = select(notebooks), Path(out).expanduser().absolute()
     if OUT_PARAMETER in parameters:
-        raise UsageError(f"the parameter {OUT_PARAMETER!r} is the output folder: set that instead")
+        raise UsageError(f"the parameter {OUT_PARAMETER!r} is the output folder: give it as --out")
     values = fill(chosen, parameters)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{shown(folder)} is a file: name a folder for the run")
