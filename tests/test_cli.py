@@ -328,3 +328,19 @@ def test_paths_among_the_parameters_are_taken_from_the_working_directory(tmp_pat
         "split": "mine",
     }
     assert _parameters([["data", "data/scenes"], ["seed", "-1"]]) == {"data": "data/scenes", "seed": "-1"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        (("preset", "scenez"), "did you mean 'scenes'"),
+        (("settings", "train.epoch=2"), "did you mean 'train.epochs'"),
+        (("data", "nowhere"), "does not exist"),
+        (("member", "2"), "add -p members N"),
+    ],
+)
+def test_a_wrong_value_is_refused_before_any_notebook_runs(naaf, tmp_path, parameters, sentence):
+    status, _, said = naaf("run", "--out", tmp_path / "run", "-p", *parameters)
+    assert status in (1, 2)
+    assert sentence in said
+    assert not (tmp_path / "run").exists()

@@ -164,7 +164,7 @@ def test_an_unknown_preset_is_refused_with_the_nearest_name_and_all():
     with pytest.raises(UsageError, match="did you mean 'f30k'") as refused:
         preset("f30")
     assert all(name in str(refused.value) for name in PRESETS)
-    with pytest.raises(NaafError, match="no preset 'zzz'; presets"):
+    with pytest.raises(NaafError, match=r"no preset 'zzz' \(presets: scenes"):
         preset("zzz")
 
 

@@ -214,8 +214,11 @@ def test_the_split_is_test_else_dev_and_testall_for_coco(data, write_split, tmp_
     write_split(folder, "testall", 2)
     assert default_split(folder, "full") == "dev"
     assert default_split(folder, "coco-5k") == "testall"
-    with pytest.raises(NaafError, match="none of the splits test, dev"):
+    with pytest.raises(NaafError, match="is not a data set"):
         default_split(tmp_path, "full")
+    write_split(tmp_path / "b", "train", 2)
+    with pytest.raises(NaafError, match="none of the splits test, dev; name one of: train"):
+        default_split(tmp_path / "b", "full")
 
 
 # ---- what an evaluation says and keeps
