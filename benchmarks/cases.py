@@ -280,6 +280,25 @@ def data(quick: bool) -> list[Row]:
     ]
 
 
+def explorer(quick: bool) -> list[Row]:
+    """One change of the explorer: a pair explained again and its page drawn."""
+    from naaflib.data import scenes
+    from naaflib.explorer import explore
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = scenes.build(Path(name) / "scenes", train=20, dev=10, test=10 if quick else 250)
+        split = open_split(folder, "test")
+        vocabulary = Vocabulary.build(split.captions, 1)
+        settings = preset("scenes").model
+        widget = explore(Model(settings, split.regions.shape[2], len(vocabulary), vocabulary), split)
+        seconds = []
+        for step in range(12):
+            started = time.perf_counter()
+            widget.turn(constants=widget.state.constants._replace(boundary=0.01 * step))
+            seconds.append(time.perf_counter() - started)
+    return [Row("explorer, one change", f"{1000 * float(np.median(seconds)):.0f} ms", None, None, "< 150 ms")]
+
+
 CASES: dict[str, Callable[[bool], list[Row]]] = {
     "scoring": scoring,
     "training": training_step,
@@ -288,4 +307,5 @@ CASES: dict[str, Callable[[bool], list[Row]]] = {
     "data": data,
     "metrics": metrics,
     "start": start,
+    "explorer": explorer,
 }
