@@ -347,6 +347,7 @@ def test_a_batch_that_is_ended_leaves_no_kernel_behind(project, tmp_path, end):
             [sys.executable, "-c", code, str(tmp_path)],
             stderr=subprocess.PIPE,
             env={**os.environ, "TMPDIR": str(tmp_path)},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell ignores it
         )
         kernel = wait_for(lambda: (tmp_path / "process").exists() and (tmp_path / "process").read_text())
         batch.send_signal(end)
