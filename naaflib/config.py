@@ -36,6 +36,12 @@ class ModelSettings(Section):
     lambda_intra: float | None = Field(5.0, gt=0)  # propagation between words at inference; None: none
     pooling: Literal["mean", "lse"] = "mean"  # SCAN only: AVG or LogSumExp
     lambda_lse: float = Field(6.0, gt=0)
+    negative_effect: bool = True  # NAAF only: whether s_neg (eq. 9), s_f (eq. 10), s_r (eq. 11) count
+    feature_effect: bool = True
+    relevance_effect: bool = True
+
+
+EFFECTS = ("negative_effect", "feature_effect", "relevance_effect")
 
 
 class MiningSettings(Section):
@@ -45,6 +51,7 @@ class MiningSettings(Section):
     alpha: float = Field(2.0, gt=0)  # price of taking a mismatched word as matched
     momentum: float = Field(0.7, gt=0, le=1)  # weight of a batch's estimate in the running boundary
     min_words: int = Field(200, ge=2)  # an estimate needs more sampled words than this
+    fixed_boundary: float | None = Field(None, ge=-1, le=1)  # not mined: this value, in training and after
 
 
 class LossSettings(Section):
@@ -83,6 +90,14 @@ class Settings(Section):
     def _fits(self):
         if self.model.method != "naaf" and self.mining.mode == "sequential":
             raise ValueError("mining.mode sequential belongs to model.method naaf; SCAN has no boundary")
+        if self.mining.fixed_boundary is not None and self.mining.mode == "sequential":
+            raise ValueError("mining.fixed_boundary leaves mining.mode sequential nothing to move")
+        left_out = [name for name in EFFECTS if not getattr(self.model, name)]
+        if len(left_out) == len(EFFECTS):
+            raise ValueError("one of model.negative_effect, feature_effect and relevance_effect must stay on")
+        if self.model.method != "naaf" and (left_out or self.mining.fixed_boundary is not None):
+            name = f"model.{left_out[0]}" if left_out else "mining.fixed_boundary"
+            raise ValueError(f"{name} belongs to model.method naaf; SCAN has no such part")
         return self
 
 

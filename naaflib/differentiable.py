@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .effects import Groups, block_gradient, block_scores, caption_lengths, over_words, table_starts
+from .similarity import ALL_EFFECTS, Effects
 
 BLOCK_COSINES = 500_000  # cosines reduced at a time on a CPU
 
@@ -32,10 +33,11 @@ def naaf_scores(
     groups: Groups,
     lambda_softmax: float,
     intra: Tensor | None = None,
+    counted: Effects = ALL_EFFECTS,
 ) -> tuple[Float[Tensor, "image caption"], Float[Tensor, "image word"]]:
     """Scores in packed order, differentiable by cosine and gram; each word's best cosine (no gradient)."""
     apply: Callable[..., tuple[Tensor, Tensor]] = NaafScores.apply
-    return apply(cosine, gram, boundary, groups, lambda_softmax, intra)
+    return apply(cosine, gram, boundary, groups, lambda_softmax, intra, counted)
 
 
 class NaafScores(torch.autograd.Function):
@@ -50,28 +52,29 @@ class NaafScores(torch.autograd.Function):
         groups: Groups,
         lambda_softmax: float,
         intra: Tensor | None,
+        counted: Effects,
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(cosine, gram, boundary)
-        ctx.rest = groups, lambda_softmax, intra
-        scores, best, ctx.below = forward_scores(cosine, gram, boundary, groups, lambda_softmax, intra)
+        ctx.rest = groups, lambda_softmax, intra, counted
+        scores, best, ctx.below = forward_scores(cosine, gram, boundary, *ctx.rest)
         ctx.mark_non_differentiable(best)
         return scores, best
 
     @staticmethod
     def backward(ctx: Any, by_score: Tensor, _by_best: Tensor) -> tuple[Tensor | None, ...]:
         cosine, gram, boundary = ctx.saved_tensors
-        groups, lambda_softmax, intra = ctx.rest
+        groups, lambda_softmax, intra, counted = ctx.rest
         share = by_score / caption_lengths(groups, by_score)
         if ctx.below is not None:
-            gradients = fused_gradients(share, cosine, gram, boundary, groups, lambda_softmax, ctx.below)
-            return *gradients, None, None, None, None
+            fixed = groups, lambda_softmax, counted, ctx.below
+            return *fused_gradients(share, cosine, gram, boundary, *fixed), *[None] * 5
         by_cosine, by_gram = torch.empty_like(cosine), torch.empty_like(gram)
         share = over_words(share, groups)
         for rows in image_blocks(cosine):
             by_cosine[rows], by_gram[rows] = block_gradient(
-                share[rows], cosine[rows], gram[rows], boundary, groups, lambda_softmax, intra
+                share[rows], cosine[rows], gram[rows], boundary, groups, lambda_softmax, intra, counted
             )
-        return by_cosine, by_gram, None, None, None, None
+        return by_cosine, by_gram, *[None] * 5
 
 
 def forward_scores(
@@ -81,12 +84,13 @@ def forward_scores(
     groups: Groups,
     lambda_softmax: float,
     intra: Tensor | None = None,
+    counted: Effects = ALL_EFFECTS,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Scores and best cosines; from the kernels also where the negative effect counts (image, word)."""
     if use_fused(cosine, lambda_softmax):
-        return fused_scores(cosine, gram, boundary, groups, lambda_softmax, intra)
+        return fused_scores(cosine, gram, boundary, groups, lambda_softmax, intra, counted)
     parts = [
-        block_scores(cosine[rows], gram[rows], boundary, groups, lambda_softmax, intra)
+        block_scores(cosine[rows], gram[rows], boundary, groups, lambda_softmax, intra, counted)
         for rows in image_blocks(cosine)
     ]
     scores, best = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -114,6 +118,7 @@ def fused_scores(
     groups: Groups,
     lambda_softmax: float,
     intra: Tensor | None,
+    counted: Effects,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """block_scores by the kernels, and where the negative effect counts (image, word)."""
     captions = sum(g.captions for g in groups)
@@ -122,8 +127,8 @@ def fused_scores(
     below = torch.empty(best.shape, dtype=torch.bool)
     inputs = _arrays(cosine, gram, boundary)
     outputs = _arrays(cosine.new_empty(0) if intra is None else intra, scores, best, below)
-    sharpness = np.float32(lambda_softmax)
-    _share_images("scores_of_images", len(cosine), *inputs, _group_rows(groups), sharpness, *outputs)
+    constants = _group_rows(groups), np.float32(lambda_softmax), np.array(counted, np.float32)
+    _share_images("scores_of_images", len(cosine), *inputs, *constants, *outputs)
     return scores, best, below
 
 
@@ -134,14 +139,15 @@ def fused_gradients(
     boundary: Tensor,
     groups: Groups,
     lambda_softmax: float,
+    counted: Effects,
     below: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """block_gradient by the kernels; share is (image, caption)."""
     by_cosine, by_gram = cosine.new_empty(cosine.shape), gram.new_empty(gram.shape)  # contiguous
     inputs = _arrays(share, cosine, gram, boundary)
     outputs = _arrays(below, by_cosine, by_gram)
-    sharpness = np.float32(lambda_softmax)
-    _share_images("gradients_of_images", len(cosine), *inputs, _group_rows(groups), sharpness, *outputs)
+    constants = _group_rows(groups), np.float32(lambda_softmax), np.array(counted, np.float32)
+    _share_images("gradients_of_images", len(cosine), *inputs, *constants, *outputs)
     return by_cosine, by_gram
 
 

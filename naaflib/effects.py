@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from .packing import Group
-from .similarity import EPSILON
+from .similarity import ALL_EFFECTS, EPSILON, Effects
 
 SLOPE = 0.1  # of LeakyReLU
 TINY = 1e-30  # keeps the gradient of a norm finite at 0; far below epsilon squared
@@ -130,13 +130,18 @@ def block_scores(
     groups: Groups,
     lambda_softmax: float,
     intra: Tensor | None,
+    counted: Effects = ALL_EFFECTS,
 ) -> tuple[Float[Tensor, "image caption"], Float[Tensor, "image word"]]:
     """Eq. 12 and each word's best cosine."""
     best = cosine.amax(dim=1)
-    effect = (best - boundary).masked_fill_(~mismatched(best, boundary, groups, intra), 0.0)
-    match = attended(cosine, feature_weight(cosine, best, boundary, lambda_softmax), gram)
-    effect.addcmul_(match.projection, match.inverse_length)
-    effect += (relevance(cosine, groups, lambda_softmax).weight * cosine).sum(dim=1)
+    effect = torch.zeros_like(best)
+    if counted.negative:
+        effect += (best - boundary).masked_fill_(~mismatched(best, boundary, groups, intra), 0.0)
+    if counted.feature:
+        match = attended(cosine, feature_weight(cosine, best, boundary, lambda_softmax), gram)
+        effect.addcmul_(match.projection, match.inverse_length)
+    if counted.relevance:
+        effect += (relevance(cosine, groups, lambda_softmax).weight * cosine).sum(dim=1)
     return caption_sums(effect, groups) / caption_lengths(groups, effect), best
 
 
@@ -148,34 +153,50 @@ def block_gradient(
     groups: Groups,
     lambda_softmax: float,
     intra: Tensor | None,
+    counted: Effects = ALL_EFFECTS,
 ) -> tuple[Float[Tensor, "image region word"], Float[Tensor, "image region region"]]:
     """Gradients by the cosines and the Gram matrices; share is the gradient by each word's effect.
 
-    The boundary is a constant (no gradient flows into it). With w the weights, p = w . s and E = w G w:
-    d(p / sqrt E) / ds = w [(1 + lambda s) / sqrt E - lambda p (G w) / E^1.5], d / dG = -p w w^T / (2 E^1.5).
+    The boundary is a constant: no gradient flows into it.
     """
     best = cosine.amax(dim=1)
+    gradient, by_gram = torch.zeros_like(cosine), torch.zeros_like(gram)
+    if counted.feature:
+        gradient, by_gram = _feature_gradient(share, cosine, best, gram, boundary, lambda_softmax)
+    if counted.negative:
+        at_best = cosine == best.unsqueeze(1)  # a tie shares the gradient, as autograd's amax does
+        below = mismatched(best, boundary, groups, intra)
+        gradient += at_best * (share.masked_fill(~below, 0.0) / at_best.sum(dim=1)).unsqueeze(1)
+    if counted.relevance:
+        gradient += _relevance_gradient(share, cosine, groups, lambda_softmax)
+    return gradient, by_gram
+
+
+def _feature_gradient(
+    share: Tensor, cosine: Tensor, best: Tensor, gram: Tensor, boundary: Tensor, lambda_softmax: float
+) -> tuple[Tensor, Tensor]:
+    """With w the weights, p = w . s and E = w G w:
+
+    d(p / sqrt E) / ds = w [(1 + lambda s) / sqrt E - lambda p (G w) / E^1.5], d / dG = -p w w^T / (2 E^1.5).
+    """
     match = attended(cosine, feature_weight(cosine, best, boundary, lambda_softmax), gram)
     direct = share * match.inverse_length
     through_length = direct * match.projection * match.inverse_length.square()
     by_gram = (match.weight * (-0.5 * through_length).unsqueeze(1)) @ match.weight.mT
     gradient = (cosine * lambda_softmax).add_(1.0).mul_(direct.unsqueeze(1))
     gradient -= match.gram_weight.mul_((lambda_softmax * through_length).unsqueeze(1))
-    gradient *= match.weight
+    return gradient.mul_(match.weight), by_gram
 
-    at_best = cosine == best.unsqueeze(1)  # a tie shares the gradient, as autograd's amax does
-    negative = share.masked_fill(~mismatched(best, boundary, groups, intra), 0.0) / at_best.sum(dim=1)
-    gradient += at_best * negative.unsqueeze(1)
 
+def _relevance_gradient(share: Tensor, cosine: Tensor, groups: Groups, lambda_softmax: float) -> Tensor:
+    """Through the cosines directly, and through the softmax of the activated and normed ones."""
     seen = relevance(cosine, groups, lambda_softmax)
-    weight = seen.weight * share.unsqueeze(1)
-    gradient += weight
+    direct = seen.weight * share.unsqueeze(1)
     effect = (seen.weight * cosine).sum(dim=1, keepdim=True)
-    by_logit = weight.mul_(cosine - effect)
+    by_logit = direct * (cosine - effect)
     scale = lambda_softmax / (seen.norm + EPSILON)
     by_norm = caption_sums(by_logit * seen.activated, groups) * scale / (seen.norm + EPSILON)
     by_norm /= seen.norm
     by_logit *= over_words(scale, groups)
     by_logit -= seen.activated * over_words(by_norm, groups)
-    gradient += by_logit.where(cosine > 0, by_logit * SLOPE)
-    return gradient, by_gram
+    return direct.add_(by_logit.where(cosine > 0, by_logit * SLOPE))

@@ -80,12 +80,13 @@ def _relevance_scale(cosine, i, r, first, length, captions, sharpness, norm, squ
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def scores_of_images(
-    cosine, gram, boundary, groups, sharpness, intra, scores, best_out, below_out, start, stop
+    cosine, gram, boundary, groups, sharpness, counted, intra, scores, best_out, below_out, start, stop
 ):
     """Scores (image, caption), best cosines and the mismatch decisions (image, word) of images [start, stop).
 
     groups: rows of length, captions, first word, first caption, first element of the group's table in
     `intra`, which holds (position, position, caption) tables one after the other; an empty one: training.
+    counted: 1 or 0 for the negative effect, that of the features and that of the relevance.
     """
     regions = cosine.shape[1]
     widest = 0
@@ -137,8 +138,10 @@ def scores_of_images(
                         for c in range(captions):
                             mixed[p * captions + c] += intra[entry + c] * best[q * captions + c]
             for w in range(words):
-                effect = weighted[w] / total[w] + (best[w] if mixed[w] < ZERO else ZERO)
-                effect += projection[w] / np.sqrt(max(energy[w], TINY)) if energy[w] > ZERO else ZERO
+                effect = counted[2] * weighted[w] / total[w]
+                effect += counted[0] * best[w] if mixed[w] < ZERO else ZERO
+                length_of_attended = np.sqrt(max(energy[w], TINY))
+                effect += counted[1] * projection[w] / length_of_attended if energy[w] > ZERO else ZERO
                 below_out[i, first + w] = mixed[w] < ZERO
                 total[w] = effect
             norm[:captions] = ZERO
@@ -151,7 +154,7 @@ def scores_of_images(
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def gradients_of_images(
-    share, cosine, gram, boundary, groups, sharpness, below, by_cosine, by_gram, start, stop
+    share, cosine, gram, boundary, groups, sharpness, counted, below, by_cosine, by_gram, start, stop
 ):
     """Gradients by cosines and Gram matrices of images [start, stop); see effects.block_gradient.
 
@@ -198,7 +201,7 @@ def gradients_of_images(
                     own[p * captions + c] = share[i, column + c]
             for w in range(words):
                 inverse = ONE / np.sqrt(energy[w]) if energy[w] > ZERO else ZERO
-                direct[w] = own[w] * inverse
+                direct[w] = counted[1] * own[w] * inverse
                 through[w] = direct[w] * projection[w] * inverse * inverse
                 norm[w] = ZERO  # how many regions share the best cosine
             for r in range(regions):
@@ -217,7 +220,7 @@ def gradients_of_images(
                         dot += mixed[r, w] * weight[q, w]
                     by_gram[i, r, q] -= HALF * dot
             for w in range(words):
-                norm[w] = own[w] / norm[w] if below[i, first + w] else ZERO
+                norm[w] = counted[0] * own[w] / norm[w] if below[i, first + w] else ZERO
             total[:words] = ZERO
             weighted[:words] = ZERO
             for r in range(regions):
@@ -235,7 +238,7 @@ def gradients_of_images(
                     weighted[w] += e * s
             for w in range(words):
                 weighted[w] /= total[w]  # the effect
-                total[w] = own[w] / total[w]
+                total[w] = counted[2] * own[w] / total[w]
             for r in range(regions):
                 for w in range(words):
                     s = cosine[i, r, first + w]

@@ -14,6 +14,14 @@ from .encoders import ImageEncoder, TextEncoder
 from .errors import NaafError
 from .mining import Boundaries
 from .scoring import Measure, score_matrix
+from .similarity import Effects
+
+
+def measure_of(settings: ModelSettings) -> Measure:
+    """The similarity that settings ask for, at inference."""
+    s = settings
+    effects = Effects(s.negative_effect, s.feature_effect, s.relevance_effect)
+    return Measure(s.method, s.lambda_softmax, s.lambda_intra, s.pooling, s.lambda_lse, effects)
 
 
 class Model(nn.Module):
@@ -44,8 +52,7 @@ class Model(nn.Module):
     @property
     def measure(self) -> Measure:
         """The similarity at inference."""
-        s = self.settings
-        return Measure(s.method, s.lambda_softmax, s.lambda_intra, s.pooling, s.lambda_lse)
+        return measure_of(self.settings)
 
     @property
     def device(self) -> torch.device:
@@ -90,15 +97,4 @@ class Model(nn.Module):
     @torch.no_grad()
     def score(self, images: Tensor, captions: Tensor, lengths: Tensor) -> Float[Tensor, "image caption"]:
         """Inference scores of encoded images and captions, with the model's own boundary and settings."""
-        s = self.settings
-        return score_matrix(
-            images,
-            captions,
-            lengths,
-            boundary=self.boundary.inference,
-            method=s.method,
-            lambda_softmax=s.lambda_softmax,
-            lambda_intra=s.lambda_intra,
-            pooling=s.pooling,
-            lambda_lse=s.lambda_lse,
-        )
+        return score_matrix(images, captions, lengths, boundary=self.boundary.inference, **vars(self.measure))

@@ -28,7 +28,7 @@ from .effects import (
 )
 from .errors import UsageError
 from .packing import Packing, pack
-from .similarity import EPSILON
+from .similarity import ALL_EFFECTS, EPSILON, Effects
 
 PUBLISHED_LAMBDA = {"naaf": 20.0, "scan-t2i": 9.0, "scan-i2t": 4.0}
 BLOCK_WORDS = 2048  # words of a block of cosines
@@ -45,12 +45,15 @@ class Measure:
     lambda_intra: float | None = 5.0  # NAAF's propagation at inference; None: the training-time mask
     pooling: str = "mean"
     lambda_lse: float = 6.0
+    effects: Effects = ALL_EFFECTS  # NAAF only: which of a word's effects count
 
     def __post_init__(self) -> None:
         if self.method not in PUBLISHED_LAMBDA:
             raise UsageError(f"there is no method {self.method!r}; methods: {', '.join(PUBLISHED_LAMBDA)}")
         if self.pooling not in ("mean", "lse"):
             raise UsageError(f"there is no pooling {self.pooling!r}; poolings: mean, lse")
+        if not any(self.effects):
+            raise UsageError("a score needs one of the three effects at least")
 
     @property
     def sharpness(self) -> float:
@@ -68,6 +71,7 @@ def score_matrix(
     lambda_intra: float | None = 5.0,
     pooling: str = "mean",
     lambda_lse: float = 6.0,
+    effects: Effects = ALL_EFFECTS,
 ) -> Float[Tensor, "image caption"]:
     """Scores of all pairs; differentiable by images and captions.
 
@@ -76,10 +80,10 @@ def score_matrix(
     boundary: t of NAAF, a number or one a caption (C,); only "naaf" needs it.
     method: "naaf" (eq. 6-12), "scan-t2i" or "scan-i2t"; lambda_softmax None: the published 20 | 9 | 4.
     lambda_intra: propagation between words at inference (eq. 8); None: the training-time mask.
-    pooling (SCAN): "mean", or "lse" with lambda_lse.
+    pooling (SCAN): "mean", or "lse" with lambda_lse. effects (NAAF): those that count in a word's score.
     Raises UsageError for an unknown method or pooling, a missing boundary and sizes that do not fit.
     """
-    measure = Measure(method, lambda_softmax, lambda_intra, pooling, lambda_lse)
+    measure = Measure(method, lambda_softmax, lambda_intra, pooling, lambda_lse, effects)
     lengths = torch.as_tensor(lengths)
     _check(images, captions, lengths, measure, boundary)
     if len(images) == 0 or len(captions) == 0:
@@ -159,7 +163,7 @@ def cosine_scores(
         if intra is None:
             intra = _intra(words, groups, measure)
         limit = word_boundary(0.0 if boundary is None else boundary, groups, cosine)
-        return naaf_scores(cosine, gram, limit, groups, measure.sharpness, intra)[0]
+        return naaf_scores(cosine, gram, limit, groups, measure.sharpness, intra, measure.effects)[0]
     if measure.method == "scan-t2i":
         weight = relevance(cosine, groups, measure.sharpness).weight
         return _pooled_words(attended(cosine, weight, gram).cosine, groups, measure)

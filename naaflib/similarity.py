@@ -5,12 +5,25 @@ Axes, always in this order: image, word, region, dim. Words are those of ONE cap
 explain single pairs and are the oracle of the fast forms in `scoring`, which all pairs go through.
 """
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 EPSILON = 1e-8  # the released code adds it to norms
+
+
+class Effects(NamedTuple):
+    """Which of a word's three effects count in the score; the paper's ablations leave one out."""
+
+    negative: bool = True  # eq. 9, s_neg
+    feature: bool = True  # eq. 10, s_f
+    relevance: bool = True  # eq. 11, s_r
+
+
+ALL_EFFECTS = Effects()
 
 
 def intra_attention(words: Float[Tensor, "word dim"], lambda_intra: float) -> Float[Tensor, "word word"]:
@@ -106,13 +119,16 @@ def naaf_score(
     boundary: float,
     lambda_softmax: float = 20.0,
     lambda_intra: float | None = 5.0,
+    effects: Effects = ALL_EFFECTS,
 ) -> Float[Tensor, " image"]:
-    """Eq. 12: mean over the words of the three effects. lambda_intra None: as in training."""
+    """Eq. 12: mean over the words of the effects that count. lambda_intra None: as in training."""
     cosine = words @ regions.mT
     intra = None if lambda_intra is None else intra_attention(words, lambda_intra)
-    effect = (
-        negative_effect(cosine, boundary, intra)
-        + feature_effect(cosine, regions @ regions.mT, boundary, lambda_softmax)
-        + relevance_effect(cosine, lambda_softmax)
-    )
+    effect = torch.zeros_like(cosine[..., 0])
+    if effects.negative:
+        effect = effect + negative_effect(cosine, boundary, intra)
+    if effects.feature:
+        effect = effect + feature_effect(cosine, regions @ regions.mT, boundary, lambda_softmax)
+    if effects.relevance:
+        effect = effect + relevance_effect(cosine, lambda_softmax)
     return effect.mean(dim=-1)

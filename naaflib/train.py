@@ -9,6 +9,8 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -97,21 +99,23 @@ class Trainer:
     ) -> tuple[Tensor, Mined | None]:
         """Training-time scores (image, packed caption), and the boundaries that the batch leaves."""
         model, mining = self.model.settings, self.settings.mining
-        measure = Measure(model.method, model.lambda_softmax, None, model.pooling, model.lambda_lse)
+        measure = replace(self.model.measure, lambda_intra=None)
         if model.method != "naaf":
             return cosine_scores(cosine, images @ images.mT, words, packing.groups, measure, None), None
         rules = {"alpha": mining.alpha, "momentum": mining.momentum, "min_words": mining.min_words}
-        gram, sharpness = images @ images.mT, measure.sharpness
+        gram, sharpness, counted = images @ images.mT, measure.sharpness, measure.effects
         mined, boundary = None, self.model.boundary.training
         if mining.mode == "sequential":
             mined = _mine_in_order(
-                cosine.detach(), gram.detach(), packing, sharpness, self.model.boundary, rules
+                cosine.detach(), gram.detach(), packing, measure, self.model.boundary, rules
             )
             boundary = mined.by_caption[packing.order.cpu()].to(cosine)
         limit = word_boundary(boundary, packing.groups, cosine)
-        scores, best = naaf_scores(cosine, gram, limit, packing.groups, sharpness)
+        scores, best = naaf_scores(cosine, gram, limit, packing.groups, sharpness, counted=counted)
         if mined is None:
             mined = batch_mining(scores.detach(), best, packing.order, packing, self.model.boundary, **rules)
+        if mining.fixed_boundary is not None:
+            mined = replace(mined, boundaries=self.model.boundary)
         return scores, mined
 
     def _autocast(self) -> AbstractContextManager:
@@ -121,7 +125,7 @@ class Trainer:
 
 
 def _mine_in_order(
-    cosine: Tensor, gram: Tensor, packing: Packing, sharpness: float, old, rules: Mapping[str, float]
+    cosine: Tensor, gram: Tensor, packing: Packing, measure: Measure, old, rules: Mapping[str, float]
 ) -> Mined:
     """`sequential_mining` on cosines that are there already: only the small part is walked."""
     column = torch.empty_like(packing.order)
@@ -129,15 +133,15 @@ def _mine_in_order(
     by_caption = torch.argsort(packing.caption, stable=True)  # packed words, caption by caption
     words = by_caption.split(torch.bincount(packing.caption).tolist())
     words = [words[place] for place in column.tolist()]
+    score = partial(naaf_scores, lambda_softmax=measure.sharpness, counted=measure.effects)
 
     def score_captions(captions: list[int], boundary: float) -> Tensor:
         if len(captions) > 1:
             limit = cosine.new_full((packing.words,), boundary)
-            scores = naaf_scores(cosine, gram, limit, packing.groups, sharpness)[0]
-            return scores[:, column[captions]]
+            return score(cosine, gram, limit, packing.groups)[0][:, column[captions]]
         own = cosine[..., words[captions[0]]]
         groups: Groups = (Group(own.shape[-1], 1, 0, 0),)
-        return naaf_scores(own, gram, own.new_full(own.shape[-1:], boundary), groups, sharpness)[0]
+        return score(own, gram, own.new_full(own.shape[-1:], boundary), groups)[0]
 
     def best_of(caption: int) -> Tensor:
         return cosine[..., words[caption]].amax(dim=1)

@@ -18,6 +18,7 @@ from ..data.vocabulary import Vocabulary
 from ..errors import NaafError, UsageError
 from ..evaluate import pick_device, validation_metrics
 from ..explanation import matched_samples
+from ..mining import Boundaries
 from ..model import Model
 from ..project import shown
 from ..runs import Run, fingerprint, open_group, write_json
@@ -180,6 +181,8 @@ def _new_model(
     model = model.to(PRECISIONS[settings.train.precision])
     if start is not None:
         model.boundary = start.boundary  # in float64, whatever the weights' type
+    if settings.mining.fixed_boundary is not None:
+        model.boundary = Boundaries(settings.mining.fixed_boundary, settings.mining.fixed_boundary)
     return model
 
 

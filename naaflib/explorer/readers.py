@@ -1,6 +1,7 @@
 """A model on a split, its encodings kept, so that a change of a constant costs the equations only."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -58,8 +59,11 @@ class Reader:
         )
 
     def measure(self, constants: Constants) -> Measure:
-        s = self.model.settings
-        return Measure(s.method, constants.lambda_softmax, constants.lambda_intra, s.pooling, s.lambda_lse)
+        return replace(
+            self.model.measure,
+            lambda_softmax=constants.lambda_softmax,
+            lambda_intra=constants.lambda_intra,
+        )
 
     @cached_property
     def images(self) -> Tensor:
@@ -88,18 +92,9 @@ class Reader:
     @torch.no_grad()
     def _scores(self, caption: str, constants: Constants) -> np.ndarray:
         """(image,) Scores of the caption with every image."""
-        words, measure = self.words(caption)[None], self.measure(constants)
-        scores = score_matrix(
-            self.images,
-            words,
-            torch.tensor([words.shape[1]]),
-            boundary=constants.boundary,
-            method=measure.method,
-            lambda_softmax=measure.lambda_softmax,
-            lambda_intra=measure.lambda_intra,
-            pooling=measure.pooling,
-            lambda_lse=measure.lambda_lse,
-        )
+        words = self.words(caption)[None]
+        lengths, measure = torch.tensor([words.shape[1]]), self.measure(constants)
+        scores = score_matrix(self.images, words, lengths, boundary=constants.boundary, **vars(measure))
         return scores[:, 0].cpu().numpy()
 
 

@@ -1,0 +1,163 @@
+"""The paper's ablations are settings: scoring, its gradient, training and inference all respect them."""
+
+from itertools import product
+
+import pytest
+import torch
+
+import naaflib
+from naaflib import differentiable
+from naaflib.config import preset, replace
+from naaflib.errors import UsageError
+from naaflib.experiments.training import train_run
+from naaflib.model import measure_of
+from naaflib.similarity import Effects, naaf_score
+
+SOME = [Effects(*switches) for switches in product((True, False), repeat=3) if any(switches)]
+LENGTHS = [4, 2, 7, 4, 1]
+SETTINGS = preset(
+    "scenes",
+    {
+        "model.dim": 5,
+        "model.word_dim": 3,
+        "mining.min_words": 10,
+        "loss.warmup_epochs": 0,
+        "train.epochs": 2,
+        "train.batch_size": 13,
+        "train.learning_rate": 0.02,
+    },
+)
+
+
+def unit(*shape: int, seed: int) -> torch.Tensor:
+    numbers = torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return numbers / numbers.norm(dim=-1, keepdim=True)
+
+
+def scores_and_gradients(score, dtype, *inputs):
+    own = [tensor.to(dtype).clone().requires_grad_() for tensor in inputs]
+    scores = score(*own)
+    (scores * torch.linspace(-1, 2, scores.numel(), dtype=dtype).view_as(scores)).sum().backward()
+    return scores.detach().double(), *(tensor.grad.double() for tensor in own)
+
+
+def readable(images, captions, effects):
+    columns = [
+        naaf_score(images, caption[:length], boundary=0.2, effects=effects)
+        for caption, length in zip(captions, LENGTHS, strict=True)
+    ]
+    return torch.stack(columns, dim=1)
+
+
+@pytest.fixture(params=["eager-float64", "eager-float32", "fused-float32"])
+def dtype(request, monkeypatch):
+    form, _, dtype = request.param.partition("-")
+    if form == "eager":
+        monkeypatch.setattr(differentiable, "kernels", lambda: None)
+    elif differentiable.kernels() is None:
+        pytest.skip("numba is not installed: there are no fused kernels to test")
+    return getattr(torch, dtype)
+
+
+@pytest.mark.parametrize("effects", SOME, ids=str)
+def test_every_choice_of_effects_equals_the_readable_form_with_its_gradient(dtype, effects):
+    images, captions = unit(6, 5, 7, seed=1), unit(len(LENGTHS), max(LENGTHS), 7, seed=2)
+    lengths = torch.tensor(LENGTHS)
+    slow = scores_and_gradients(lambda v, u: readable(v, u, effects), torch.float64, images, captions)
+
+    def fast(v, u):
+        return naaflib.score_matrix(v, u, lengths, boundary=0.2, effects=effects)
+
+    tolerance = 1e-10 if dtype == torch.float64 else 3e-5
+    for ours, theirs in zip(scores_and_gradients(fast, dtype, images, captions), slow, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_the_effects_of_a_score_add_up(dtype):
+    images, captions = unit(6, 5, 7, seed=1).to(dtype), unit(len(LENGTHS), max(LENGTHS), 7, seed=2).to(dtype)
+
+    def score(*effects):
+        return naaflib.score_matrix(
+            images, captions, torch.tensor(LENGTHS), boundary=0.2, effects=Effects(*effects)
+        )
+
+    parts = score(True, False, False) + score(False, True, False) + score(False, False, True)
+    torch.testing.assert_close(parts, score(True, True, True), rtol=0, atol=2e-6)
+
+
+def test_a_setting_is_the_measure_of_training_and_inference():
+    settings = replace(SETTINGS, {"model.feature_effect": False, "model.lambda_intra": None})
+    measure = measure_of(settings.model)
+    assert measure.effects == Effects(feature=False)
+    assert measure.lambda_intra is None
+
+
+@pytest.fixture(scope="module")
+def data(write_split, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    for split, images in (("train", 11), ("dev", 7)):
+        write_split(folder, split, images)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    return train_run(data, tmp_path_factory.mktemp("runs") / "whole", SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model.negative_effect": False},
+        {"model.feature_effect": False},
+        {"model.relevance_effect": False},
+        {"mining.fixed_boundary": 0.4},
+        {"mining.alpha": 4},
+        {"mining.mode": "sequential", "model.negative_effect": False},
+    ],
+    ids=str,
+)
+def test_each_switch_trains_another_model(whole, data, tmp_path, changes):
+    run = train_run(data, tmp_path / "run", replace(SETTINGS, changes))
+    assert run.history().loss.tolist() != whole.history().loss.tolist()
+    assert naaflib.load_checkpoint(run.path).settings == run.settings.model
+
+
+def test_a_fixed_boundary_never_moves_and_its_samples_are_kept(whole, data, tmp_path):
+    run = train_run(data, tmp_path / "run", replace(SETTINGS, {"mining.fixed_boundary": 0.4}))
+    steps = run.steps()
+    assert set(steps.boundary) == set(steps.inference_boundary) == {0.4}
+    assert steps.mean_matched.notna().any()
+    assert naaflib.load_checkpoint(run.path).boundary == (0.4, 0.4)
+    assert set(whole.steps().boundary) != {0.4}
+
+
+def test_a_fixed_boundary_wins_over_that_of_the_weights_to_start_from(whole, data, tmp_path):
+    settings = replace(SETTINGS, {"mining.fixed_boundary": -0.1, "train.epochs": 1})
+    run = train_run(data, tmp_path / "run", settings, init=whole.path)
+    assert naaflib.load_checkpoint(run.path).boundary == (-0.1, -0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"mining.fixed_boundary": 0.1, "mining.mode": "sequential"}, "nothing to move"),
+        ({"mining.fixed_boundary": 2}, "mining.fixed_boundary"),
+        (
+            dict.fromkeys(("model.negative_effect", "model.feature_effect", "model.relevance_effect"), False),
+            "one of",
+        ),
+        ({"model.method": "scan-t2i", "model.feature_effect": False}, "model.feature_effect belongs to"),
+        ({"model.method": "scan-i2t", "mining.fixed_boundary": 0}, "mining.fixed_boundary belongs to"),
+    ],
+)
+def test_switches_that_contradict_each_other_are_refused(changes, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        replace(SETTINGS, changes)
+
+
+def test_a_score_of_no_effect_is_refused():
+    with pytest.raises(UsageError, match="one of the three effects"):
+        naaflib.score_matrix(
+            torch.ones(1, 1, 2), torch.ones(1, 1, 2), torch.ones(1), boundary=0, effects=Effects(0, 0, 0)
+        )
