@@ -209,6 +209,7 @@ def test_a_word2vec_header_and_strange_bytes_are_passed_over(tmp_path):
         ("the 1 2 3\n", "no vector for any"),
         ("the 1 2 3\ndog 1 x 3\n", "line 2: not a word and 3 numbers"),
         ("\n\n", "no vector for any"),
+        ("the 1 2 3\ndog 1 nan 3\n", "line 2: a number is not finite"),
     ],
 )
 def test_a_file_that_is_no_glove_is_named(tmp_path, content, reason):

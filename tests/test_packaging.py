@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {
     "torch": "pytorch",
     "matplotlib": "matplotlib-base",
+    "dask": "dask-core",
 }  # PyPI's name: conda-forge's, where they differ
 
 
@@ -47,7 +48,7 @@ def test_conda_installs_the_project_itself_last():
     assert yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1] == {"pip": ["-e ."]}
 
 
-@pytest.mark.parametrize("extras", [(), ("fast",), ("test",), ("lint",), ("browser",)])
+@pytest.mark.parametrize("extras", [(), ("fast",), ("test",), ("lint",), ("browser",), ("parquet",)])
 def test_every_requirement_is_pinned_to_a_version_in_its_range(extras):
     pinned = pins()
     for name, bounds in requirements(*extras).items():
@@ -66,7 +67,7 @@ def test_pins_are_plain_releases_of_an_index():
 
 
 def test_ranges_are_open_upwards():
-    for name, bounds in requirements("fast", "test", "lint", "browser").items():
+    for name, bounds in requirements("fast", "test", "lint", "browser", "parquet").items():
         assert re.fullmatch(r">=[\d.]+", bounds), f"{name}{bounds}"
 
 

@@ -45,6 +45,8 @@ def read_glove(path: Path, vocabulary: Vocabulary) -> Vectors:
                 found[index] = np.array(parts[-dim:], dtype=np.float32)
             except ValueError:
                 raise NaafError(f"{shown(path)}, line {number}: not a word and {dim} numbers") from None
+            if not np.isfinite(found[index]).all():
+                raise NaafError(f"{shown(path)}, line {number}: a number is not finite; get the file again")
             if len(found[index]) != dim:
                 raise NaafError(
                     f"{shown(path)}, line {number}: {len(found[index])} numbers where others have {dim}"
