@@ -2,12 +2,27 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-from .cases import CASES
+from . import cases, gpu, scores
 from .measure import machine
+from .rows import Row
 
-NOT_HERE = "GPU rows: not measured (no GPU in this machine)"
+CASES: dict[str, Callable[[bool], list[Row]]] = {
+    "scoring": scores.scoring,
+    "training": cases.training_step,
+    "small-training": cases.small_training_step,
+    "memory": scores.scoring_memory,
+    "streaming": scores.streaming,
+    "data": cases.data,
+    "metrics": cases.metrics,
+    "start": cases.start,
+    "explorer": cases.explorer,
+    "gpu-scoring": gpu.gpu_scoring,
+    "gpu-streaming": gpu.gpu_streaming,
+    "gpu-training": gpu.gpu_training,
+}
 
 
 def main() -> None:
@@ -30,8 +45,6 @@ def main() -> None:
             rows.append(row)
             ratios = f"{_number(row.floor)} | {_number(row.faster_than_loop)}"
             print(f"| {row.what} | {row.ours} | {ratios} | {row.goal} |", flush=True)
-    if about["cuda"] is None:
-        print(f"\n{NOT_HERE}")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     content = {"machine": about, "quick": arguments.quick, "rows": [row._asdict() for row in rows]}
     arguments.out.write_text(json.dumps(content, indent=1) + "\n")

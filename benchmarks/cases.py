@@ -1,15 +1,14 @@
-"""What is measured: each case gives rows of a table, ours beside a plain loop and beside the floor."""
+"""What is measured of training, metrics, data and start: ours beside a plain loop and beside the floor."""
 
 import os
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import naaflib
@@ -20,90 +19,11 @@ from naaflib.data.vocabulary import Vocabulary
 from naaflib.loss import hinge_loss
 from naaflib.model import Model
 from naaflib.packing import pack
-from naaflib.scoring import BLOCK_WORDS, Measure, Scorer
 from naaflib.train import Trainer
 
 from . import plain
 from .measure import PeakMemory, in_turns, seconds_of
-
-REGIONS = 36
-# Percent of the real Flickr30K test captions with 6, 7, ... 40 words, <start> and <end> counted: mean 15.5.
-LENGTHS = (
-    0.2, 0.7, 2.3, 4.8, 6.8, 8.8, 8.9, 9.7, 8.8, 8.0, 7.7, 6.6, 5.4, 3.7, 3.5, 2.5, 1.9, 1.7, 1.5, 1.3,
-    0.8, 0.6, 0.7, 0.5, 0.4, 0.5, 0.3, 0.2, 0.2, 0.3, 0.0, 0.0, 0.1, 0.1, 0.1,
-)  # fmt: skip
-SHORTEST = 6
-
-
-class Row(NamedTuple):
-    """One line of the table. ratios: ours to the floor and the loop to ours; None: not measured."""
-
-    what: str
-    ours: str
-    floor: float | None
-    faster_than_loop: float | None
-    goal: str
-
-
-def lengths_like_f30k(captions: int, seed: int = 0) -> Tensor:
-    shares = np.array(LENGTHS) / sum(LENGTHS)
-    drawn = np.random.default_rng(seed).choice(SHORTEST + np.arange(len(LENGTHS)), captions, p=shares)
-    return torch.from_numpy(drawn)
-
-
-def unit(*shape: int) -> Tensor:
-    return nn.functional.normalize(torch.randn(*shape), dim=-1)
-
-
-def scoring(quick: bool) -> list[Row]:
-    """All pairs on the CPU, D 1024, beside the bare matrix product and a float64 loop on a slice."""
-    torch.manual_seed(0)
-    images, captions, dim = (128, 640, 1024) if quick else (1000, 5000, 1024)
-    v, lengths = unit(images, REGIONS, dim), lengths_like_f30k(captions)
-    packing = pack(lengths, most_words=BLOCK_WORDS)
-    words = unit(packing.words, dim)
-    part = min(32, images)
-    slice_lengths = lengths[:32]
-    padded = unit(32, int(slice_lengths.max()), dim).double()
-    loop_images = v[:part].double()
-    measure = Measure()
-    half = [x.bfloat16() for x in (v.flatten(0, 1), words)]
-    seconds = in_turns(
-        {
-            "ours": lambda: Scorer(words, packing, measure, 0.1)(v),
-            "gemm": lambda: _product(v.flatten(0, 1), words),
-            "ours bf16": lambda: Scorer(words, packing, measure, 0.1, torch.bfloat16)(v),
-            "gemm bf16": lambda: _product(*half),
-            "loop": lambda: plain.looped_scores(loop_images, padded, slice_lengths, 0.1),
-        },
-        rounds=3 if quick else 2,
-    )
-    scale = images * packing.words / (part * int(slice_lengths.sum()))
-    size = f"{images} x {captions}, D {dim}"
-    return [
-        Row(
-            f"scoring, float32, {size}",
-            f"{seconds['ours']:.2f} s",
-            seconds["ours"] / seconds["gemm"],
-            seconds["loop"] * scale / seconds["ours"],
-            "<= 1.25 x the product, >= 10 x the float64 loop",
-        ),
-        Row(
-            f"scoring, bf16 product, {size}",
-            f"{seconds['ours bf16']:.2f} s = {seconds['ours bf16'] / seconds['ours']:.2f} x float32",
-            seconds["ours bf16"] / seconds["gemm bf16"],
-            seconds["loop"] * scale / seconds["ours bf16"],
-            "<= 0.5 x float32",
-        ),
-    ]
-
-
-def _product(regions: Tensor, words: Tensor, rows: int = 36 * 128) -> None:
-    """The floor: every cosine once, in blocks that fit memory, thrown away."""
-    out = torch.empty(min(rows, len(regions)), len(words), dtype=regions.dtype)
-    for start in range(0, len(regions), rows):
-        part = regions[start : start + rows]
-        torch.mm(part, words.mT, out=out[: len(part)])
+from .rows import REGIONS, Row, lengths_like_f30k, unit
 
 
 def training_step(quick: bool) -> list[Row]:
@@ -134,7 +54,7 @@ def _step_row(
         {
             "ours": lambda: trainer.step(batch, 1),
             "parts": _parts(model, batch),
-            "plain": lambda: _plain_step(model, batch, other),
+            "plain": lambda: plain_step(model, batch, other),
         },
         rounds=2 if quick else 5,
     )
@@ -170,7 +90,7 @@ def _parts(model: Model, batch: Batch) -> Callable[[], None]:
     return run
 
 
-def _plain_step(model: Model, batch: Batch, score: Callable[..., Tensor]) -> None:
+def plain_step(model: Model, batch: Batch, score: Callable[..., Tensor]) -> None:
     images = model.image_encoder(batch.regions)
     captions = model.text_encoder(batch.tokens, batch.lengths)
     model.zero_grad(set_to_none=True)
@@ -215,31 +135,6 @@ def start(quick: bool) -> list[Row]:
             None,
             "torch + 0.2 s",
         ),
-    ]
-
-
-def scoring_memory(quick: bool) -> list[Row]:
-    """Memory beside the embeddings while scores go to a file, and the file's size."""
-    from naaflib.config import ModelSettings
-    from naaflib.evaluate import Encoded, score_to_file
-
-    torch.manual_seed(0)
-    images, dim = (500, 64) if quick else (5000, 64)
-    packing = pack(lengths_like_f30k(5 * images), most_words=BLOCK_WORDS)
-    model = Model(ModelSettings(dim=dim), 4, 4)
-    encoded = Encoded(unit(images, REGIONS, dim), unit(packing.words, dim), packing)
-    with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory:
-        started = time.perf_counter()
-        score_to_file(model, encoded, Path(folder) / "scores.npy", progress=False)
-        seconds = time.perf_counter() - started
-    return [
-        Row(
-            f"scoring into a file, {images} x {5 * images}, D {dim}",
-            f"{memory.above['VmRSS'] / 2**30:.2f} GB beside the embeddings, {seconds:.0f} s",
-            None,
-            None,
-            "<= 1 GB",
-        )
     ]
 
 
@@ -297,15 +192,3 @@ def explorer(quick: bool) -> list[Row]:
             widget.turn(constants=widget.state.constants._replace(boundary=0.01 * step))
             seconds.append(time.perf_counter() - started)
     return [Row("explorer, one change", f"{1000 * float(np.median(seconds)):.0f} ms", None, None, "< 150 ms")]
-
-
-CASES: dict[str, Callable[[bool], list[Row]]] = {
-    "scoring": scoring,
-    "training": training_step,
-    "small-training": small_training_step,
-    "memory": scoring_memory,
-    "data": data,
-    "metrics": metrics,
-    "start": start,
-    "explorer": explorer,
-}

@@ -17,13 +17,21 @@ def in_turns(jobs: Mapping[str, Callable[[], object]], rounds: int = 3) -> dict[
     """Median seconds of each job; the jobs take turns, so that a machine's drift meets all of them."""
     for job in jobs.values():
         job()
+    _settle()
     seconds: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, job in jobs.items():
             started = time.perf_counter()
             job()
+            _settle()
             seconds[name].append(time.perf_counter() - started)
     return {name: median(values) for name, values in seconds.items()}
+
+
+def _settle() -> None:
+    """Wait until a GPU, where one is in use, has done what it was asked to."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def machine() -> dict[str, object]:

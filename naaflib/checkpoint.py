@@ -7,6 +7,7 @@ vocabulary, progress). No pickle. A released `.pth.tar` is a pickle: it is read 
 
 import argparse
 import codecs
+import hashlib
 import json
 import pickle
 import re
@@ -66,6 +67,17 @@ def header(path: Path) -> dict:
     if content.get("format") != FORMAT:
         raise NaafError(f"{shown(path)} is a safetensors file, but not a checkpoint of this library")
     return content
+
+
+def weights_digest(path: Path) -> str:
+    """SHA-256 of a checkpoint's model: equal weights give it, however long their training took."""
+    tensors, _ = read(path)
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        if name.startswith("model."):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_checkpoint(path: str | Path, vocabulary: str | Path | None = None) -> Model:

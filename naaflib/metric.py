@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import NaafError
+from .ranks import Best, RankCounter
 
 BLOCK = 2**22  # scores compared at a time
 
@@ -22,7 +23,8 @@ class Retrieval:
     """
 
     ranks: np.ndarray  # (query,) rank of the best right answer, from 0
-    top1: np.ndarray  # (query,) index of the answer that scores highest
+    top1: np.ndarray  # (query,) index of the answer that scores highest; of equal ones the first
+    best: Best | None = None  # the answers that score highest, as many as were asked for
 
     def recall(self, k: int) -> float:
         return 100.0 * float(np.mean(self.ranks < k))
@@ -75,8 +77,8 @@ class RetrievalMetrics:
         return pd.DataFrame({"i2t": self.i2t.row(), "t2i": self.t2i.row()}).T
 
 
-def retrieval_metrics(scores: Any, captions_per_image: int = 5) -> RetrievalMetrics:
-    """Ranks and recalls of scores (image, caption), an array or a tensor.
+def retrieval_metrics(scores: Any, captions_per_image: int = 5, top: int = 1) -> RetrievalMetrics:
+    """Ranks and recalls of scores (image, caption), an array or a tensor; top: best answers to keep.
 
     The rank of an image is that of its best right caption among the WRONG ones: its own captions never
     push each other down. Raises NaafError for scores that are not finite or do not fit.
@@ -88,27 +90,28 @@ def retrieval_metrics(scores: Any, captions_per_image: int = 5) -> RetrievalMetr
             f"scores {scores.shape} are not (images, captions) with {captions_per_image} captions an image"
         )
     own = np.asarray(scores[np.arange(captions) // captions_per_image, np.arange(captions)])
-    best_own = own.reshape(images, captions_per_image).max(axis=1)
-    image_ranks, image_top = np.empty(images, np.int64), np.empty(images, np.int64)
-    caption_ranks = np.full(captions, -1)  # a caption's own image counts itself
-    caption_top, caption_best = np.zeros(captions, np.int64), np.full(captions, -np.inf)
+    counter = RankCounter(own, captions_per_image, top)
     size = max(1, BLOCK // captions)
     for start in range(0, images, size):
         block = np.asarray(scores[start : start + size])
-        if not np.isfinite(block).all():
-            raise NaafError(
-                f"a score of image {start + int(np.argwhere(~np.isfinite(block))[0][0])} is not finite"
-            )
-        rows = slice(start, start + len(block))
-        image_ranks[rows] = (block >= best_own[rows, None]).sum(axis=1)
-        image_top[rows] = block.argmax(axis=1)
-        caption_ranks += (block >= own).sum(axis=0)
-        top = block.argmax(axis=0)
-        value = block[top, np.arange(captions)]
-        caption_top = np.where(value > caption_best, start + top, caption_top)
-        caption_best = np.maximum(value, caption_best)
-    image_ranks -= (own.reshape(images, -1) >= best_own[:, None]).sum(axis=1)
-    return RetrievalMetrics(Retrieval(image_ranks, image_top), Retrieval(caption_ranks, caption_top))
+        check_finite(block, start)
+        counter.add(block, slice(start, start + len(block)), slice(0, captions))
+    return metrics_of(counter)
+
+
+def metrics_of(counter: RankCounter) -> RetrievalMetrics:
+    """The metrics of a matrix whose blocks have all been counted."""
+    return RetrievalMetrics(
+        Retrieval(counter.image_ranks, counter.image_best.answers[:, 0], counter.image_best),
+        Retrieval(counter.caption_ranks, counter.caption_best.answers[:, 0], counter.caption_best),
+    )
+
+
+def check_finite(block: np.ndarray, first_image: int) -> None:
+    """Raises NaafError for scores (image, caption) that are not all finite."""
+    if not np.isfinite(block).all():
+        image = first_image + int(np.argwhere(~np.isfinite(block))[0][0])
+        raise NaafError(f"a score of image {image} is not finite")
 
 
 def chance_recalls(images: int, captions_per_image: int = 5) -> dict[str, float]:

@@ -3,10 +3,12 @@
 A packed word axis runs over groups of captions of one length, shortest first; within a group over the
 positions; and for each position over the group's captions. A group's words are a dense
 (position, caption) block, and a sum over the words of a caption is a sum over a block's first axis,
-which vectorises over captions.
+which vectorises over captions. Where captions are packed in chunks, each chunk is packed as if it were
+alone: its words lie together, whatever stands before and after it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -39,13 +41,35 @@ class Packing:
     order: Tensor  # (caption,) the original index of each packed caption
     position: Tensor  # (word,) position within its caption
     caption: Tensor  # (word,) the packed caption that the word belongs to
+    chunk: int  # captions of a chunk; the last chunk may hold fewer
 
     @property
     def words(self) -> int:
         return len(self.caption)
 
+    @property
+    def captions(self) -> int:
+        return len(self.order)
+
     def to(self, device: torch.device | str) -> "Packing":
-        return Packing(self.groups, self.order.to(device), self.position.to(device), self.caption.to(device))
+        return replace(
+            self,
+            order=self.order.to(device),
+            position=self.position.to(device),
+            caption=self.caption.to(device),
+        )
+
+    def part(self, captions: slice) -> "tuple[Packing, slice]":
+        """The packing of a run of whole chunks, as if they were alone, and its words."""
+        groups = [g for g in self.groups if captions.start <= g.caption < captions.stop]
+        columns, packed, moved = _piece(groups)
+        return Packing(
+            moved,
+            self.order[packed] - packed.start,
+            self.position[columns],
+            self.caption[columns] - packed.start,
+            self.chunk,
+        ), columns
 
     def gather(self, padded: Float[Tensor, "caption length dim"]) -> Float[Tensor, "word dim"]:
         """The words of a padded batch on the packed axis."""
@@ -58,42 +82,57 @@ class Packing:
         return packed.index_select(-1, original)
 
     def pieces(self, most_words: int) -> "list[tuple[slice, slice, tuple[Group, ...]]]":
-        """Runs of whole groups with at most so many words (one group at least): words, captions, groups.
+        """Runs of whole groups of one chunk with at most so many words (one group at least).
 
-        The groups of a piece count from the piece's own first word and caption.
+        Each with its words, its captions, and its groups, which count from the piece's own first word and
+        caption.
         """
         runs: list[list[Group]] = []
         for group in self.groups:
-            if runs and group.words.stop - runs[-1][0].word <= most_words:
+            same_chunk = group.caption % self.chunk != 0
+            if same_chunk and group.words.stop - runs[-1][0].word <= most_words:
                 runs[-1].append(group)
             else:
                 runs.append([group])
         return [_piece(run) for run in runs]
 
 
-def pack(lengths: Tensor, most_words: int | None = None) -> Packing:
+def pack(lengths: Tensor, most_words: int | None = None, chunk: int | None = None) -> Packing:
     """The packing of captions of these lengths (caption,), each at least 1; equal lengths keep their order.
 
     most_words: a length with more words than this is cut into several groups (of one caption at least).
+    chunk: captions packed together; None: all.
     """
     device, lengths = lengths.device, lengths.cpu()
-    order = torch.argsort(lengths, stable=True)
+    chunk = max(1, len(lengths)) if chunk is None else chunk
+    order = torch.cat([first + torch.argsort(part, stable=True) for first, part in _chunks(lengths, chunk)])
     groups, position, caption = [], [], []
     word = first = 0
-    for length, count in zip(
-        *(part.tolist() for part in torch.unique(lengths, return_counts=True)), strict=True
-    ):
-        most = count if most_words is None else max(1, most_words // length)
-        for start in range(0, count, most):
-            captions = min(most, count - start)
-            groups.append(Group(length, captions, word, first))
-            position.append(torch.arange(length).repeat_interleave(captions))
-            caption.append(torch.arange(first, first + captions).repeat(length))
-            word, first = word + length * captions, first + captions
-    return Packing(tuple(groups), order, torch.cat(position), torch.cat(caption)).to(device)
+    for length, captions in _runs(lengths, chunk, most_words):
+        groups.append(Group(length, captions, word, first))
+        position.append(torch.arange(length).repeat_interleave(captions))
+        caption.append(torch.arange(first, first + captions).repeat(length))
+        word, first = word + length * captions, first + captions
+    return Packing(tuple(groups), order, torch.cat(position), torch.cat(caption), chunk).to(device)
 
 
-def _piece(run: list[Group]) -> tuple[slice, slice, tuple[Group, ...]]:
+def _chunks(lengths: Tensor, chunk: int) -> Iterator[tuple[int, Tensor]]:
+    """First caption and lengths of each chunk."""
+    return ((first, lengths[first : first + chunk]) for first in range(0, max(1, len(lengths)), chunk))
+
+
+def _runs(lengths: Tensor, chunk: int, most_words: int | None) -> Iterator[tuple[int, int]]:
+    """Length and number of captions of each group."""
+    for _, part in _chunks(lengths, chunk):
+        for length, count in zip(
+            *(values.tolist() for values in torch.unique(part, return_counts=True)), strict=True
+        ):
+            most = count if most_words is None else max(1, most_words // length)
+            for start in range(0, count, most):
+                yield length, min(most, count - start)
+
+
+def _piece(run: Sequence[Group]) -> tuple[slice, slice, tuple[Group, ...]]:
     first, last = run[0], run[-1]
     groups = tuple(Group(g.length, g.captions, g.word - first.word, g.caption - first.caption) for g in run)
     return (

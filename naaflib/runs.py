@@ -109,7 +109,7 @@ class Run:
 
     @classmethod
     def create(cls, path: str | Path, kind: str, **content: object) -> "Run":
-        """A new run of a kind: "train", "group" (members side by side) or "ensemble".
+        """A new run of a kind: "train", "group" (members side by side), "ensemble" or "sweep".
 
         Raises NaafError where the folder already holds a run.
         """
@@ -221,6 +221,11 @@ class Run:
         """A pandas row a training step."""
         return self._frame("steps.csv")
 
+    def save_log(self, name: str, frame) -> None:
+        """A pandas frame as history.csv or steps.csv."""
+        with atomic_path(self.path / name) as partial:
+            frame.to_csv(partial, index=False)
+
     def _frame(self, name: str):
         import pandas as pd
 
@@ -279,11 +284,13 @@ class Run:
 
 def members(path: str | Path) -> list[Run]:
     """The trained runs of a folder: itself, or its members by seed. Raises NaafError where there is none."""
-    run = Run.open(path)
-    if run.is_trained:
-        return [run]
+    path = Path(path)
+    if (path / "config.json").is_file() or not (path / "members").is_dir():
+        run = Run.open(path)
+        if run.is_trained:
+            return [run]
     folders = sorted(
-        (run.path / "members").glob("*/config.json"),
+        (path / "members").glob("*/config.json"),
         key=lambda config: (len(config.parent.name), config.parent.name),
     )
     trained = [member for member in (Run.open(config.parent) for config in folders) if member.is_trained]

@@ -7,12 +7,14 @@ see `packing`), so that a reduction over regions runs along contiguous words. Th
 over blocks of images and over groups of captions of one length.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import leaky_relu
+from torch.nn.functional import leaky_relu, linear, pad
 
 from .differentiable import naaf_scores
 from .effects import (
@@ -29,11 +31,13 @@ from .effects import (
 from .errors import UsageError
 from .packing import Packing, pack
 from .similarity import ALL_EFFECTS, EPSILON, Effects
+from .threads import in_threads
 
 PUBLISHED_LAMBDA = {"naaf": 20.0, "scan-t2i": 9.0, "scan-i2t": 4.0}
 BLOCK_WORDS = 2048  # words of a block of cosines
 BLOCK_IMAGES = 8
-GPU_WORDS, GPU_IMAGES = 32_768, 128
+GPU_WORDS, GPU_IMAGES = 32_768, 200
+FEWEST = 16  # rows of a factor of a matrix product
 
 
 @dataclass(frozen=True)
@@ -100,11 +104,28 @@ def score_matrix(
     return packing.unpack(scores)
 
 
+class Piece(NamedTuple):
+    """Some captions, ready to be scored: at most BLOCK_WORDS words."""
+
+    words: Tensor  # (word, dim)
+    factor: Tensor  # the same in the product's number type
+    captions: slice  # packed
+    groups: Groups
+    boundary: float | Tensor | None
+    intra: Tensor | None
+    shift: Tensor  # (word,) what a reduced product subtracts before it rounds
+
+
 class Scorer:
     """All captions, ready to be scored against any images; no gradients.
 
-    product: the number type of the matrix product; None: the words'. In bfloat16 it takes a fifth of the
-    time on a processor made for it, and cosines are off by up to 0.004 (docs/log.md: what that does to rsum).
+    On a CPU one thread computes the scores of BLOCK_IMAGES images and one piece of the captions, so a score
+    depends neither on the number of threads nor on which images are scored in the same call, counted from a
+    multiple of BLOCK_IMAGES; nor does it depend on the captions of other chunks of the packing.
+
+    product: the number type of the matrix product; None: the words'. In bfloat16 it takes a third of the time
+    on a processor made for it. What is rounded then is s - t, not s: it is most exact at the boundary, where
+    a word changes sides (docs/log.md: what that does to rsum).
     """
 
     def __init__(
@@ -118,35 +139,76 @@ class Scorer:
         """words and a boundary of one number a caption in packed order."""
         self.captions, self.measure, self.product = len(packing.order), measure, product
         self.on_cpu = words.device.type == "cpu"
+        self.block = BLOCK_IMAGES if self.on_cpu else GPU_IMAGES
         self.pieces = []
         for columns, captions, groups in packing.pieces(BLOCK_WORDS if self.on_cpu else GPU_WORDS):
             part = words[columns]
             limit = boundary[captions] if isinstance(boundary, Tensor) and boundary.ndim else boundary
-            moved = part if product is None else part.to(product)
-            self.pieces.append((part, moved, captions, groups, limit, _intra(part, groups, measure)))
+            factor = part if product is None else part.to(product)
+            at = word_boundary(0.0 if limit is None else limit, groups, part[:, 0])
+            shift = at.to(factor.dtype).to(part.dtype)  # a number that the product's type has
+            intra = _intra(part, groups, measure)
+            self.pieces.append(Piece(part, factor, captions, groups, limit, intra, shift))
 
     @torch.no_grad()
-    def __call__(self, images: Float[Tensor, "image region dim"]) -> Float[Tensor, "image caption"]:
-        """Scores, columns in packed order."""
-        scores = images.new_empty(len(images), self.captions)
-        gram = images @ images.mT
+    def __call__(
+        self, images: Float[Tensor, "image region dim"], captions: slice | None = None
+    ) -> Float[Tensor, "image caption"]:
+        """Scores, columns in packed order; captions: those of a run of whole chunks, packed."""
+        wanted = slice(0, self.captions) if captions is None else captions
+        scores = images.new_empty(len(images), wanted.stop - wanted.start)
+        gram = images.new_empty(len(images), images.shape[1], images.shape[1])
         moved = images if self.product is None else images.to(self.product)
-        size = BLOCK_IMAGES if self.on_cpu else GPU_IMAGES
-        for words, factor, captions, groups, limit, intra in self.pieces:
-            for start in range(0, len(images), size):
-                rows = slice(start, start + size)
-                cosine = all_cosines(moved[rows], factor).to(images.dtype)
-                scores[rows, captions] = cosine_scores(
-                    cosine, gram[rows], words, groups, self.measure, limit, intra
-                )
+
+        @torch.no_grad()
+        def multiply(start: int) -> None:
+            own = images[start : start + self.block]
+            torch.bmm(own, own.mT, out=gram[start : start + self.block])
+
+        @torch.no_grad()
+        def fill(block: tuple[Piece, int]) -> None:
+            piece, start = block
+            rows = slice(start, start + self.block)
+            cosine = _cosines(moved[rows], piece)
+            columns = slice(piece.captions.start - wanted.start, piece.captions.stop - wanted.start)
+            scores[rows, columns] = cosine_scores(
+                cosine, gram[rows], piece.words, piece.groups, self.measure, piece.boundary, piece.intra
+            )
+
+        pieces = [p for p in self.pieces if wanted.start <= p.captions.start < wanted.stop]
+        starts = range(0, len(images), self.block)
+        self._each(multiply, starts)
+        self._each(fill, [(piece, start) for piece in pieces for start in starts])
         return scores
+
+    def _each(self, work: Callable[[Any], None], blocks: Sequence[Any]) -> None:
+        if self.on_cpu:
+            in_threads(work, blocks)
+        else:
+            for block in blocks:
+                work(block)
 
 
 def all_cosines(
     images: Float[Tensor, "image region dim"], words: Float[Tensor, "word dim"]
 ) -> Float[Tensor, "image region word"]:
     """One matrix product: every word with every region."""
-    return (images.flatten(0, 1) @ words.mT).unflatten(0, images.shape[:2])
+    regions = images.flatten(0, 1)
+    product = _padded(regions) @ _padded(words).mT
+    return product[: len(regions), : len(words)].unflatten(0, images.shape[:2])
+
+
+def _cosines(images: Float[Tensor, "image region dim"], piece: Piece) -> Float[Tensor, "image region word"]:
+    """All cosines with a piece's words, in their type, from a product in the images' type."""
+    if images.dtype == piece.words.dtype:
+        return all_cosines(images, piece.words)
+    above = linear(images.flatten(0, 1), piece.factor, -piece.shift.to(images.dtype))
+    return above.to(piece.words.dtype).add_(piece.shift).unflatten(0, images.shape[:2])
+
+
+def _padded(rows: Float[Tensor, "row dim"]) -> Float[Tensor, "padded dim"]:
+    """At least FEWEST rows: BLAS takes other ways with fewer, which round otherwise."""
+    return rows if len(rows) >= FEWEST else pad(rows, (0, 0, 0, FEWEST - len(rows)))
 
 
 def cosine_scores(

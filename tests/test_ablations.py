@@ -10,8 +10,12 @@ from naaflib import differentiable
 from naaflib.config import preset, replace
 from naaflib.errors import UsageError
 from naaflib.experiments.training import train_run
+from naaflib.mining import Boundaries, sequential_mining
 from naaflib.model import measure_of
+from naaflib.packing import pack
+from naaflib.scoring import Measure, all_cosines
 from naaflib.similarity import Effects, naaf_score
+from naaflib.train import _mine_in_order
 
 SOME = [Effects(*switches) for switches in product((True, False), repeat=3) if any(switches)]
 LENGTHS = [4, 2, 7, 4, 1]
@@ -113,7 +117,6 @@ def whole(data, tmp_path_factory):
         {"model.relevance_effect": False},
         {"mining.fixed_boundary": 0.4},
         {"mining.alpha": 4},
-        {"mining.mode": "sequential", "model.negative_effect": False},
     ],
     ids=str,
 )
@@ -121,6 +124,34 @@ def test_each_switch_trains_another_model(whole, data, tmp_path, changes):
     run = train_run(data, tmp_path / "run", replace(SETTINGS, changes))
     assert run.history().loss.tolist() != whole.history().loss.tolist()
     assert naaflib.load_checkpoint(run.path).settings == run.settings.model
+
+
+@pytest.mark.parametrize("effects", SOME, ids=str)
+def test_mining_in_order_scores_with_the_effects_that_count(effects):
+    lengths = [4, 2, 7, 4, 1, 3, 6, 5, 3, 5]
+    images = unit(len(lengths), 5, 7, seed=1)
+    near = images[:, torch.arange(max(lengths)) % 5] + unit(len(lengths), max(lengths), 7, seed=50)
+    captions = near / near.norm(dim=-1, keepdim=True)  # near their image's regions: many rank first
+    packing, old = pack(torch.tensor(lengths)), Boundaries(0.3, 0.1)
+    rules = {"alpha": 2.0, "momentum": 0.7, "min_words": 5}
+    measure = Measure(lambda_softmax=3.0, lambda_intra=None, effects=effects)
+    cosine, gram = all_cosines(images, packing.gather(captions)), images @ images.mT
+    mined = _mine_in_order(cosine, gram, packing, measure, old, rules)
+
+    words = [caption[:length] for caption, length in zip(captions, lengths, strict=True)]
+
+    def score_captions(chosen, boundary):
+        how = {"boundary": boundary, "lambda_softmax": 3.0, "lambda_intra": None, "effects": effects}
+        return torch.stack([naaf_score(images, words[caption], **how) for caption in chosen], dim=1)
+
+    def best_of(caption):
+        return (words[caption] @ images.mT).amax(dim=-1)
+
+    plain = sequential_mining(score_captions, best_of, list(range(len(lengths))), lengths, old, **rules)
+    assert len(set(plain.by_caption.tolist())) > 5  # the boundary moves
+    torch.testing.assert_close(mined.by_caption, plain.by_caption, rtol=1e-12, atol=1e-12)
+    assert mined.samples == pytest.approx(plain.samples, rel=1e-12)
+    assert mined.boundaries == pytest.approx(plain.boundaries, rel=1e-12)
 
 
 def test_a_fixed_boundary_never_moves_and_its_samples_are_kept(whole, data, tmp_path):

@@ -1,6 +1,7 @@
 """Pairs taken apart: the parts add up, the order holds, and what is measured equals plain counting."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,14 +10,16 @@ from torchmetrics.functional.classification import binary_auroc, binary_average_
 
 import naaflib
 from naaflib.config import ModelSettings
+from naaflib.data.captions import tokenize
 from naaflib.data.scenes import Foil, read_foils, read_links
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
 from naaflib.explanation import explain, explain_pairs, foil_detection, matched_samples, pointing_game
-from naaflib.explanation.measures import area_under_curve, average_precision, image_interval
+from naaflib.explanation.measures import area_under_curve, average_precision, image_interval, ranked
 from naaflib.mining import Boundaries
 from naaflib.model import Model
-from naaflib.similarity import naaf_score
+from naaflib.scoring import score_matrix
+from naaflib.similarity import ALL_EFFECTS, Effects, naaf_score
 
 METHODS = ("naaf", "scan-t2i", "scan-i2t")
 
@@ -57,6 +60,36 @@ def test_words_effects_average_to_the_score(split, method, boundary):
         score = scores(model, split, np.array([image]), split.captions[caption]).item()
         assert pair.score == pytest.approx(score, abs=1e-12)
         assert pair.effect.mean() == pytest.approx(score, abs=1e-12)
+
+
+@pytest.mark.parametrize("counts", [c for c in product((True, False), repeat=3) if any(c)])
+def test_an_effect_that_is_left_out_is_nothing_in_the_parts_and_they_still_add_up(split, counts):
+    names = ("negative_effect", "feature_effect", "relevance_effect")
+    whole = split_pair(split, 1, 30)
+    pair = split_pair(split, 1, 30, **dict(zip(names, counts, strict=True)))
+    parts = (pair.mismatch_effect, pair.feature_effect, pair.relevance_effect)
+    full = (whole.mismatch_effect, whole.feature_effect, whole.relevance_effect)
+    for part, before, counted in zip(parts, full, counts, strict=True):
+        assert before.any()
+        np.testing.assert_allclose(part, before if counted else 0, atol=1e-12)
+    model = new_model(split, boundary=whole.boundary, **dict(zip(names, counts, strict=True)))
+    score = scores(model, split, np.array([1]), split.captions[30]).item()
+    assert pair.score == pytest.approx(score, abs=1e-12)
+    assert pair.effect.mean() == pytest.approx(score, abs=1e-12)
+    assert pair.feature_weight.any() == counts[1]
+    assert pair.relevance_weight.any() == counts[2]
+
+
+def test_a_word_that_attends_to_nothing_points_nowhere(split):
+    only = {"feature_effect": False, "relevance_effect": False}
+    pair = split_pair(split, 1, 30, **only)
+    assert not pair.attention.any()
+    assert set(pair.attended_region) == set(pair.to_frame()["attended_region"]) == {-1}
+    everywhere = [
+        [[*range(split.regions.shape[2])]] * len(words) for words in attended(new_model(split), split)
+    ]
+    assert pointing_game(new_model(split, **only), split, everywhere).rate == 0
+    assert pointing_game(new_model(split), split, everywhere).rate == 1
 
 
 def test_parts_are_the_readable_equations(split):
@@ -123,6 +156,7 @@ def test_a_caption_as_text_equals_the_same_caption_by_index(split):
     by_index, by_text = explain(model, split, 3, 16), explain(model, split, 3, split.captions[16])
     assert by_text.score == by_index.score
     assert (by_index.caption, by_text.caption) == (16, None)
+    assert (by_index.own, by_text.own, explain(model, split, 2, 16).own) == (True, None, False)
 
 
 def test_an_unknown_word_is_shown_as_written_and_flagged(split):
@@ -199,6 +233,26 @@ def test_samples_are_the_maxima_in_the_own_and_in_the_lowest_scoring_image(split
     assert (float(fast["boundary"]), float(fast["inference_boundary"])) == pytest.approx((0.3, 0.2))
 
 
+@torch.no_grad()
+def test_samples_take_the_image_that_scores_lowest_by_the_effects_that_count(split):
+    model = new_model(split, negative_effect=False, feature_effect=False)
+    samples = matched_samples(model, split, seed=3)
+    rng = np.random.default_rng(3)
+    images = rng.permutation(len(split))
+    captions = images * split.captions_per_image + rng.integers(split.captions_per_image, size=len(images))
+    regions = model.encode_images(torch.from_numpy(split.regions.gather(images)))
+    words, lengths = model.encode_texts([split.captions[caption] for caption in captions])
+
+    def mismatched(effects):
+        how = {"boundary": model.boundary.training, "lambda_intra": None, "effects": effects}
+        scores = score_matrix(regions, words, lengths, **how).fill_diagonal_(torch.inf)
+        best = (words @ regions[scores.argmin(dim=0)].mT).amax(dim=-1)
+        return torch.cat([row[:length] for row, length in zip(best, lengths, strict=True)]).numpy()
+
+    np.testing.assert_allclose(samples["mismatched"], mismatched(Effects(False, False, True)), atol=1e-12)
+    assert not np.allclose(samples["mismatched"], mismatched(ALL_EFFECTS))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_samples_depend_on_the_seed_alone_and_leave_the_random_state(split, method):
     model = new_model(split, method)
@@ -235,6 +289,12 @@ def test_pointing_game_counts_the_words_whose_attention_lies_in_their_links(spli
     assert game.chance == pytest.approx(np.mean(shares))
     assert game.interval[0] <= game.rate <= game.interval[1]
     assert f"{game.rate:.1%}" in game.sentence()
+    classes = game.by_class({"circle": "shape", "red": "colour"})
+    assert classes["count"].sum() == game.count
+    circle = game.words[game.words["word"] == "circle"]
+    assert classes.loc["shape", "rate"] == pytest.approx(circle["hit"].mean())
+    assert (classes["low"] <= classes["rate"]).all()
+    assert (classes["rate"] <= classes["high"]).all()
 
 
 def test_pointing_game_is_won_by_links_to_the_attended_region_and_lost_by_links_to_all_others(split):
@@ -261,12 +321,15 @@ def test_links_that_do_not_fit_are_refused(split):
 def test_foils_are_counted_one_by_one(split, scenes, method):
     model, foils = new_model(split, method, boundary=0.3), read_foils(scenes, "test")[::9]
     result = foil_detection(model, split, foils)
-    right, first, labels, values = [], [], [], []
+    right, first, labels, values, before = [], [], [], [], []
     for foil in foils:
         true = explain(model, split, foil.image, foil.caption)
         wrong = explain(model, split, foil.image, foil.text)
         right.append(true.score > wrong.score)
-        value = (wrong.mismatch_effect if method == "naaf" else wrong.effect)[1:-1]
+        value, was = (
+            (pair.mismatch_effect if method == "naaf" else pair.effect)[1:-1] for pair in (wrong, true)
+        )
+        before += was.tolist()
         first.append((value[foil.word] == value.min()) / (value == value.min()).sum())
         labels += [k == foil.word for k in range(len(value))]
         values += value.tolist()
@@ -279,20 +342,55 @@ def test_foils_are_counted_one_by_one(split, scenes, method):
     assert result.auc == pytest.approx(binary_auroc(rank, label).item(), abs=1e-6)
     assert row["average_precision"] == pytest.approx(binary_average_precision(rank, label).item(), abs=1e-6)
     assert result.chance_precision == pytest.approx(np.mean(labels))
+    assert row["auc_before"] == pytest.approx(area_under_curve(-np.array(before), np.array(labels)))
+    now, was = np.array(values)[labels], np.array(before)[labels]
+    assert row["paired"] == pytest.approx(((now < was) + 0.5 * (now == was)).mean())
     assert result.by_kind["count"].sum() == len(foils)
+    weighted = np.average(result.by_kind["accuracy"], weights=result.by_kind["count"])
+    assert weighted == pytest.approx(result.accuracy)
     assert f"{result.accuracy:.1%}" in result.sentence()
 
 
-def test_a_foil_that_equals_the_true_caption_is_never_told_apart(split):
-    same = [Foil(c, c // 5, split.captions[c], 0, "x", "x", "none") for c in range(6)]
-    assert foil_detection(new_model(split), split, same).accuracy == 0
+def test_a_foil_that_reads_as_the_true_caption_is_never_told_apart(split):
+    """The model knows neither word, so both captions score the same."""
+    model = new_model(split)
+    strange = replace(split, captions=["a zeppelin lands"] * len(split.captions))
+    same = [Foil(c, c // 5, "a dirigible lands", 1, "zeppelin", "dirigible", "none") for c in range(6)]
+    assert foil_detection(model, strange, same).accuracy == 0
 
 
-def test_a_foil_word_outside_its_text_is_refused(split):
-    with pytest.raises(NaafError, match="no such word"):
-        foil_detection(new_model(split), split, [Foil(0, 0, "a red circle", 3, "x", "y", "shape")])
+@pytest.mark.parametrize(
+    ("text", "word", "says"),
+    [
+        ("a red circle", 3, "names word 3 of 'a red circle', which has no such word"),
+        ("a red circle", -1, "which has no such word"),
+        ("a blue circle indeed", 1, "is not as long as caption 0; a foil replaces one word"),
+        ("a blue circle", 2, "names word 2, and differs from caption 0 in word 1; a foil replaces exactly"),
+        ("a blue square", 2, "differs from caption 0 in word 1, 2;"),
+        ("a red circle", 1, "'a red circle' names word 1, and differs from caption 0 in no word"),
+    ],
+)
+def test_a_foil_that_is_not_its_caption_with_the_named_word_exchanged_is_refused(split, text, word, says):
+    own = replace(split, captions=["A red Circle", *split.captions[1:]])
+    with pytest.raises(NaafError, match=says):
+        foil_detection(new_model(split), own, [Foil(0, 0, text, word, "red", "blue", "colour")])
+
+
+def test_a_foil_of_no_caption_and_no_foils_are_refused(split):
+    with pytest.raises(NaafError, match="caption 50 lies outside the split"):
+        foil_detection(new_model(split), split, [Foil(50, 0, "a red circle", 1, "blue", "red", "colour")])
     with pytest.raises(NaafError, match="no foils"):
         foil_detection(new_model(split), split, [])
+
+
+def test_foils_of_the_scenes_replace_one_word(split, scenes):
+    foils = read_foils(scenes, "test")
+    assert foils
+    for foil in foils:
+        true, wrong = tokenize(split.captions[foil.caption]), tokenize(foil.text)
+        assert len(true) == len(wrong)
+        assert [k for k, word in enumerate(wrong) if word != true[k]] == [foil.word]
+        assert (true[foil.word], wrong[foil.word]) == (foil.was, foil.now)
 
 
 def test_ties_count_half_in_the_area_and_enter_together_in_the_precision():
@@ -300,6 +398,22 @@ def test_ties_count_half_in_the_area_and_enter_together_in_the_precision():
     assert area_under_curve(score, truth) == pytest.approx((0 + 0.5 + 1) / 3)
     assert average_precision(score, truth) == pytest.approx(1 / 3)
     assert np.isnan(area_under_curve(score, np.ones(4, bool)))
+
+
+def test_intervals_of_a_ranking_are_those_of_resampled_images():
+    rng = np.random.default_rng(1)
+    image = np.repeat(np.arange(11), 7)
+    truth = rng.random(77) < 0.3
+    score = np.round(rng.normal(size=77) + truth, 1)  # with ties
+    found = ranked(score, truth, image, seed=5, resamples=300)
+    times = np.random.default_rng(5).multinomial(11, np.full(11, 1 / 11), size=300)
+    drawn = [np.repeat(np.arange(77), row[image]) for row in times]
+    for measure, name in ((area_under_curve, "auc"), (average_precision, "average_precision")):
+        slow = [measure(score[items], truth[items]) for items in drawn]
+        low, high = np.quantile(slow, (0.025, 0.975))
+        assert getattr(found, f"{name}_low") == pytest.approx(low, abs=1e-6)
+        assert getattr(found, f"{name}_high") == pytest.approx(high, abs=1e-6)
+        assert getattr(found, name) == measure(score, truth)
 
 
 def test_an_interval_over_images_is_wide_where_an_images_words_agree():

@@ -116,6 +116,30 @@ def test_a_clicked_word_changes_where_one_looks_and_nothing_else(explorer):
     assert f"<b>{explorer.pair.words[2]}</b>" in explorer.controls.word.value
 
 
+def test_a_word_that_attends_to_no_region_is_said_to(split):
+    """With the features effect alone, a word below the boundary looks nowhere."""
+    model = new_model(split, relevance_effect=False, negative_effect=False)
+    model.boundary = Boundaries(0.99, 0.99)
+    explorer = explore(model, split)
+    assert set(explorer.pair.attended_region) == {-1}
+    assert "It attends to no region. " in explorer.controls.word.value
+    assert "region -1" not in explorer.controls.word.value
+    assert "blue frame" not in explorer.controls.word.value
+    explorer.turn(constants=explorer.state.constants._replace(boundary=-1.0))
+    word = explorer.state.word
+    region, weight = explorer.pair.attended_region[word], explorer.pair.attention[word].max()
+    assert f"{weight:.0%} of its attention is on region {region} (blue frame)" in explorer.controls.word.value
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_boxes_count_in_the_recorded_size_else_in_the_picture_files(split, recorded):
+    with Image.open(split.image_path(3)) as picture:
+        size = list(picture.size)
+    known = replace(split, sizes=split.sizes + 100 if recorded else None)
+    assert known.picture_size(3).tolist() == [side + 100 * recorded for side in size]
+    assert replace(split, sizes=None, image_names=None).picture_size(3) is None
+
+
 def test_a_typed_caption_becomes_words_and_a_ranking(explorer, split):
     explorer.controls.caption.value = "a zeppelin  <b>above</b> a star"
     words = [button.description for button in explorer.words.children]
@@ -195,14 +219,17 @@ def test_each_model_keeps_the_constants_that_it_was_left_with(split, model):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("boxes", [True, False])
-def test_readers_without_a_kernel_get_the_same_as_a_picture(split, method, boxes):
+def test_readers_without_a_kernel_get_the_same_as_a_picture(split, method, boxes, monkeypatch):
     bare = split if boxes else replace(split, boxes=None, sizes=None, image_names=None)
-    explorer = explore(new_model(split, method), bare)
-    bundle, about = explorer._repr_mimebundle_()
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-    with Image.open(BytesIO(base64.b64decode(bundle["image/png"]))) as picture:
-        assert picture.size[0] > about["image/png"]["width"] >= 800
-    assert explorer.state.caption in bundle["text/plain"]
+    explorer, shown = explore(new_model(split, method), bare), []
+    monkeypatch.setattr("IPython.display.display", lambda data, **how: shown.append((data, how)))
+    explorer._ipython_display_()
+    (live, _), (still, how) = shown
+    assert "application/vnd.jupyter.widget-view+json" in live
+    assert explorer.state.caption in live["text/plain"]
+    assert set(still) == {"image/png"}  # a reader who knows widgets shows nothing else of one that holds both
+    with Image.open(BytesIO(base64.b64decode(still["image/png"]))) as picture:
+        assert picture.size[0] > how["metadata"]["image/png"]["width"] >= 800
 
 
 def test_no_text_of_a_page_is_cut(explorer):

@@ -16,6 +16,7 @@ NAMES = [
     "04_ensemble",
     "05_attention_maps",
     "06_similarity_distributions",
+    "07_compare_runs",
 ]
 MOST_LINES = 15
 MACHINE_PATH = re.compile(

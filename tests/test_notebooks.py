@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from naaflib.experiments.notebooks import select
+
 FOLDER = Path(__file__).parents[1] / "notebooks"
 SETTINGS = (
     "model.dim=32, model.word_dim=16, train.epochs=2, train.batch_size=16, mining.min_words=20, "
@@ -34,7 +36,7 @@ FIGURES = {
     "04": ["ensemble"],
     "05": [
         *("pair1_right", "pair1_tempting", "pair1_unfit", "attention_pair1", "matrix_right", "matrix_unfit"),
-        "measured",
+        *("pointing", "foils"),
     ],
     "06": ["distributions", "hardest", "epochs", "boundary"],
 }
@@ -43,10 +45,10 @@ TABLES = {
     "02": ["best_epochs"],
     "03": ["recalls", "results"],
     "04": ["ensemble"],
-    "05": ["pairs", "words_pair1", "results", "evidence"],
+    "05": ["pairs", "words_pair1", "results", "evidence", "kinds", "classes"],
     "06": ["separation", "epochs"],
 }
-NAMES = [path.stem for path in sorted(FOLDER.glob("[0-9]*.ipynb"))]
+NAMES = [notebook.name for notebook in select()]  # 01 to 06; 07 compares runs and has tests of its own
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +117,7 @@ def test_results_stand_beside_their_chance_levels(walked):
     retrieval, words = (pd.read_csv(walked.out / "tables" / f"0{k}_results.csv") for k in (3, 5))
     assert list(retrieval.columns) == list(words.columns)
     results = pd.concat([retrieval, words])
-    assert len(results) == 6
+    assert len(results) == 7
     assert results["chance"].between(0.1, 99).all()
     assert results["value"].between(0, 100).all()
     known = results.dropna(subset=["low"])
@@ -148,7 +150,9 @@ def test_an_own_data_set_without_boxes_and_pictures_is_shown_too(walked, scenes,
         shutil.copy(scenes / caps, bare)
     shutil.copytree(walked.out, run)
     names = run_cells("05_attention_maps", data=str(bare), run=str(run), pairs="1")
-    assert names["measured"].table() is None
+    assert not names["measured"].table().index.str.startswith("pointing").any()
+    assert names["measured"].pointing_figure() is None
+    assert set(names["measured"].kinds()["kind"]) == {"colour", "number"}  # of swapped words
     split = open_split(bare, "test")
     assert walk.image_sheet(split, count=1).axes[1].texts[0].get_text() == "0"  # a grid of numbered regions
     result = evaluation(np.eye(len(split)).repeat(5, axis=1), split)
@@ -329,8 +333,16 @@ def published_rows_of(scenes, tmp_path, images: int):
 
     from naaflib import open_split
     from naaflib import walkthrough as walk
+    from naaflib.data.features import Regions
 
-    split = replace(open_split(scenes, "test"), folder=tmp_path / "f30k_precomp", captions_per_image=1)
+    np.save(tmp_path / "test_ims.npy", np.ones((images, 1, 1), np.float32))
+    split = replace(
+        open_split(scenes, "test"),
+        folder=tmp_path / "f30k_precomp",
+        captions_per_image=1,
+        captions=["a dog"] * images,
+        regions=Regions(tmp_path / "test_ims.npy"),
+    )
     result = evaluation(np.eye(images), split)
     return walk.recall_table({"mine": result.metrics}, result)
 
@@ -431,15 +443,15 @@ def test_a_kept_figure_is_shown_as_its_file(tmp_path):
 
 
 def test_the_word_classes_of_the_measure_are_those_of_the_scenes():
-    from naaflib.walkthrough.words import KINDS
+    from naaflib.walkthrough.measured import CLASSES
 
-    assert (KINDS["crimson"], KINDS["hoops"], KINDS["tiny"], KINDS["dots"]) == (
+    assert (CLASSES["crimson"], CLASSES["hoops"], CLASSES["tiny"], CLASSES["dots"]) == (
         "colour",
         "shape",
         "size",
         "texture",
     )
-    assert "left" not in KINDS
+    assert "left" not in CLASSES
 
 
 def test_inspection_counts_what_is_in_the_files(scenes):

@@ -34,6 +34,7 @@ NOTEBOOKS = {
         "from pathlib import Path\n"
         "found = dict(run=run, seed=seed, data=data, python=sys.executable, cwd=os.getcwd())\n"
         'found["lib"] = naaflib.__file__\n'
+        'found["threads"] = [os.environ.get(f"{name}_NUM_THREADS") for name in ("OMP", "MKL", "NUMBA")]\n'
         'Path(run, "found.json").write_text(json.dumps(found))',
         WIDGET,
         'print("a line for the person", file=sys.stderr)',
@@ -104,7 +105,7 @@ def batches(project):
 
     parameters = {"seed": "7", "fast": "yes", "rate": "2e-4", "name": "007", "limit": "3", "sizes": "[4]"}
     with ThreadPoolExecutor() as pool:
-        failing = pool.submit(run_notebooks, "01-04", project / "out", parameters, progress=False)
+        failing = pool.submit(run_notebooks, "01-04", project / "out", parameters, progress=False, threads=3)
         slow = pool.submit(run_notebooks, "05", project / "slow", {}, progress=False, timeout=1)
         dying = run_notebooks(["06_dying"], project / "dying", {}, progress=False)
         return {"failing": failing.result(), "slow": slow.result(), "dying": dying}
@@ -129,6 +130,10 @@ def test_the_kernel_is_of_this_interpreter_and_this_naaflib(batches):
 def test_a_notebook_is_given_its_run_folder_and_works_from_the_project(batches, project):
     assert found(batches)["run"] == str(project / "out")
     assert found(batches)["cwd"] == str(project)
+
+
+def test_a_notebook_computes_with_as_many_threads_as_it_is_given(batches):
+    assert found(batches)["threads"] == ["3", "3", "3"]
 
 
 def test_a_parameter_that_is_not_given_keeps_its_default(batches):
@@ -245,6 +250,17 @@ def test_a_selection_names_notebooks_in_their_order(project, wanted, numbers):
     from naaflib.experiments.notebooks import select
 
     assert "".join(notebook.name[1] for notebook in select(wanted)) == numbers
+
+
+def test_the_comparison_of_runs_is_taken_only_where_it_is_named(tmp_path, monkeypatch):
+    from naaflib.experiments.notebooks import select
+
+    (tmp_path / "notebooks").mkdir()
+    for name in ("06_similarity_distributions", "07_compare_runs"):
+        write_notebook(tmp_path / "notebooks" / f"{name}.ipynb", NOTEBOOKS["01_good"])
+    monkeypatch.setenv("NAAF_ROOT", str(tmp_path))
+    assert [notebook.name for notebook in select()] == ["06_similarity_distributions"]
+    assert [notebook.name for notebook in select("07")] == ["07_compare_runs"]
 
 
 @pytest.mark.parametrize("wanted", ["07", "03-01", "", "02_tipes", "two", "-3"])

@@ -1,5 +1,7 @@
 """Every fast form against the readable one: values and gradients, on edges as well as on random data."""
 
+import threading
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from naaflib.packing import pack
 from naaflib.scan import scan_score
 from naaflib.scoring import PUBLISHED_LAMBDA
 from naaflib.similarity import naaf_score
+from naaflib.threads import in_threads
 
 IMAGES, REGIONS, DIM = 11, 5, 7
 LENGTHS = [3, 1, 13, 3, 2, 13, 3, 1, 7]
@@ -174,13 +177,54 @@ def test_packing_and_unpacking_keep_every_word_and_caption(captions, most_words)
 
 @pytest.mark.parametrize("block", [(1, 1), (3, 14), (100, 10_000)])
 def test_sharded_equals_unsharded(images, captions, form, monkeypatch, block):
-    """Blocks of any size give the same scores; the fused form to the bit but for the matrix product."""
+    """Blocks of any size give the same scores; by the kernels, with MKL, to the last bit."""
     images, captions, lengths = images.to(form), captions.to(form), torch.tensor(LENGTHS)
     whole = naaflib.score_matrix(images, captions, lengths, boundary=0.2)
     monkeypatch.setattr(scoring, "BLOCK_IMAGES", block[0])
     monkeypatch.setattr(scoring, "BLOCK_WORDS", block[1])
     sharded = naaflib.score_matrix(images, captions, lengths, boundary=0.2)
-    torch.testing.assert_close(sharded, whole, rtol=0, atol=1e-14 if form == torch.float64 else 5e-7)
+    exact = form == torch.float32 and differentiable.kernels() and torch.backends.mkl.is_available()
+    torch.testing.assert_close(
+        sharded, whole, rtol=0, atol=0 if exact else 1e-14 if form == torch.float64 else 5e-7
+    )
+
+
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="other BLAS libraries round by shape")
+@pytest.mark.skipif(
+    differentiable.kernels() is None, reason="without the kernels the grid's blocks are exact"
+)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_pair_s_score_does_not_depend_on_what_is_scored_beside_it(threads):
+    """Any images, any captions, any number of threads: the same bits, by MKL and the kernels in float32."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    images, padded = unit(21, 36, 64, seed=4).float(), unit(97, 40, 64, seed=5).float()
+    lengths = 1 + torch.arange(97) * 7 % 40
+    whole = naaflib.score_matrix(images, padded, lengths, boundary=0.1)
+    rng = torch.Generator().manual_seed(6)
+    try:
+        for count, those in ((1, 1), (1, 97), (2, 5), (13, 40), (21, 30)):
+            rows = torch.randperm(21, generator=rng)[:count]
+            columns = torch.randperm(97, generator=rng)[:those]
+            part = naaflib.score_matrix(images[rows], padded[columns], lengths[columns], boundary=0.1)
+            torch.testing.assert_close(part, whole[rows][:, columns], rtol=0, atol=0)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_reduced_product_is_most_exact_at_the_boundary(monkeypatch):
+    """It rounds s - t: near t its error is that of the factors' rounding alone."""
+    images, words = unit(8, 36, 64, seed=7).float(), unit(200, 64, seed=8).float()  # one block
+    packing = pack(torch.full((20,), 10))
+    seen = []
+    monkeypatch.setattr(scoring, "cosine_scores", lambda cosine, *_: seen.append(cosine) or cosine[:, 0, :20])
+    for boundary in (0.0, 0.25):
+        scoring.Scorer(words, packing, scoring.Measure(), boundary, torch.bfloat16)(images)
+    exact = images.bfloat16().double() @ words.bfloat16().double().mT
+    at_zero, at_boundary = (cosine.double() - exact for cosine in seen)
+    near = (exact - 0.25).abs() < 0.05
+    assert near.sum() > 100
+    assert at_boundary[near].abs().max() < 2e-4 < at_zero[near].abs().max()
 
 
 def test_no_images_or_no_captions_give_an_empty_matrix(images, captions):
@@ -205,3 +249,24 @@ def test_a_wrong_call_is_one_sentence(images, captions, how, sentence):
     how = {"images": images, "captions": captions, "lengths": torch.tensor(LENGTHS), **how}
     with pytest.raises(UsageError, match=sentence):
         naaflib.score_matrix(how.pop("images"), how.pop("captions"), how.pop("lengths"), **how)
+
+
+def test_shared_work_runs_on_one_core_a_thread_and_leaves_torch_as_it_was():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        cores, names = [], set()
+
+        def work(job):
+            names.add(threading.current_thread().name)
+            cores.append((job, torch.get_num_threads()))
+
+        in_threads(work, range(20))
+        assert sorted(cores) == [(job, 1) for job in range(20)]
+        assert threading.current_thread().name not in names
+        assert torch.get_num_threads() == 3
+        with pytest.raises(ZeroDivisionError):
+            in_threads(lambda job: 1 // job, [2, 0, 1])
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

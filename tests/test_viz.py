@@ -10,12 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import image
-from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox
 from scipy.stats import norm
 
 from naaflib.mining import optimal_boundary
-from naaflib.viz import attention, captions, curves, data, distributions, pairs, pictures, ranks, style
+from naaflib.viz import (
+    attention,
+    captions,
+    curves,
+    data,
+    distributions,
+    measures,
+    pairs,
+    pictures,
+    ranks,
+    style,
+)
 from naaflib.viz.separation import separation
 
 RNG = np.random.default_rng(0)
@@ -86,6 +96,10 @@ def on_axes(draw, *args, width=style.COLUMN, **kwargs):
 RECALLS = dict(zip(curves.RECALLS, (9.1, 30, 45.5, 7, 25, 38), strict=True))
 SAMPLES = samples(0.2)
 COUNTS = Counter({"a": 900, "dog": 70, "$": 8, "zebra": 1})
+RATES = pd.DataFrame(
+    {"value": [80.0, 99.5], "low": [70.0, 98], "high": [88.0, 100], "chance": [50.0, 9]},
+    ["colour", "a number"],
+)
 FIGURES = {
     "training": lambda: curves.training_figure(history(6), steps(6, 9), title="a run"),
     "training without steps": lambda: curves.training_figure(history(6)),
@@ -114,6 +128,21 @@ FIGURES = {
     "attention without boxes": lambda: attention.attention_figure(WORDS, WEIGHT, WEIGHT[:, 0], image=PICTURE),
     "attention, no region": lambda: attention.attention_figure(WORDS, 0 * WEIGHT, -WEIGHT[:, 0], boxes=BOXES),
     "matrix": lambda: on_axes(attention.word_region_matrix, WEIGHT, WORDS, boundary=0.2),
+    "words": lambda: pairs.words_figure(
+        WORDS,
+        cosine=WEIGHT,
+        **EFFECTS,
+        boundary=0.2,
+        known=[word != "girl" for word in WORDS],
+        title="a pair",
+    ),
+    "words of a long caption": lambda: pairs.words_figure(
+        WORDS * 4, cosine=np.tile(WEIGHT, (4, 1)), **{name: np.tile(v, 4) for name, v in EFFECTS.items()}
+    ),
+    "rates": lambda: measures.rates_figure({"accuracy": {"naaf": RATES}, "area": {"naaf": RATES}}, title="t"),
+    "rates of two models": lambda: measures.rates_figure(
+        {"accuracy": {"naaf": RATES, "scan-t2i": RATES / 2}, "area": {"naaf": RATES}}
+    ),
     "region grid": lambda: on_axes(attention.region_grid, WEIGHT[0]),
     "pair": pair,
     "pair without picture": lambda: pair(image=None),
@@ -267,8 +296,10 @@ def test_bars_of_a_word_add_up_to_its_dot():
     axes = style.panels(1, 1)[1]
     ax = captions.effect_bars(axes[0, 0], WORDS, **EFFECTS)
     total = sum(EFFECTS.values())
-    bars = [bar for bar in ax.patches if isinstance(bar, Rectangle)]
-    per_word = np.array([bar.get_width() for bar in bars]).reshape(3, -1).sum(axis=0)
+    corners = [
+        [path.vertices for path in bars.get_paths()] for bars in ax.collections
+    ]  # (part, word, corner)
+    per_word = np.array([[box[1, 0] - box[0, 0] for box in part] for part in corners]).sum(axis=0)
     np.testing.assert_allclose(per_word, total)
     np.testing.assert_allclose(ax.lines[0].get_xdata(), total)
 
@@ -324,3 +355,45 @@ def test_a_picture_is_made_smaller_but_not_distorted(tmp_path):
     Image.fromarray(np.zeros((300, 900, 3), np.uint8)).save(path)
     assert pictures.read_picture(path, largest=90).shape == (30, 90, 3)
     assert pictures.read_picture(None) is None
+
+
+def test_no_title_of_an_attention_panel_touches_its_number():
+    words = ["extraordinarily", "WWWWWWWWWWWW", "a", "very-long-compound-word", "iiiiiiiiiiiiiiiiiiii", "dog"]
+    weight = RNG.dirichlet(np.full(REGIONS, 0.3), len(words))
+    figure = attention.attention_figure(words, weight, -weight[:, 0], image=PICTURE, boxes=BOXES, size=SIZE)
+    figure.canvas.draw()
+    for ax, word in zip(figure.axes, words, strict=False):
+        middle, left, right = (
+            title for title in (ax.title, ax._left_title, ax._right_title)
+        )  # the word stands at the left
+        assert left.get_text().removesuffix("…") == word[: len(left.get_text().removesuffix("…"))]
+        assert middle.get_text() == ""
+        assert left.get_window_extent().x1 < right.get_window_extent().x0
+
+
+def test_bars_and_cosines_of_a_word_stand_side_by_side():
+    figure = pairs.words_figure(WORDS, cosine=WEIGHT, **EFFECTS, boundary=0.2)
+    figure.canvas.draw()
+    bars, matrix = figure.axes[2:4]
+    for row in range(len(WORDS)):
+        heights = [ax.transData.transform((0, row))[1] for ax in (bars, matrix)]
+        assert heights[0] == pytest.approx(heights[1], abs=0.5)
+
+
+def test_two_models_have_a_mark_each_and_one_of_chance():
+    axes = style.panels(1, 1)[1]
+    ax = measures.rates(axes[0, 0], {"naaf": RATES, "scan": RATES / 2})
+    legend = dict(zip(ax.get_legend_handles_labels()[1], ax.get_legend_handles_labels()[0], strict=True))
+    assert list(legend) == ["naaf", "scan", "chance"]
+    assert legend["naaf"].get_xdata()[0] == 80
+    assert legend["scan"].get_xdata()[0] == 40
+    assert [text.get_text() for text in ax.texts] == ["80.0  40.0", "99.5  49.8"]
+
+
+def test_a_model_without_boundary_is_not_said_to_mismatch():
+    nothing = np.zeros(len(WORDS))
+    scan = {"feature_effect": WEIGHT[:, 0], "relevance_effect": nothing, "mismatch_effect": nothing}
+    figure = pairs.words_figure(WORDS, cosine=WEIGHT, **scan)
+    said = " ".join(text.get_text() for text in texts(figure))
+    assert "match" not in said
+    assert "effect" in [text.get_text() for text in figure.axes[2].get_legend().get_texts()]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import NaafError
-from . import batches, datasets, models
+from . import batches, comparing, datasets, explaining, models, sweeps
 from .arguments import CONTINUES, Parser, say
 
 DESCRIPTION = """\
@@ -33,7 +33,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="naaf", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for group in (datasets, models, batches):
+    for group in (datasets, models, explaining, batches, sweeps, comparing):
         group.add_commands(commands)
     return parser
 

@@ -1,6 +1,7 @@
 """`naaf train`, `naaf evaluate`, `naaf ensemble`."""
 
 import argparse
+import re
 from pathlib import Path
 
 from .arguments import overrides, path, say, show_json, show_table
@@ -31,13 +32,19 @@ The split is test where there is one, else dev, and is announced. Protocols:
   f30k-1k   the same, on exactly 1000 images
   coco-1k   the mean over five folds of 1000 images, of the 5000 of testall
   coco-5k   the 5000 images of testall at once
-A run folder keeps the scores (scores/SPLIT.npy) and the metrics (metrics/SPLIT.PROTOCOL.json)."""
+A run folder keeps the scores (scores/SPLIT.npy) and the metrics (metrics/SPLIT.PROTOCOL.json).
+
+A score matrix too large to keep: --no-scores counts ranks block by block, --scheduler sends blocks to a Dask
+cluster; both give the same recalls and ranks. The cluster's workers read DIR and the run from the same paths
+as this command does (a file system that all share) and have this version of naaflib installed."""
 
 EVALUATE_EXAMPLES = """\
 examples:
   naaf evaluate outputs/first --data data/scenes
   naaf evaluate outputs/first --data data/scenes --split dev --json
-  naaf evaluate f30k_NAAF.pth.tar --vocabulary f30k_precomp.json --data data/f30k_precomp --split test"""
+  naaf evaluate f30k_NAAF.pth.tar --vocabulary f30k_precomp.json --data data/f30k_precomp --split test
+  naaf evaluate outputs/coco --data data/coco_precomp --protocol coco-5k --no-scores --precision bf16
+  naaf evaluate outputs/coco --data data/coco_precomp --protocol coco-5k --scheduler tcp://10.0.0.5:8786"""
 
 ENSEMBLE = """\
 Average the scores of several runs, or of saved score files (.npy), and report recalls and ranks.
@@ -112,9 +119,39 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--out", type=path, metavar="DIR", help="write scores and metrics here (a run: into itself)"
     )
+    _add_scoring(parser)
     _add_device(parser)
     _add_result(parser)
     parser.set_defaults(handler=evaluate)
+
+
+def _add_scoring(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bf16"),
+        default="float32",
+        help="of the matrix product; bf16 is faster where the processor has it, and a little less exact",
+    )
+    parser.add_argument("--no-scores", action="store_true", help="count ranks and keep no score matrix")
+    parser.add_argument(
+        "--memory",
+        type=memory,
+        default="1GB",
+        metavar="SIZE",
+        help="for blocks of scores, beside the encoded split",
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="score on the Dask cluster at tcp://HOST:PORT; keeps no scores"
+    )
+
+
+def memory(text: str) -> float:
+    """Bytes of a text such as 500MB, 1.5GB or 2GiB."""
+    match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    if match is None or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; take for example 500MB or 2GB")
+    power = " KMGT".index(match[2].upper() or " ")
+    return float(match[1]) * (1024 if match[3] else 1000) ** power
 
 
 def _add_ensemble(commands: argparse._SubParsersAction) -> None:
@@ -173,6 +210,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
         vocabulary=arguments.vocabulary,
         device=arguments.device,
         out=arguments.out,
+        precision=arguments.precision,
+        keep_scores=not arguments.no_scores,
+        memory=arguments.memory,
+        scheduler=arguments.scheduler,
     )
     return _show(result, as_json=arguments.json)
 

@@ -49,6 +49,18 @@ class Split:
         path = self.folder / "images" / self.image_names[image]
         return path if path.is_file() else None
 
+    def picture_size(self, image: int) -> np.ndarray | None:
+        """Width and height that boxes count in: as recorded, else the picture file's own."""
+        if self.sizes is not None:
+            return np.asarray(self.sizes[image])
+        path = self.image_path(image)
+        if path is None:
+            return None
+        from PIL import Image
+
+        with Image.open(path) as picture:
+            return np.array(picture.size)
+
     def image_name(self, image: int) -> str:
         return self.image_names[image] if self.image_names else f"{self.name} image {image}"
 

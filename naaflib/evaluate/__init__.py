@@ -1,11 +1,18 @@
 """A trained model measured: all pairs of a split in blocks, under a named protocol; ensembles.
 
 protocols   which images compete
-scores      encode once, score in blocks, to memory or to a file
+scores      encode once, score in blocks, to memory, to a file, or to ranks alone
+cluster     the same on a running Dask cluster
 evaluation  scores and metrics of a run or checkpoint, kept in its folder
 joining     ensembles
+discovery   which runs belong together: the variants in groups and sweeps
+comparison  variants measured on the same images
+differences  what a comparison comes to: tables with intervals
+changes     query by query: what rose and what fell
 """
 
+from .comparison import Comparison, compare_runs
+from .differences import difference_table, spread_table
 from .evaluation import Evaluation, evaluate, save_evaluation
 from .joining import ensemble
 from .protocols import FOLD, PROTOCOLS, check_protocol, default_split, protocol_metrics
@@ -16,16 +23,20 @@ from .scores import (
     score_encoded,
     score_rows,
     score_to_file,
+    streamed_metrics,
     validation_metrics,
 )
 
 __all__ = [
     "FOLD",
     "PROTOCOLS",
+    "Comparison",
     "Encoded",
     "Evaluation",
     "check_protocol",
+    "compare_runs",
     "default_split",
+    "difference_table",
     "encode_split",
     "ensemble",
     "evaluate",
@@ -35,5 +46,7 @@ __all__ = [
     "score_encoded",
     "score_rows",
     "score_to_file",
+    "spread_table",
+    "streamed_metrics",
     "validation_metrics",
 ]

@@ -9,33 +9,34 @@ from ..checkpoint import load_checkpoint, one_member
 from ..data.manifest import data_name
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
-from ..errors import NaafError
+from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics
 from ..model import Model
 from ..project import shown
 from ..runs import Run, fingerprint, read_json, write_json
 from .protocols import check_protocol, default_split, protocol_metrics
-from .scores import encode_split, pick_device, score_encoded, score_to_file
+from .scores import MEMORY, encode_split, pick_device, score_encoded, score_to_file, streamed_metrics
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Scores of a split and what a protocol makes of them."""
 
-    scores: np.ndarray  # (image, caption)
+    scores: np.ndarray | None  # (image, caption); None where they were not kept
     metrics: RetrievalMetrics
     protocol: str
     split: Split
     method: str
     members: tuple[str, ...] = ()
+    precision: str = "float32"
 
     @property
     def images(self) -> int:
-        return self.scores.shape[0]
+        return len(self.split)
 
     @property
     def captions(self) -> int:
-        return self.scores.shape[1]
+        return len(self.split.captions)
 
     @property
     def chose_best_epoch(self) -> bool:
@@ -46,9 +47,10 @@ class Evaluation:
         """The result in one line, protocol and split named."""
         i2t, t2i = self.metrics.i2t, self.metrics.t2i
         remark = "; this split chose the best epoch" if self.chose_best_epoch else ""
+        product = "" if self.precision == "float32" else f" ({self.precision} product)"
         return (
-            f"{self.method}, {data_name(self.split.folder)} {self.split.name} ({self.images} images, "
-            f"{self.captions} captions), protocol {self.protocol}: "
+            f"{self.method}{product}, {data_name(self.split.folder)} {self.split.name} "
+            f"({self.images} images, {self.captions} captions), protocol {self.protocol}: "
             f"i2t R@1/5/10 {i2t.at_1:.1f} {i2t.at_5:.1f} {i2t.at_10:.1f}, "
             f"t2i {t2i.at_1:.1f} {t2i.at_5:.1f} {t2i.at_10:.1f}, rsum {self.metrics.rsum:.1f}{remark}"
         )
@@ -59,6 +61,7 @@ class Evaluation:
             **self.metrics.to_dict(),
             "protocol": self.protocol,
             "method": self.method,
+            "precision": self.precision,
             "chose_best_epoch": self.chose_best_epoch,
             "members": list(self.members),
             **scored_split(self.split),
@@ -106,49 +109,90 @@ def evaluate(
     out: str | Path | None = None,
     precision: str = "float32",
     reuse: bool = False,
+    keep_scores: bool = True,
+    memory: float = MEMORY,
+    top: int = 1,
+    scheduler: str | None = None,
 ) -> Evaluation:
     """Score a split with a trained model and measure it.
 
     source: a run (folder), a checkpoint of ours or a released one, or a model. split None: test, else dev
     (testall for the coco protocols where it exists). A run gets scores/<split>.npy,
     metrics/<split>.<protocol>.json and a table of queries; out names another folder for them.
+    precision: "float32", or "bf16" for the matrix product. reuse: take saved scores of the same checkpoint.
+    keep_scores False: the score matrix is never held, only counted, with the same result to the last rank.
+    memory: bytes for blocks of scores. top: best answers to keep of each query.
+    scheduler: the address of a Dask cluster that scores (see `cluster`); scores are not kept then.
     """
-    run = None
-    if not isinstance(source, Model):
-        path = source.path if isinstance(source, Run) else Path(source)
-        run = one_member(path) if path.is_dir() else None
-        source = load_checkpoint(run.path if run else path, vocabulary)
+    run, model, checkpoint = _opened(source, vocabulary, device)
     opened = open_split(data, split or default_split(data, protocol))
     check_protocol(protocol, len(opened))
-    model = source.to(pick_device(device))
-    if opened.regions.shape[2] != model.region_dim:
-        raise NaafError(
-            f"{shown(opened.regions.path)} has {opened.regions.shape[2]} features a region and the model was "
-            f"trained on {model.region_dim}; evaluate it on the kind of features that it was trained on"
-        )
-    if out is not None and (run is None or Path(out).resolve() != run.path.resolve()):
-        if (Path(out) / "config.json").exists():
-            raise NaafError(
-                f"{shown(out)} holds another run, whose scores would be overwritten; take another --out"
+    _check_regions(opened, model)
+    run = run if out is None else _elsewhere(run, Path(out))
+    how = {"precision": precision, "memory": memory}
+    scores = None
+    if scheduler is not None:
+        if checkpoint is None:
+            raise UsageError(
+                "a cluster's workers read the model from its run or checkpoint; name that, not a model"
             )
-        run = Run(Path(out), {"kind": "evaluation"})
-    scores = _saved_scores(run, opened, precision) if run is not None and reuse else None
-    if scores is None:
-        scores = _scored(model, opened, run, precision)
-    metrics = protocol_metrics(scores, protocol, opened.captions_per_image)
-    result = Evaluation(scores, metrics, protocol, opened, model.settings.method)
+        from .cluster import Source, clustered_metrics
+
+        shared = Source.of(checkpoint, opened, vocabulary, precision, device)
+        metrics = clustered_metrics(scheduler, shared, opened, protocol=protocol, top=top)
+    elif not keep_scores:
+        encoded, per_image = encode_split(model, opened), opened.captions_per_image
+        metrics = streamed_metrics(model, encoded, per_image, protocol=protocol, top=top, **how)
+    else:
+        scores = _saved_scores(run, opened, precision) if run is not None and reuse else None
+        scores = _scored(model, opened, run, **how) if scores is None else scores
+        metrics = protocol_metrics(scores, protocol, opened.captions_per_image, top)
+    result = Evaluation(scores, metrics, protocol, opened, model.settings.method, precision=precision)
     if run is not None:
         save_evaluation(run, result)
     return result
 
 
-def _scored(model: Model, split: Split, run: Run | None, precision: str) -> np.ndarray:
+def _opened(
+    source: Run | Model | str | Path, vocabulary: str | Path | None, device: str
+) -> tuple[Run | None, Model, Path | None]:
+    """The run where there is one, the model on its device, and the file that it comes from."""
+    run = path = None
+    if not isinstance(source, Model):
+        path = source.path if isinstance(source, Run) else Path(source)
+        run = one_member(path) if path.is_dir() else None
+        path = run.path if run else path
+        source = load_checkpoint(path, vocabulary)
+    return run, source.to(pick_device(device)), path
+
+
+def _check_regions(split: Split, model: Model) -> None:
+    if split.regions.shape[2] != model.region_dim:
+        raise NaafError(
+            f"{shown(split.regions.path)} has {split.regions.shape[2]} features a region and the model was "
+            f"trained on {model.region_dim}; evaluate it on the kind of features that it was trained on"
+        )
+
+
+def _elsewhere(run: Run | None, out: Path) -> Run:
+    """The folder to write into, which may not be another run's."""
+    if run is not None and out.resolve() == run.path.resolve():
+        return run
+    if (out / "config.json").exists():
+        raise NaafError(
+            f"{shown(out)} holds another run, whose scores would be overwritten; take another --out"
+        )
+    return Run(out, {"kind": "evaluation"})
+
+
+def _scored(model: Model, split: Split, run: Run | None, precision: str, memory: float) -> np.ndarray:
     """Scores, written into the run where there is one, with what they are scores of."""
     encoded = encode_split(model, split)
     if run is None:
         return score_encoded(model, encoded, precision=precision)
-    scores = score_to_file(model, encoded, run.scores_path(split.name), precision=precision)
-    write_json(run.scores_path(split.name).with_suffix(".json"), _origin(run, split, precision))
+    path = run.scores_path(split.name)
+    scores = score_to_file(model, encoded, path, precision=precision, memory=memory)
+    write_json(path.with_suffix(".json"), _origin(run, split, precision))
     return scores
 
 

@@ -5,6 +5,7 @@
 names its own.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from ..data.splits import evaluation_split
 from ..errors import UsageError
 from ..metric import Retrieval, RetrievalMetrics, retrieval_metrics
+from ..ranks import Best
 
 PROTOCOL_IMAGES: dict[str, int | None] = {"full": None, "f30k-1k": 1000, "coco-1k": 5000, "coco-5k": 5000}
 PROTOCOLS = tuple(PROTOCOL_IMAGES)
@@ -35,27 +37,53 @@ def default_split(data: str | Path, protocol: str) -> str:
     return evaluation_split(data, prefer)
 
 
-def protocol_metrics(scores: np.ndarray, protocol: str, captions_per_image: int = 5) -> RetrievalMetrics:
+def folds(protocol: str, images: int) -> list[slice]:
+    """The runs of images that are ranked each on its own."""
+    if protocol != "coco-1k":
+        return [slice(0, images)]
+    return [slice(start, start + FOLD) for start in range(0, images, FOLD)]
+
+
+def protocol_metrics(
+    scores: np.ndarray, protocol: str, captions_per_image: int = 5, top: int = 1
+) -> RetrievalMetrics:
     """Metrics of scores (image, caption) under a protocol.
 
     coco-1k: five folds of 1000 images, each ranked on its own; recalls, mean rank and rsum equal the means
-    over the folds (they are of one size), the median is over all queries.
+    over the folds (they are of one size), the median is over all queries. top: best answers to keep.
     Raises UsageError for an unknown protocol or a number of images that it is not made for.
     """
     check_protocol(protocol, len(scores))
     if protocol != "coco-1k":
-        return retrieval_metrics(scores, captions_per_image)
-    captions = FOLD * captions_per_image
-    folds = [
+        return retrieval_metrics(scores, captions_per_image, top)
+    parts = folds(protocol, len(scores))
+    found = [
         retrieval_metrics(
-            scores[f * FOLD : (f + 1) * FOLD, f * captions : (f + 1) * captions], captions_per_image
+            scores[fold, fold.start * captions_per_image : fold.stop * captions_per_image],
+            captions_per_image,
+            top,
         )
-        for f in range(len(scores) // FOLD)
+        for fold in parts
     ]
-    i2t = [Retrieval(fold.i2t.ranks, fold.i2t.top1 + f * captions) for f, fold in enumerate(folds)]
-    t2i = [Retrieval(fold.t2i.ranks, fold.t2i.top1 + f * FOLD) for f, fold in enumerate(folds)]
+    return joined(found, parts, captions_per_image)
+
+
+def joined(
+    found: Sequence[RetrievalMetrics], parts: Sequence[slice], captions_per_image: int
+) -> RetrievalMetrics:
+    """The metrics of all folds as one; answers count over the whole split."""
+    i2t = [_moved(m.i2t, fold.start * captions_per_image) for m, fold in zip(found, parts, strict=True)]
+    t2i = [_moved(m.t2i, fold.start) for m, fold in zip(found, parts, strict=True)]
     return RetrievalMetrics(_joined(i2t), _joined(t2i))
 
 
-def _joined(folds: list[Retrieval]) -> Retrieval:
-    return Retrieval(np.concatenate([f.ranks for f in folds]), np.concatenate([f.top1 for f in folds]))
+def _moved(one: Retrieval, first: int) -> Retrieval:
+    return Retrieval(one.ranks, one.top1 + first, Best(one.best.answers + first, one.best.scores))
+
+
+def _joined(parts: list[Retrieval]) -> Retrieval:
+    ranks, top1 = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ranks", "top1"))
+    answers, scores = (
+        np.concatenate([getattr(part.best, name) for part in parts]) for name in ("answers", "scores")
+    )
+    return Retrieval(ranks, top1, Best(answers, scores))

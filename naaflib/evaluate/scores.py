@@ -1,6 +1,12 @@
-"""All pairs of a split: encoded once, scored in blocks, into memory or straight to a file."""
+"""All pairs of a split: encoded once, scored in blocks, into memory, to a file, or to ranks alone.
 
-from collections.abc import Iterator
+A score is the same to the last bit whatever it is computed beside. Images and captions are encoded and scored
+on one grid that counts from the split's first image (captions packed in chunks, images in blocks): a wanted
+block is cut out of the grid's blocks. Sharded results equal unsharded ones by construction, on one machine
+and with one version of the libraries; numbers of threads and memory budgets change nothing.
+"""
+
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,13 +18,19 @@ from tqdm import tqdm
 from ..data.captions import pad
 from ..data.splits import Split
 from ..errors import NaafError, UsageError
-from ..metric import RetrievalMetrics, retrieval_metrics
+from ..metric import RetrievalMetrics, check_finite, metrics_of, retrieval_metrics
 from ..model import Model
-from ..packing import Packing, pack
+from ..packing import Group, Packing, pack
+from ..ranks import RankCounter
 from ..runs import atomic_path
 from ..scoring import BLOCK_WORDS, Scorer
+from ..threads import in_threads
+from .protocols import check_protocol, folds, joined
 
-CHUNK = 128  # images encoded or scored at a time
+CHUNK = 200  # images whose captions are packed together; a fold of 1000 holds whole chunks
+ENCODED = 40  # images encoded at a time
+MEMORY = 2.0**30  # bytes for blocks of scores
+SCORE_BYTES = 16  # a score as it is computed, in the split's order, and compared
 PRODUCTS = {"float32": None, "bf16": torch.bfloat16}
 
 
@@ -30,43 +42,116 @@ class Encoded(NamedTuple):
     packing: Packing
 
 
-@torch.no_grad()
 def encode_split(model: Model, split: Split) -> Encoded:
     """Encode a split: every caption beside captions of its own length, so nothing is padded."""
+    words, packing = encode_captions(model, split.captions, split.captions_per_image)
+    return Encoded(encode_images(model, split, slice(0, len(split))), words, packing)
+
+
+def encode_captions(model: Model, captions: Sequence[str], captions_per_image: int) -> tuple[Tensor, Packing]:
+    """Words (W, D) on the packed axis, and the packing. A part of a split has to start with a chunk."""
     if model.vocabulary is None:
         raise NaafError("this checkpoint has no vocabulary; name its JSON (--vocabulary) to read captions")
-    tokens, lengths = pad([model.vocabulary.encode(caption) for caption in split.captions])
-    ids, packing = torch.from_numpy(tokens), pack(torch.from_numpy(lengths), most_words=BLOCK_WORDS)
-    like = model.image_encoder.fc.bias
-    words = like.new_empty(packing.words, model.settings.dim)
-    for group in packing.groups:
+    tokens, lengths = pad([model.vocabulary.encode(caption) for caption in captions])
+    packing = pack(torch.from_numpy(lengths), BLOCK_WORDS, CHUNK * captions_per_image)
+    ids = torch.from_numpy(tokens)
+    words = model.image_encoder.fc.bias.new_empty(packing.words, model.settings.dim)
+
+    @torch.no_grad()
+    def encode(group: Group) -> None:
         rows = packing.order[group.packed_captions]
         states = model.encode_captions(ids[rows, : group.length], torch.full((group.captions,), group.length))
         words[group.words] = states.transpose(0, 1).flatten(0, 1)
-    images = like.new_empty(len(split), split.regions.shape[1], model.settings.dim)
-    for start in range(0, len(split), CHUNK):
-        rows = np.arange(start, min(start + CHUNK, len(split)))
-        images[start : start + CHUNK] = model.encode_images(torch.from_numpy(split.regions.gather(rows)))
+
+    _each(encode, packing.groups, model)
+    return words, packing.to(model.device)
+
+
+def encode_images(model: Model, split: Split, images: slice) -> Tensor:
+    """Regions (N, R, D) of a run of images that starts with a chunk."""
+    shape = (images.stop - images.start, split.regions.shape[1], model.settings.dim)
+    result = model.image_encoder.fc.bias.new_empty(shape)
+
+    @torch.no_grad()
+    def encode(start: int) -> None:
+        rows = np.arange(images.start + start, min(images.start + start + ENCODED, images.stop))
+        result[start : start + ENCODED] = model.encode_images(torch.from_numpy(split.regions.gather(rows)))
         split.regions.release()
-    return Encoded(images, words, packing.to(model.device))
+
+    _each(encode, range(0, len(result), ENCODED), model)
+    return result
+
+
+def _each(work, jobs: Sequence, model: Model) -> None:
+    """On a CPU every job is one thread's: what it gives does not depend on how many there are."""
+    if model.device.type == "cpu":
+        in_threads(work, jobs)
+    else:
+        for job in jobs:
+            work(job)
+
+
+class Pairs:
+    """Any block of the score matrix of encoded images and captions."""
+
+    def __init__(self, model: Model, encoded: Encoded, precision: str = "float32") -> None:
+        """precision: "float32", or "bf16" for the matrix product alone, where the processor has it."""
+        if precision not in PRODUCTS:
+            raise UsageError(
+                f"there is no scoring precision {precision!r}; precisions: {', '.join(PRODUCTS)}"
+            )
+        self.encoded, self.packing = encoded, encoded.packing
+        self.scorer = Scorer(
+            encoded.words, encoded.packing, model.measure, model.boundary.inference, PRODUCTS[precision]
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.encoded.images), self.packing.captions
+
+    def block(self, images: slice, captions: slice) -> np.ndarray:
+        """Scores (image, caption), captions in the split's order."""
+        chunk, rows = self.packing.chunk, self.scorer.block
+        first, start = captions.start // chunk * chunk, images.start // rows * rows
+        whole = slice(first, min(-(-captions.stop // chunk) * chunk, self.packing.captions))
+        packed = self.scorer(self.encoded.images[start : images.stop], whole)[images.start - start :]
+        scores = self.packing.part(whole)[0].unpack(packed)
+        return scores[:, captions.start - first : captions.stop - first].cpu().numpy()
+
+    def rows_within(self, memory: float, captions: int) -> int:
+        """How many images' scores with so many captions fit: at least one block of the grid."""
+        fit = int(memory // (captions * SCORE_BYTES))
+        return max(self.scorer.block, min(fit, CHUNK) // self.scorer.block * self.scorer.block)
+
+    def own(self, images: slice, captions_per_image: int, memory: float = MEMORY) -> np.ndarray:
+        """The score (caption,) of each caption of these images with its own image."""
+        result = []
+        size = min(CHUNK, self.rows_within(memory, self.packing.chunk))
+        for start in range(images.start, images.stop, size):
+            rows = slice(start, min(start + size, images.stop))
+            columns = slice(rows.start * captions_per_image, rows.stop * captions_per_image)
+            block = self.block(rows, columns)
+            result.append(block[np.arange(block.shape[1]) // captions_per_image, np.arange(block.shape[1])])
+        return np.concatenate(result)
 
 
 def score_rows(
-    model: Model, encoded: Encoded, precision: str = "float32", progress: bool = True
+    model: Model,
+    encoded: Encoded,
+    precision: str = "float32",
+    progress: bool = True,
+    memory: float = MEMORY,
 ) -> Iterator[np.ndarray]:
     """Rows of the score matrix, some images at a time: (image, caption), captions in the split's order.
 
-    precision: "float32", or "bf16" for the matrix product alone (faster where the processor has it).
+    memory: bytes for such a block; what holds the encoded split is not counted.
     """
-    if precision not in PRODUCTS:
-        raise UsageError(f"there is no scoring precision {precision!r}; precisions: {', '.join(PRODUCTS)}")
-    images, words, packing = encoded
-    scorer = Scorer(words, packing, model.measure, model.boundary.inference, PRODUCTS[precision])
-    with tqdm(total=len(images), desc="scoring", unit="image", disable=not progress, mininterval=1.0) as bar:
-        for start in range(0, len(images), CHUNK):
-            part = packing.unpack(scorer(images[start : start + CHUNK])).cpu().numpy()
-            yield part
-            bar.update(len(part))
+    pairs = Pairs(model, encoded, precision)
+    images, captions = pairs.shape
+    with _bar(images, progress) as bar:
+        for rows in _runs(slice(0, images), pairs.rows_within(memory, captions)):
+            yield pairs.block(rows, slice(0, captions))
+            bar.update(rows.stop - rows.start)
 
 
 def score_encoded(
@@ -78,17 +163,57 @@ def score_encoded(
 
 
 def score_to_file(
-    model: Model, encoded: Encoded, path: Path, progress: bool = True, precision: str = "float32"
+    model: Model,
+    encoded: Encoded,
+    path: Path,
+    progress: bool = True,
+    precision: str = "float32",
+    memory: float = MEMORY,
 ) -> np.ndarray:
     """Scores written to a .npy row by row, never whole in memory; the file, memory-mapped."""
-    shape = (len(encoded.images), len(encoded.packing.order))
+    shape = (len(encoded.images), encoded.packing.captions)
     kind = np.dtype(np.float64 if encoded.images.dtype == torch.float64 else np.float32)
     with atomic_path(path) as partial, partial.open("wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        for rows in score_rows(model, encoded, precision, progress):
+        for rows in score_rows(model, encoded, precision, progress, memory):
             file.write(np.ascontiguousarray(rows, dtype=kind).data)
     return np.load(path, mmap_mode="r")
+
+
+def streamed_metrics(
+    model: Model,
+    encoded: Encoded,
+    captions_per_image: int = 5,
+    *,
+    protocol: str = "full",
+    precision: str = "float32",
+    memory: float = MEMORY,
+    top: int = 1,
+    progress: bool = True,
+) -> RetrievalMetrics:
+    """What protocol_metrics makes of the whole score matrix, exactly, without ever holding it.
+
+    Scores that the ranks compare with (each caption with its own image) are computed first, for a block of
+    images and their own captions at a time; then every block is counted and forgotten. top: best answers
+    to keep of each query (`.i2t.best`, `.t2i.best`).
+    """
+    pairs = Pairs(model, encoded, precision)
+    images = pairs.shape[0]
+    check_protocol(protocol, images)
+    found = []
+    with _bar(images, progress) as bar:
+        for fold in folds(protocol, images):
+            captions = slice(fold.start * captions_per_image, fold.stop * captions_per_image)
+            counter = RankCounter(pairs.own(fold, captions_per_image, memory), captions_per_image, top)
+            for rows in _runs(fold, pairs.rows_within(memory, captions.stop - captions.start)):
+                block = pairs.block(rows, captions)
+                check_finite(block, rows.start)
+                place = slice(rows.start - fold.start, rows.stop - fold.start)
+                counter.add(block, place, slice(0, block.shape[1]))
+                bar.update(len(block))
+            found.append(metrics_of(counter))
+    return joined(found, folds(protocol, images), captions_per_image)
 
 
 def validation_metrics(model: Model, split: Split) -> RetrievalMetrics:
@@ -106,3 +231,11 @@ def pick_device(device: str) -> torch.device:
         return torch.device(device)
     except (RuntimeError, AssertionError):
         raise UsageError(f"torch cannot use the device {device!r} here; cpu always works") from None
+
+
+def _runs(images: slice, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, images.stop)) for start in range(images.start, images.stop, size))
+
+
+def _bar(images: int, progress: bool) -> tqdm:
+    return tqdm(total=images, desc="scoring", unit="image", disable=not progress, mininterval=1.0)

@@ -1,4 +1,4 @@
-"""Runs of models and of notebooks: training into run folders, batches, tables over runs.
+"""Runs of models and of notebooks: training into run folders, batches, sweeps, tables over runs.
 
 Everything is imported when it is first used: `naaf runs` needs no torch.
 """
@@ -8,7 +8,12 @@ from importlib import import_module
 _HOMES = {
     "train_run": "training",
     "train_members": "training",
+    "make_variant": "variants",
     "run_notebooks": "pipeline",
+    "plan_sweep": "sweep_plan",
+    "run_sweep": "sweep",
+    "compare_variants": "sweep",
+    "read_sweep": "sweep_table",
     "Record": "records",
     "read_record": "records",
     "results_table": "tables",

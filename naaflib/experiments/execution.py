@@ -10,14 +10,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ..project import project_root
 from .records import Failure
 
 GRACE_SECONDS = 15.0  # for a worker to shut its kernel down
+ASKED_EVERY = 0.5  # seconds
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 def execute(
@@ -27,10 +30,14 @@ def execute(
     *,
     timeout: int | None = None,
     progress: bool = True,
+    threads: int | None = None,
+    unwanted: Callable[[], bool] | None = None,
 ) -> Failure | None:
     """Run a notebook into the output file, saved while it runs; why it stopped, or None when it is whole.
 
-    timeout: seconds that one cell may take. An interruption ends the worker and its kernel, then goes on up.
+    timeout: seconds that one cell may take. threads: how many it computes with; None: as this process does.
+    unwanted: asked now and then; true is an interruption, which ends the worker and its kernel, then goes on
+    up (as Unwanted).
     """
     with tempfile.TemporaryDirectory(prefix="naaf-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
@@ -44,33 +51,70 @@ def execute(
             "scratch": folder,
             "outcome": str(outcome),
         }
-        status = _work(json.dumps(order), _environment(scratch))
+        command = [sys.executable, "-m", "naaflib.experiments.worker"]
+        variables = {**process_variables(scratch), **thread_variables(threads)}
+        status = run_command(command, variables, unwanted, order=json.dumps(order))
         if not outcome.exists():
             return Failure("Worker", f"the process that ran it ended with status {status}")
         failure = json.loads(outcome.read_text(encoding="utf-8"))
         return Failure(**failure) if failure else None
 
 
-def _work(order: str, environment: Mapping[str, str]) -> int:
-    command = [sys.executable, "-m", "naaflib.experiments.worker"]
+class Unwanted(Exception):
+    """What runs is no longer asked for, and was ended."""
+
+
+def run_command(
+    command: list[str],
+    variables: Mapping[str, str],
+    unwanted: Callable[[], bool] | None = None,
+    *,
+    order: str = "",
+    grace: float = GRACE_SECONDS,
+    **streams: Any,
+) -> int:
+    """A process to its end, its status. Its standard input gets the order, and closes where it has to stop.
+
+    grace: seconds from then until it is killed.
+    """
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, text=True, env=environment, cwd=project_root()
+        command, stdin=subprocess.PIPE, text=True, env=variables, cwd=project_root(), **streams
     ) as worker:
         try:
             with suppress(BrokenPipeError):  # a worker that could not start says so by its status
                 worker.stdin.write(order + "\n")
                 worker.stdin.flush()
-            return worker.wait()
+            return _end_of(worker, unwanted)
         except BaseException:
             worker.stdin.close()  # the worker takes that as the order to stop
             try:
-                worker.wait(GRACE_SECONDS)
+                worker.wait(grace)
             except subprocess.TimeoutExpired:
                 worker.kill()
             raise
 
 
-def _environment(scratch: Path) -> dict[str, str]:
+def _end_of(worker: subprocess.Popen, unwanted: Callable[[], bool] | None) -> int:
+    while unwanted is not None:
+        try:
+            return worker.wait(ASKED_EVERY)
+        except subprocess.TimeoutExpired:
+            if unwanted():
+                raise Unwanted from None
+    return worker.wait()
+
+
+def thread_variables(threads: int | None) -> dict[str, str]:
+    """What makes torch, BLAS and numba of a process share a machine with others.
+
+    Waiting threads that spin would take the cores from the other runs.
+    """
+    if threads is None:
+        return {}
+    return {**dict.fromkeys(THREADS, str(threads)), "GOMP_SPINCOUNT": "100", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def process_variables(scratch: Path) -> dict[str, str]:
     """The variables of the worker and its kernel: this interpreter, this naaflib, no personal settings."""
     kernel = scratch / "kernels" / "python3"
     kernel.mkdir(parents=True)

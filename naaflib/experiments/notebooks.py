@@ -20,6 +20,7 @@ from ..project import project_root, shown
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 NONE = ("none", "null")
 MISSING = object()
+COMPARISON = "07_compare_runs"  # of many runs: no part of the walk through one, only where it is named
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,13 @@ def available() -> list[Path]:
 
 
 def select(wanted: str | Iterable[str] | None = None) -> list[Notebook]:
-    """The notebooks that a selection names, in their order: None (all), "01-04", "02", "03,05", a name."""
+    """The notebooks that a selection names, in their order: "01-04", "02", "03,05", a name.
+
+    None: the walk through one run, all but the comparison of many.
+    """
     paths = available()
     if wanted is None:
-        return [read(path) for path in paths]
+        return [read(path) for path in paths if path.stem != COMPARISON]
     parts = [
         part for part in re.split(r"[,\s]+", wanted if isinstance(wanted, str) else ",".join(wanted)) if part
     ]

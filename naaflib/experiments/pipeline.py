@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
 from ..project import shown
@@ -28,14 +29,14 @@ def run_notebooks(
     parameters: Mapping[str, object],
     *,
     progress: bool = True,
-    timeout: int | None = None,
+    **how: Any,
 ) -> Record:
     """Execute notebooks in their order, up to the first that fails, and write the report.
 
-    notebooks: None for all, or a selection such as "01-04" or "03,05". out: a run folder, made where missing;
+    notebooks: None for 01-06, or a selection such as "01-04" or "03,05". out: a run folder, made if missing;
     it reaches the notebooks as their parameter `run`. Every parameter goes to the notebooks that know it.
-    timeout: seconds that one cell may take. What the notebooks do with a folder that already holds a trained
-    run is theirs to say: 02_training reuses it. Raises UsageError before anything runs.
+    how: timeout, threads, unwanted, as `execute` takes them. What the notebooks do with a folder that already
+    holds a trained run is theirs to say: 02_training reuses it. Raises UsageError before anything runs.
     """
     chosen, folder = select(notebooks), Path(out).expanduser().absolute()
     if OUT_PARAMETER in parameters:
@@ -48,7 +49,7 @@ def run_notebooks(
         record = record.with_notebook(NotebookRecord(notebook.name, parameters=values[notebook.name]))
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     for number, notebook in enumerate(chosen, start=1):
-        record = _run(notebook, record, timeout=timeout, progress=progress)
+        record = _run(notebook, record, progress=progress, **how)
         if progress:
             done = record.entry(notebook.name)
             said = "failed after " if done.error else ""
@@ -63,7 +64,7 @@ def run_notebooks(
     return record
 
 
-def _run(notebook: Notebook, record: Record, *, timeout: int | None, progress: bool) -> Record:
+def _run(notebook: Notebook, record: Record, **how: Any) -> Record:
     """The record with one more notebook executed; `pipeline.json` follows every change."""
     folder = record.out / "notebooks"
     partial, whole, stopped = (folder / f"{notebook.name}{end}.ipynb" for end in (".partial", "", ".failed"))
@@ -74,7 +75,7 @@ def _run(notebook: Notebook, record: Record, *, timeout: int | None, progress: b
         parameters[OUT_PARAMETER] = str(record.out)
     start = time.monotonic()
     try:
-        error = execute(notebook.path, partial, parameters, timeout=timeout, progress=progress)
+        error = execute(notebook.path, partial, parameters, **how)
     except BaseException:
         _write(record.with_notebook(replace(entry, status="interrupted", seconds=_since(start))))
         raise

@@ -86,6 +86,9 @@ def _data_name(run: Run) -> object:
 
 
 def _group_state(run: Run) -> str:
+    if run.kind == "sweep":
+        states = list(pd.read_csv(path)["state"]) if (path := run.path / "sweep.csv").is_file() else []
+        return f"{states.count('done')} of {len(states)} runs done"
     if run.kind != "group":
         return "finished"
     members = len(list((run.path / "members").glob("*/config.json")))

@@ -23,8 +23,11 @@ from ..model import Model
 from ..project import shown
 from ..runs import Run, fingerprint, open_group, write_json
 from ..train import PRECISIONS, fit
+from .locking import exclusive
 
 FILES = ("ims.npy", "caps.txt")
+TRAIN, VARIANT = "train", "variant"  # kinds of runs that have weights
+PATIENCE = 60.0  # seconds for a killed process to let go of a run that is resumed
 
 
 def train_run(
@@ -33,6 +36,7 @@ def train_run(
     settings: Settings,
     *,
     resume: bool = False,
+    restart: bool = False,
     init: str | Path | None = None,
     glove: str | Path | None = None,
     vocabulary: str | Path | None = None,
@@ -41,38 +45,43 @@ def train_run(
     """Train on a data set folder's train split, validated on its dev split, into the run folder `out`.
 
     resume: continue an unfinished run exactly (a finished one is left alone); only train.epochs may change.
+    restart: train anew what stopped before its first checkpoint.
     init: start from a checkpoint's weights, boundary and vocabulary. glove: word vectors to start from.
     vocabulary: a JSON to use instead of one built from the train captions.
-    Raises NaafError, before anything is written, for data, settings or files that do not fit.
+    Raises NaafError, before anything is written, for data, settings or files that do not fit, and where
+    another process trains into the folder.
     """
     data, out = Path(data), Path(out)
     if resume and any(start is not None for start in (init, glove, vocabulary)):
         raise UsageError(
             "--resume goes on from the run's own checkpoint; leave out --init, --glove, --vocabulary"
         )
-    train, dev = _open(data, settings)
-    if resume:
-        run = _resumable(out, data, settings)
-    elif (out / "config.json").exists():
-        raise NaafError(f"{shown(out)} already holds a run; take another --out, or --resume to continue it")
+    train, dev = open_splits(data, settings)
+    if not (resume or restart):
+        _check_free(out)
     target = pick_device(device)
     _repeatable(settings.train.seed, target)
     if resume:
-        model = checkpoint.load_checkpoint(run.checkpoint("last"))
+        Run.open(out)  # or there is nothing to lock
     else:
         model = _new_model(train, settings, init, glove, vocabulary)
-        run = _new_run(out, data, settings, model, init, glove)
-    model = model.to(target)
-    batches = Batches(train, model.vocabulary, settings.train.batch_size, settings.train.seed)
-    fit(
-        run,
-        model,
-        batches,
-        settings,
-        validate=partial(validation_metrics, split=dev),
-        observe=partial(matched_samples, split=dev),
-        resume=resume,
-    )
+    with exclusive(out, patience=PATIENCE if resume or restart else 0.0):
+        if resume:
+            run = _resumable(out, data, settings)
+            model = checkpoint.load_checkpoint(run.checkpoint("last"))
+        else:
+            start = start_record(init, glove, vocabulary, target)
+            run = _new_run(out, data, settings, model, start, restart)
+        model = model.to(target)
+        fit(
+            run,
+            model,
+            Batches(train, model.vocabulary, settings.train.batch_size, settings.train.seed),
+            settings,
+            validate=partial(validation_metrics, split=dev),
+            observe=partial(matched_samples, split=dev),
+            resume=resume,
+        )
     return run
 
 
@@ -82,31 +91,46 @@ def train_members(
     """Runs of one setting, seeds settings.train.seed, +1, ..., side by side under out/members/<seed>/.
 
     A finished member with these settings is reused and said so, an unfinished one resumed.
+    A folder that is one run, or named as a member (members/<seed>), stands for itself where one is wanted.
     Raises NaafError where a member was trained with other settings: nothing is retrained silently.
     """
     if members < 1:
         raise UsageError(f"members is {members}; at least 1 is trained")
+    if members == 1 and _is_one_run(Path(out)):
+        return [_train_member(Path(data), Path(out), settings, how)]
     group = open_group(out)
     if group.kind != "group":
         raise NaafError(
             f"{shown(out)} is a run of kind {group.kind!r}, not a folder of members; take another run folder"
         )
-    runs = []
-    for seed in range(settings.train.seed, settings.train.seed + members):
-        own = replace(settings, {"train.seed": seed})
-        folder = group.path / "members" / str(seed)
-        if not (folder / "config.json").is_file():
-            say(f"member {seed}: training into {shown(folder)}")
-            runs.append(train_run(data, folder, own, **how))
-            continue
-        run = _resumable(folder, Path(data), own)
-        if is_finished(run):
-            say(f"member {seed}: reused, {shown(folder)} is trained with these settings already")
-            runs.append(run)
-        else:
-            say(f"member {seed}: resuming {shown(folder)}")
-            runs.append(train_run(data, folder, own, resume=True, **how))
-    return runs
+    seeds = range(settings.train.seed, settings.train.seed + members)
+    folders = {seed: group.path / "members" / str(seed) for seed in seeds}
+    return [
+        _train_member(Path(data), folder, replace(settings, {"train.seed": seed}), how)
+        for seed, folder in folders.items()
+    ]
+
+
+def _is_one_run(out: Path) -> bool:
+    if (out / "config.json").is_file():
+        return Run.open(out).kind in (TRAIN, VARIANT)
+    return out.parent.name == "members"
+
+
+def _train_member(data: Path, folder: Path, settings: Settings, how: Mapping[str, object]) -> Run:
+    """One run: reused where it is finished with these settings, resumed where it is not, else trained."""
+    name = f"member {settings.train.seed}"
+    restart = (folder / "config.json").is_file()
+    if restart:
+        run = same_run(folder, data, settings)
+        if is_finished(run) and run.settings == settings:
+            say(f"{name}: reused, {shown(folder)} is trained with these settings already")
+            return run
+        if run.checkpoint("last").is_file():
+            say(f"{name}: resuming {shown(folder)}")
+            return train_run(data, folder, settings, resume=True, **how)
+    say(f"{name}: training into {shown(folder)}")
+    return train_run(data, folder, settings, restart=restart, **how)
 
 
 def say(text: str) -> None:
@@ -116,11 +140,13 @@ def say(text: str) -> None:
 
 def is_finished(run: Run) -> bool:
     """Whether every epoch that the run's settings ask for is trained, validated and saved."""
+    if run.kind == VARIANT:
+        return run.is_trained
     path = run.checkpoint("last")
     return path.is_file() and int(checkpoint.header(path)["progress"]["epoch"]) > run.settings.train.epochs
 
 
-def _open(data: Path, settings: Settings) -> tuple[Split, Split]:
+def open_splits(data: Path, settings: Settings) -> tuple[Split, Split]:
     present = split_names(data)
     if data.is_dir() and ("train" not in present or "dev" not in present):
         raise NaafError(
@@ -186,18 +212,41 @@ def _new_model(
     return model
 
 
+def _check_free(out: Path) -> None:
+    if (out / "config.json").exists():
+        raise NaafError(f"{shown(out)} already holds a run; take another --out, or --resume to continue it")
+
+
 def _new_run(
-    out: Path, data: Path, settings: Settings, model: Model, init: str | Path | None, glove: str | Path | None
+    out: Path, data: Path, settings: Settings, model: Model, start: Mapping[str, object], restart: bool
 ) -> Run:
-    run = Run.create(
-        out,
-        "train",
-        settings=settings.model_dump(),
-        data=data_record(data),
-        start={"init": None if init is None else str(init), "glove": None if glove is None else str(glove)},
-    )
+    """The run's record. restart: in the place of one without a checkpoint, with which nothing is lost."""
+    record = data_record(data)
+    if restart and not (out / "checkpoints" / "last.safetensors").exists():
+        (out / "config.json").unlink(missing_ok=True)
+    _check_free(out)
+    run = Run.create(out, TRAIN, settings=settings.model_dump(), data=record, start=start)
     write_json(run.path / "vocabulary.json", model.vocabulary.to_json())
     return run
+
+
+def start_record(
+    init: str | Path | None, glove: str | Path | None, vocabulary: str | Path | None, device: torch.device
+) -> dict[str, object]:
+    """What a training started from, and what a repetition needs beside settings and data."""
+    given = {"init": init, "glove": glove, "vocabulary": vocabulary}
+    return {
+        **{name: None if path is None else str(Path(path).resolve()) for name, path in given.items()},
+        "files": {name: start_fingerprint(path) for name, path in given.items() if path is not None},
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def start_fingerprint(path: str | Path) -> dict[str, object]:
+    """Of a file that training starts from; of a run folder, of the checkpoint that is taken."""
+    path = Path(path)
+    return fingerprint(checkpoint.one_member(path).checkpoint("best") if path.is_dir() else path)
 
 
 def data_record(data: Path) -> dict[str, object]:
@@ -213,21 +262,30 @@ def data_record(data: Path) -> dict[str, object]:
 def _resumable(out: Path, data: Path, settings: Settings) -> Run:
     """The run of a folder, if these settings and data continue it. Only train.epochs may differ."""
     run = Run.open(out)
-    if run.kind != "train":
+    if run.kind != TRAIN:
         raise NaafError(
             f"{shown(out)} holds a run of kind {run.kind!r}, not a training; name one of its members"
         )
     if not run.checkpoint("last").is_file():
         raise NaafError(f"{shown(out)} stopped before its first checkpoint; remove it and run again")
-    was, now = (_flat(s) for s in (run.settings, settings))
     done = int(checkpoint.header(run.checkpoint("last"))["progress"]["epoch"]) - 1
-    if now["train.epochs"] < done:
+    if settings.train.epochs < done:
         raise NaafError(
-            f"{shown(out)} has {done} epochs already; train.epochs cannot become {now['train.epochs']}"
+            f"{shown(out)} has {done} epochs already; train.epochs cannot become {settings.train.epochs}"
         )
-    changed = [name for name in was if was[name] != now[name] and name != "train.epochs"]
-    if changed:
-        name = changed[0]
+    run = same_run(out, data, settings)
+    if run.settings.train.epochs != settings.train.epochs:
+        run.update(settings=settings.model_dump())
+    return run
+
+
+def same_run(out: Path, data: Path, settings: Settings) -> Run:
+    """The run of a folder, of these settings and data. Only train.epochs may differ, and not of a variant."""
+    run = Run.open(out)
+    was, now = flat(run.settings), flat(settings)
+    free = ("train.epochs",) if run.kind == TRAIN else ()
+    name = next((name for name in was if was[name] != now[name] and name not in free), None)
+    if name:
         raise NaafError(
             f"{shown(out)} was trained with {name} {was[name]}, and now {now[name]} is asked for; "
             "on resuming only train.epochs may change: take another folder"
@@ -238,12 +296,17 @@ def _resumable(out: Path, data: Path, settings: Settings) -> Run:
             raise NaafError(
                 f"{shown(data / name)} is not what {shown(out)} was trained on; name the right --data"
             )
-    if was["train.epochs"] != now["train.epochs"]:
-        run.update(settings=settings.model_dump())
     return run
 
 
-def _flat(settings: Settings) -> dict[str, object]:
+def changed(was: Settings, now: Settings) -> dict[str, object]:
+    """The settings that differ, by dotted name, with their new values."""
+    before = flat(was)
+    return {name: value for name, value in flat(now).items() if value != before[name]}
+
+
+def flat(settings: Settings) -> dict[str, object]:
+    """Every setting by its dotted name."""
     return {
         f"{part}.{name}": value
         for part, values in settings.model_dump().items()

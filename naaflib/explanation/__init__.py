@@ -1,11 +1,24 @@
 """Which word, which region, how much: pairs taken apart, samples of similarities, attention measured.
 
 Nothing here draws; the results are arrays and tables that `viz` takes.
+
+parts      one pair's score by `similarity` and `scan`, in parts that add up to it
+pairs      the same with its words, names and boxes; many pairs one after another
+choice     an image or a caption as a person names it
+tables     any number of pairs as one long table in a file
+samples    matched and mismatched similarities
+measures   what a number is worth at telling true from false, intervals over images
+pointing   whether attention lies where the word speaks of
+foils      captions of any data set with one word made wrong
+detection  whether the wrong word is found, and the caption told from the true one
 """
 
-from .measures import FoilDetection, PointingGame, foil_detection, pointing_game
+from .detection import FoilDetection, foil_detection
+from .foils import swapped_foils
 from .pairs import Explanation, explain, explain_encoded, explain_pairs
+from .pointing import PointingGame, pointing_game
 from .samples import matched_samples
+from .tables import pair_rows, write_pairs
 
 __all__ = [
     "Explanation",
@@ -16,5 +29,8 @@ __all__ = [
     "explain_pairs",
     "foil_detection",
     "matched_samples",
+    "pair_rows",
     "pointing_game",
+    "swapped_foils",
+    "write_pairs",
 ]

@@ -34,6 +34,7 @@ class Explanation:
 
     image: int
     caption: int | None  # its index in the split; None for a caption given as text
+    own: bool | None  # whether the split has the caption for this image; None for a text
     image_name: str
     text: str
     words: tuple[str, ...]
@@ -59,9 +60,19 @@ class Explanation:
 
     @property
     def attention(self) -> np.ndarray:
-        """(word, region) Feature weight plus relevance weight, scaled so that a word's weights sum to 1."""
+        """(word, region) Feature weight plus relevance weight, scaled so that a word's weights sum to 1.
+
+        A row of 0 where neither effect counts, or the only one that does finds no region.
+        """
         both = self.feature_weight + self.relevance_weight
-        return both / both.sum(axis=1, keepdims=True)
+        total = both.sum(axis=1, keepdims=True)
+        return both / np.where(total > 0, total, 1)
+
+    @property
+    def attended_region(self) -> np.ndarray:
+        """(word,) The region with the largest attention; -1 for a word that attends to none."""
+        weight = self.attention
+        return np.where(weight.any(axis=1), weight.argmax(axis=1), -1)
 
     @property
     def best_region(self) -> np.ndarray:
@@ -72,38 +83,44 @@ class Explanation:
     def best_cosine(self) -> np.ndarray:
         return self.cosine.max(axis=1)
 
+    def word_columns(self) -> dict[str, object]:
+        """The columns of `to_frame`."""
+        names = ("feature_effect", "relevance_effect", "mismatch_effect", "effect", "propagated")
+        return {
+            "word": self.words,
+            "known": self.known,
+            **{name: getattr(self, name) for name in names},
+            "best_region": self.best_region,
+            "best_cosine": self.best_cosine,
+            "attended_region": self.attended_region,
+            "attention": self.attention.max(axis=1),
+        }
+
+    def region_columns(self) -> dict[str, object]:
+        """The columns of `regions_frame`."""
+        words, regions = self.cosine.shape
+        names = ("cosine", "feature_weight", "relevance_weight", "attention")
+        columns: dict[str, object] = {
+            "word_index": np.repeat(np.arange(words), regions),
+            "word": np.repeat(np.array(self.words, dtype=object), regions),
+            "region": np.tile(np.arange(regions), words),
+            **{name: getattr(self, name).ravel() for name in names},
+        }
+        if self.method == "scan-i2t":
+            columns["region_effect"] = np.tile(self.region_effect, words)
+        if self.boxes is not None:
+            columns |= {
+                name: np.tile(self.boxes[:, k], words) for k, name in enumerate(("x1", "y1", "x2", "y2"))
+            }
+        return columns
+
     def to_frame(self) -> pd.DataFrame:
         """One row a word."""
-        names = ("feature_effect", "relevance_effect", "mismatch_effect", "effect", "propagated")
-        return pd.DataFrame(
-            {
-                "word": self.words,
-                "known": self.known,
-                **{name: getattr(self, name) for name in names},
-                "best_region": self.best_region,
-                "best_cosine": self.best_cosine,
-                "attended_region": self.attention.argmax(axis=1),
-                "attention": self.attention.max(axis=1),
-            }
-        )
+        return pd.DataFrame(self.word_columns())
 
     def regions_frame(self) -> pd.DataFrame:
         """One row a word and region; boxes where the split has them."""
-        words, regions = self.cosine.shape
-        frame = pd.DataFrame(
-            {
-                "word_index": np.repeat(np.arange(words), regions),
-                "word": np.repeat(np.array(self.words, dtype=object), regions),
-                "region": np.tile(np.arange(regions), words),
-                "cosine": self.cosine.ravel(),
-                "feature_weight": self.feature_weight.ravel(),
-                "relevance_weight": self.relevance_weight.ravel(),
-                "attention": self.attention.ravel(),
-            }
-        )
-        if self.boxes is not None:
-            frame[["x1", "y1", "x2", "y2"]] = np.tile(self.boxes, (words, 1))
-        return frame
+        return pd.DataFrame(self.region_columns())
 
 
 def explain(model: Model, split: Split, image: int = 0, caption: int | str = 0) -> Explanation:
@@ -215,6 +232,7 @@ def _explanation(
     return Explanation(
         image=image,
         caption=None if isinstance(caption, str) else int(caption),
+        own=None if isinstance(caption, str) else int(caption) in split.captions_of_image(image),
         image_name=split.image_name(image),
         text=text,
         words=words,

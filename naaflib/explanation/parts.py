@@ -47,15 +47,23 @@ def pair_parts(
 
 
 def _naaf(cosine: Tensor, gram: Tensor, words: Tensor, measure: Measure, boundary: float) -> Parts:
+    """An effect that the measure leaves out is 0, and so are the weights that it would have been made by."""
     intra = None if measure.lambda_intra is None else similarity.intra_attention(words, measure.lambda_intra)
     best = similarity.best_similarity(cosine, boundary)
-    mismatch = similarity.negative_effect(cosine, boundary, intra)
-    feature = similarity.feature_effect(cosine, gram, boundary, measure.sharpness)
-    relevance = similarity.relevance_effect(cosine, measure.sharpness)
+    counts, nowhere, nothing = measure.effects, torch.zeros_like(cosine), torch.zeros_like(best)
+    weight, relevance_weight, feature, relevance, mismatch = nowhere, nowhere, nothing, nothing, nothing
+    if counts.feature:
+        weight = similarity.feature_weight(cosine, boundary, measure.sharpness)
+        feature = similarity.attended_cosine(weight, cosine, gram)
+    if counts.relevance:
+        relevance_weight = similarity.relevance_weight(cosine, measure.sharpness)
+        relevance = (relevance_weight * cosine).sum(dim=-1)
+    if counts.negative:
+        mismatch = similarity.negative_effect(cosine, boundary, intra)
     return Parts(
         cosine,
-        similarity.feature_weight(cosine, boundary, measure.sharpness),
-        similarity.relevance_weight(cosine, measure.sharpness),
+        weight,
+        relevance_weight,
         feature,
         relevance,
         mismatch,

@@ -1,5 +1,7 @@
 """Matched and mismatched similarities of a fixed set of captions: what the distribution figures show."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -45,18 +47,8 @@ def _batch_samples(
     """The two samples of a batch of pairs, scored as training scores it."""
     regions = model.encode_images(torch.from_numpy(split.regions.gather(images)))
     words, lengths = model.encode_texts([split.captions[caption] for caption in captions])
-    s = model.settings
-    scores = score_matrix(
-        regions,
-        words,
-        lengths,
-        boundary=model.boundary.training,
-        method=s.method,
-        lambda_intra=None,
-        lambda_softmax=s.lambda_softmax,
-        pooling=s.pooling,
-        lambda_lse=s.lambda_lse,
-    )
+    measure = replace(model.measure, lambda_intra=None)
+    scores = score_matrix(regions, words, lengths, boundary=model.boundary.training, **vars(measure))
     lowest = scores.fill_diagonal_(torch.inf).argmin(dim=0)
     inside = torch.arange(words.shape[1])[None] < lengths[:, None]
     return tuple(best_cosines(regions[own], words)[inside] for own in (torch.arange(len(images)), lowest))

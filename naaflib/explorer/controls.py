@@ -16,6 +16,10 @@ from .state import Constants
 PAGE = f"{round(100 * WIDTH)}px"
 THUMB = "138px"
 OFF = "off"  # lambda_intra None
+HIDES = (  # the still picture, an output of its own right after the living widget's
+    "<style>.jp-OutputArea-child:has(.naaf-explorer) + .jp-OutputArea-child:has(.jp-RenderedImage)"
+    " { display: none; }</style>"
+)
 INTRA = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0)
 
 
@@ -245,4 +249,5 @@ def laid_out(controls: Controls, words: Words, strip: Strip) -> list[widgets.Wid
         widgets.HBox([c.boundary, c.lambda_softmax, c.lambda_intra, c.reset], layout=row),
         c.about,
         strip,
+        widgets.HTML(HIDES, layout=widgets.Layout(display="none")),
     ]

@@ -1,5 +1,6 @@
 """From numbers to what is drawn, and to the sentences beside it. Nothing here knows a widget."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -62,7 +63,7 @@ def page(reader: Reader, state: State, pair: Explanation, ranking: Ranking | Non
         boundary=pair.boundary,
         image=read(split.image_path(state.image)),
         boxes=pair.boxes,
-        size=_size(split, pair),
+        size=split.picture_size(state.image),
         matched=reader.samples["matched"],
         mismatched=reader.samples["mismatched"],
         title=f"{state.model}: {said(state, pair)}",
@@ -75,7 +76,7 @@ def retrieved(split: Split, ranking: Ranking, image: int) -> Retrieved:
     images = ranking.strip(image)
     return Retrieved(
         pictures=[read(split.image_path(one)) for one in images],
-        texts=[f"“{split.captions[split.captions_of_image(one)[0]]}”" for one in images],
+        texts=[instead(split, one) for one in images],
         places=[ranking.place(one) for one in images],
         scores=[float(ranking.scores[one]) for one in images],
         right=[one in ranking.right for one in images],
@@ -106,7 +107,7 @@ def about_place(ranking: Ranking, image: int) -> str:
 def about_word(pair: Explanation, word: int) -> str:
     """One word in sentences: how near it comes, what it looks at, what it adds."""
     best, region = float(pair.best_cosine[word]), int(pair.best_region[word])
-    attended = int(pair.attention[word].argmax())
+    attended = int(pair.attended_region[word])
     near = f"Largest cosine {plain(best, 3)}, with region {region}"
     if pair.boundary is not None:
         side = "above" if best > pair.boundary else "below"
@@ -120,10 +121,8 @@ def about_word(pair: Explanation, word: int) -> str:
     if pair.method != "naaf":
         terms = []
     total = f"It adds {signed(pair.effect[word], 3)}" + (f" ({', '.join(terms)})" if terms else "")
-    sentences = [
-        near,
-        f"{pair.attention[word, attended]:.0%} of its attention is on region {attended} (blue frame)",
-    ]
+    looks = f"{pair.attention[word, attended]:.0%} of its attention is on region {attended} (blue frame)"
+    sentences = [near, looks if attended >= 0 else "It attends to no region"]
     if pair.propagated[word] < 0:
         sentences.append("After propagation it lies below, so it counts as mismatched")
     elif pair.boundary is not None and best <= pair.boundary:
@@ -139,33 +138,26 @@ def telling_word(pair: Explanation) -> int:
     return int(np.where(long, pair.effect, -np.inf).argmax()) if any(long) else 1
 
 
-def _size(split: Split, pair: Explanation) -> np.ndarray | None:
-    """Width and height that boxes count in: as recorded, else the picture file's own."""
-    path = split.image_path(pair.image)
-    if pair.size is not None or path is None:
-        return pair.size
-    return _file_size(path)
+def thumbnails(split: Split, images: Sequence[int]) -> list[bytes | str]:
+    """JPEGs, and one of the image's captions where there is no picture file."""
+    paths = [split.image_path(image) for image in images]
+    return [
+        instead(split, image) if path is None else _jpeg(path)
+        for image, path in zip(images, paths, strict=True)
+    ]
+
+
+def instead(split: Split, image: int) -> str:
+    """What stands where there is no picture file."""
+    return f"“{split.captions[split.captions_of_image(image)[0]]}”"
 
 
 @lru_cache(64)
-def _file_size(path: Path) -> np.ndarray:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return np.array(image.size)
-
-
-def thumbnails(found: Retrieved) -> list[bytes | str]:
-    """JPEGs, and the text where there is no picture file."""
-    pairs = zip(found.pictures, found.texts, strict=True)
-    return [text if picture is None else _jpeg(picture) for picture, text in pairs]
-
-
-def _jpeg(picture: np.ndarray) -> bytes:
+def _jpeg(path: Path) -> bytes:
     from PIL import Image
 
     buffer = BytesIO()
-    small = Image.fromarray(picture)
+    small = Image.fromarray(read(path))
     small.thumbnail((SMALL, SMALL))
     small.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()

@@ -14,10 +14,12 @@ from ..data.captions import tokenize
 from ..data.splits import Split, evaluation_split, open_split
 from ..errors import NaafError, UsageError
 from ..explanation import Explanation, explain_encoded, matched_samples
+from ..explanation.choice import check_image
 from ..model import Model
+from ..packing import pack
 from ..project import resolve, shown
 from ..runs import Run, members
-from ..scoring import Measure, score_matrix
+from ..scoring import Measure, all_cosines, cosine_scores
 from .state import Constants, State
 
 CHUNK = 128  # images encoded at a time
@@ -33,6 +35,7 @@ class Reader:
     def __init__(self, name: str, model: Model, split: Split):
         self.name, self.model, self.split = name, model, split
         self.words = lru_cache(64)(self._words)
+        self.cosines = lru_cache(4)(self._cosines)
         self.scores = lru_cache(64)(self._scores)
         measure, naaf = model.measure, model.settings.method == "naaf"
         self.own = Constants(
@@ -89,39 +92,23 @@ class Reader:
         words, _ = self.model.encode_texts([caption])
         return words[0]
 
+    @cached_property
+    def gram(self) -> Tensor:
+        """(image, region, region)"""
+        return self.images @ self.images.mT
+
+    def _cosines(self, caption: str) -> Tensor:
+        """(image, region, word) All cosines of the caption with the split, whatever the constants are."""
+        return all_cosines(self.images, self.words(caption))
+
     @torch.no_grad()
     def _scores(self, caption: str, constants: Constants) -> np.ndarray:
         """(image,) Scores of the caption with every image."""
-        words = self.words(caption)[None]
-        lengths, measure = torch.tensor([words.shape[1]]), self.measure(constants)
-        scores = score_matrix(self.images, words, lengths, boundary=constants.boundary, **vars(measure))
+        words = self.words(caption)
+        groups = pack(torch.tensor([len(words)])).to(words.device).groups
+        measure, boundary = self.measure(constants), constants.boundary
+        scores = cosine_scores(self.cosines(caption), self.gram, words, groups, measure, boundary)
         return scores[:, 0].cpu().numpy()
-
-
-def check_image(image: int, split: Split) -> None:
-    """Raises NaafError for a picture outside the split."""
-    if not 0 <= image < len(split):
-        raise NaafError(f"there is no picture {image}; the pictures are 0 to {len(split) - 1}")
-
-
-def check_caption(caption: int, split: Split) -> int:
-    """The caption's index. Raises NaafError for one outside the split."""
-    if not 0 <= caption < len(split.captions):
-        raise NaafError(f"there is no caption {caption}; the captions are 0 to {len(split.captions) - 1}")
-    return caption
-
-
-def find_image(text: str, split: Split) -> int:
-    """A picture by its number or its file's name. Raises NaafError where there is none such."""
-    text = text.strip()
-    names = split.image_names or []
-    if text in names:
-        return names.index(text)
-    if not text.isdecimal():
-        example = f" or a file's name such as {names[0]}" if names else ""
-        raise NaafError(f"there is no picture {text!r}; write a number from 0 to {len(split) - 1}{example}")
-    check_image(int(text), split)
-    return int(text)
 
 
 def open_readers(

@@ -12,12 +12,13 @@ import numpy as np
 
 from ..data.splits import Split
 from ..errors import NaafError, UsageError
+from ..explanation.choice import check_caption, check_image, find_image
 from ..viz import style
 from ..viz.captions import as_shown
 from ..viz.explorer import DPI, draw, key_figure, quick_png, word_norm
 from . import pages
 from .controls import PAGE, Strip, Words, laid_out, new_controls
-from .readers import Reader, Source, check_caption, check_image, find_image, open_readers
+from .readers import Reader, Source, open_readers
 from .state import State
 
 STATIC_DPI = 150  # sharper than on a screen, and a notebook stays small
@@ -97,14 +98,27 @@ class Explorer(widgets.VBox):
         """All that is shown now, as one figure."""
         return draw(pages.page(self.reader, self.state, self.pair, self.ranking))
 
-    def _repr_mimebundle_(self, **options: object) -> tuple[dict[str, object], dict[str, object]]:
-        """The widget, and for readers without a kernel (GitHub, nbconvert, papermill) the figure."""
-        bundle = super()._repr_mimebundle_(**options)
+    def still(self) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+        """All that is shown now as a PNG, in the form of a notebook's output, and the size to show it at."""
         figure = self.figure()
-        bundle["image/png"] = base64.b64encode(style.png(figure, STATIC_DPI)).decode()
-        bundle["text/plain"] = f"explorer: “{self.state.caption}” on {pages.said(self.state, self.pair)}"
         width, height = (round(DPI * float(inches)) for inches in figure.get_size_inches())
-        return bundle, {"image/png": {"width": width, "height": height}}
+        png = base64.b64encode(style.png(figure, STATIC_DPI)).decode()
+        return {"image/png": png}, {"image/png": {"width": width, "height": height}}
+
+    def _ipython_display_(self) -> None:
+        """The widget, and under it a picture for readers without a kernel (GitHub, nbconvert, papermill).
+
+        Two outputs, since a page that knows widgets shows nothing else of one that holds both. Where the
+        widget lives, in JupyterLab and Notebook, it hides the picture.
+        """
+        from IPython.display import display
+
+        bundle = super()._repr_mimebundle_()
+        live = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
+        live["text/plain"] = f"explorer: “{self.state.caption}” on {pages.said(self.state, self.pair)}"
+        display(live, raw=True)
+        png, metadata = self.still()
+        display(png, metadata=metadata, raw=True)
 
     def _show(self, state: State) -> None:
         """First the page, which answers a slider, then what takes longer: the ranking of all pictures."""
@@ -149,7 +163,7 @@ class Explorer(widgets.VBox):
         c.show_about("The pictures that score highest.", f"This one: {said}.")
         labels = [f"{p:,}.  {style.plain(s, 3)}" for p, s in zip(found.places, found.scores, strict=True)]
         images = self.ranking.strip(self.state.image)
-        self.strip.show(images, pages.thumbnails(found), labels, found.right, found.shown)
+        self.strip.show(images, pages.thumbnails(split, images), labels, found.right, found.shown)
 
     def _listen(self) -> None:
         c = self.controls

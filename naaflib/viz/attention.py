@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from . import style
-from .captions import as_shown, match_norm, wrap
+from .captions import as_shown, match_norm, text_width, wrap
 from .pictures import Picture, picture
 from .style import Number, Values, styled
 
@@ -106,7 +106,7 @@ def attention_figure(
         attends = weight[k].max() > 0
         best = boxes[int(weight[k].argmax())] if attends else None
         word_heat(ax, heat[k], image=image, size=size, vmax=vmax, best=best)
-        _word_title(ax, shown_words[k], float(effect[k]))
+        _word_title(ax, shown_words[k], float(effect[k]), cell - 0.15)
         if not attends:
             ax.text(
                 0.5, 0.5, "no region\nmatches", transform=ax.transAxes, ha="center", va="center", fontsize=7
@@ -127,10 +127,15 @@ def _canvas(
     return np.asarray(boxes, dtype=float), size, image
 
 
-def _word_title(ax: Axes, word: str, effect: float) -> None:
-    colour = {"+": style.MATCHED, "−": style.MISMATCHED}.get(style.signed(effect)[0], style.INK)
-    ax.set_title(word if len(word) <= 11 else word[:10] + "…", fontsize=8, pad=3, parse_math=False)
-    ax.set_title(style.signed(effect), loc="right", fontsize=6.5, color=colour, fontweight="normal", pad=3)
+def _word_title(ax: Axes, word: str, effect: float, width: Number) -> None:
+    """The word, and its effect at the right end of so many inches; a long word is cut before the number."""
+    number = style.signed(effect)
+    colour = {"+": style.MATCHED, "−": style.MISMATCHED}.get(number[0], style.INK)
+    room, shown = 72 * width - text_width(number, 6.5) - 4, word
+    while text_width(shown, 8, "bold") > room and len(shown) > 2:
+        shown = shown.removesuffix("…")[:-1] + "…"
+    ax.set_title(shown, fontsize=8, pad=3, parse_math=False)
+    ax.set_title(number, loc="right", fontsize=6.5, color=colour, fontweight="normal", pad=3)
 
 
 def _heat_bar(figure: Figure, axes: np.ndarray, vmax: Number) -> None:
@@ -162,11 +167,17 @@ def region_grid(ax: Axes, values: Values, *, numbers: bool = True, vmax: Number 
 
 @styled
 def word_region_matrix(
-    ax: Axes, cosine: Values, words: Sequence[str], *, boundary: Number | None = None, mark_best: bool = True
+    ax: Axes,
+    cosine: Values,
+    words: Sequence[str],
+    *,
+    boundary: Number | None = None,
+    mark_best: bool = True,
+    scale: bool = True,
 ) -> Axes:
     """All cosines of a pair, a row a word, a column a region; white is the boundary (without one, the mean).
 
-    mark_best: a dot on each word's best region.
+    mark_best: a dot on each word's best region. scale: a colour bar beside the matrix.
     """
     cosine = np.asarray(cosine, dtype=float)
     centre = float(cosine.mean()) if boundary is None else boundary
@@ -178,8 +189,9 @@ def word_region_matrix(
     ax.tick_params(length=0)
     ax.set(xlabel="region")
     ax.spines[:].set_visible(False)
-    bar = ax.figure.colorbar(shown, ax=ax, fraction=0.04, pad=0.02)
-    name = "mean" if boundary is None else "boundary"
-    bar.set_label(f"cosine (white: the {name}, {style.plain(centre)})", fontsize=7)
-    bar.outline.set_visible(False)
+    if scale:
+        bar = ax.figure.colorbar(shown, ax=ax, fraction=0.04, pad=0.02)
+        name = "mean" if boundary is None else "boundary"
+        bar.set_label(f"cosine (white: the {name}, {style.plain(centre)})", fontsize=7)
+        bar.outline.set_visible(False)
     return ax

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
@@ -157,8 +158,9 @@ def stacked_effects(
 ) -> np.ndarray:
     """Bars from 0, a row a word, and a dot at each total; returns the totals."""
     rows = np.arange(len(feature_effect))
+    alone = not (np.any(relevance_effect) or np.any(mismatch_effect))  # SCAN has one effect
     parts = (
-        (feature_effect, style.FEATURES, "matched, features"),
+        (feature_effect, style.FEATURES, "effect" if alone else "matched, features"),
         (relevance_effect, style.RELEVANCE, "matched, relevance"),
         (mismatch_effect, style.MISMATCHED, "mismatched"),
     )
@@ -167,7 +169,8 @@ def stacked_effects(
         effect = np.nan_to_num(np.asarray(effect, dtype=float))
         if not effect.any():
             continue
-        ax.barh(rows, effect, left=np.where(effect >= 0, right, left), height=0.7, color=colour, label=label)
+        bars = _bars(np.where(effect >= 0, right, left), effect, rows)
+        ax.add_collection(PolyCollection(bars, color=colour, linewidth=0, label=label), autolim=False)
         right, left = right + effect.clip(min=0), left + effect.clip(max=0)
     total = right + left
     ax.plot(total, rows, "o", color="white", markeredgecolor=style.INK, markersize=3.5, label="word's total")
@@ -177,3 +180,10 @@ def stacked_effects(
     ax.axvline(0, color=style.INK, linewidth=0.7)
     ax.axvline(total.mean(), color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)), label="score")
     return total
+
+
+def _bars(start: np.ndarray, length: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Corners (row, corner, xy) of bars: one collection is drawn several times as fast as `barh`."""
+    low, high, end = rows - 0.35, rows + 0.35, start + length
+    corners = [np.stack(xy, axis=-1) for xy in ((start, low), (end, low), (end, high), (start, high))]
+    return np.stack(corners, axis=1)

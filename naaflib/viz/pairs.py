@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from . import style
-from .captions import as_shown, caption_height, coloured_caption, effect_bars, match_norm
+from .attention import word_region_matrix
+from .captions import as_shown, caption_height, coloured_caption, effect_bars, match_norm, text_width
 from .pictures import Picture, picture
 from .style import Number, Values, styled
 
@@ -43,17 +44,15 @@ def pair_figure(
     """
     best_cosine = np.asarray(best_cosine, dtype=float)
     centre = float(best_cosine.mean()) if boundary is None else float(boundary)
-    norm, text_width = match_norm(best_cosine, centre), width - 0.3
+    norm, across = match_norm(best_cosine, centre), width - 0.3
     heights = [
-        1.15 * caption_height(as_shown(words, known), text_width),
+        1.15 * caption_height(as_shown(words, known), across),
         0.1,
         max(2.0, 0.155 * len(words) + 0.9),
     ]
     figure = style.figure(width, sum(heights) + 0.5 + (0.3 if title else 0), title)
     grid = figure.add_gridspec(3, 2, height_ratios=heights, width_ratios=[1, 1.35])
-    coloured_caption(
-        figure.add_subplot(grid[0, :]), words, best_cosine, width=text_width, norm=norm, known=known
-    )
+    coloured_caption(figure.add_subplot(grid[0, :]), words, best_cosine, width=across, norm=norm, known=known)
     _colour_key(figure.add_subplot(grid[1, :]), norm, "mean" if boundary is None else "boundary")
     beside = figure.add_subplot(grid[2, :] if boxes is None else grid[2, 1])
     effect_bars(beside, words, feature_effect, relevance_effect, mismatch_effect, known=known)
@@ -69,6 +68,50 @@ def pair_figure(
     return figure
 
 
+@styled
+def words_figure(
+    words: Sequence[str],
+    *,
+    cosine: np.ndarray,
+    feature_effect: Values,
+    relevance_effect: Values,
+    mismatch_effect: Values,
+    boundary: Number | None = None,
+    known: Values | None = None,
+    width: Number = style.PAGE,
+    title: str | None = None,
+) -> Figure:
+    """A pair without its picture: the coloured caption, a bar a word, and beside it the word's cosines.
+
+    cosine: (word, region). One scale colours caption and matrix, white at the boundary (without one: at the
+    mean of all cosines); a dot marks each word's best region.
+    """
+    cosine = np.asarray(cosine, dtype=float)
+    centre = float(cosine.mean()) if boundary is None else float(boundary)
+    norm, shown = match_norm(cosine, centre), as_shown(words, known)
+    labels = max(text_width(word, 7) for word in shown) / 72  # the caption begins where the bars do
+    across = width - 0.4 - labels
+    heights = [
+        1.25 * caption_height(shown, across) + 0.05,
+        0.1,
+        max(1.6, 0.16 * len(words) + 0.6),
+    ]
+    figure = style.figure(width, sum(heights) + 0.75 + (0.3 if title else 0), title)
+    grid = figure.add_gridspec(3, 2, height_ratios=heights, width_ratios=[1.25, 1])
+    coloured_caption(
+        figure.add_subplot(grid[0, :]), words, cosine.max(axis=1), width=across, norm=norm, known=known
+    )
+    name = "mean" if boundary is None else "boundary"
+    _colour_key(figure.add_subplot(grid[1, :]), norm, name, "cosine; a word's largest in the caption")
+    bars, matrix = (figure.add_subplot(grid[2, column]) for column in (0, 1))
+    effect_bars(bars, words, feature_effect, relevance_effect, mismatch_effect, known=known)
+    word_region_matrix(matrix, cosine, words, boundary=centre, scale=False)
+    matrix.set_title("cosine of each word with each region", fontweight="normal", fontsize=8)
+    matrix.set_yticks([])
+    bars.set_ylim(matrix.get_ylim())
+    return figure
+
+
 def _telling_words(words: Sequence[str], total: np.ndarray, best_region: np.ndarray) -> list[int]:
     """Longer words by effect, one a region."""
     chosen: list[int] = []
@@ -79,14 +122,13 @@ def _telling_words(words: Sequence[str], total: np.ndarray, best_region: np.ndar
     return chosen
 
 
-def _colour_key(ax: Axes, norm: TwoSlopeNorm, centre_name: str) -> None:
-    """A thin scale: what the words' colours mean."""
+def _colour_key(ax: Axes, norm: TwoSlopeNorm, centre_name: str, coloured: str = "largest cosine") -> None:
+    """A thin scale: what the colours mean."""
     figure = ax.figure
     figure.colorbar(ScalarMappable(norm, style.diverging()), cax=ax, orientation="horizontal")
     ax.spines[:].set_visible(False)
     ax.xaxis.set_major_locator(MaxNLocator(7))
     ax.tick_params(labelsize=6.5, length=2)
-    ax.set_xlabel(
-        f"mismatched  ←  largest cosine (white: the {centre_name}, {style.plain(norm.vcenter)})  →  matched",
-        fontsize=7,
-    )
+    low, high = ("mismatched", "matched") if centre_name == "boundary" else ("low", "high")
+    middle = f"{coloured} (white: the {centre_name}, {style.plain(norm.vcenter)})"
+    ax.set_xlabel(f"{low}  ←  {middle}  →  {high}", fontsize=7)

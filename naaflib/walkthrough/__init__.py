@@ -6,9 +6,11 @@ The notebooks are read by people, so a cell holds a call; what a call joins lies
 start    data, runs and settings from a notebook's parameters; figures and tables into the run folder
 results  recalls beside chance, the ensemble, queries on contact sheets
 pairs    images and captions to look at, taken apart and drawn
-words    attention and mismatch, measured; the two samples of similarities
+measured attention and mismatch, measured, of one model or of two side by side
+words    the two samples of similarities
 """
 
+from .measured import measure_words
 from .pairs import attention_page, image_sheet, matrix_page, pair_page, pick_pairs, words_table
 from .results import (
     best_epochs,
@@ -29,7 +31,7 @@ from .start import (
     trained_runs,
     word_threshold,
 )
-from .words import boundary_page, hard_samples, measure_words, sample_panels
+from .words import boundary_page, hard_samples, sample_panels
 
 __all__ = [
     "attention_page",

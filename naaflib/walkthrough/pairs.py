@@ -13,13 +13,13 @@ from ..data import scenes
 from ..data.captions import tokenize
 from ..data.splits import Split
 from ..errors import UsageError
-from ..evaluate import Encoded, encode_split, score_encoded
+from ..evaluate import Encoded, encode_split, score_encoded, streamed_metrics
 from ..explanation import Explanation, explain_pairs
 from ..model import Model
 from ..viz import style
 from ..viz.attention import attention_figure, region_squares, word_region_matrix
 from ..viz.inspection import pairs_figure
-from ..viz.pairs import pair_figure
+from ..viz.pairs import pair_figure, words_figure
 from ..viz.pictures import Picture, read_picture
 
 WORDS_COLUMNS = (  # of the table a reader sees
@@ -44,7 +44,7 @@ def image_sheet(split: Split, count: int = 4, seed: int = 0) -> Figure:
         names=[split.image_name(image) for image in images],
         norms=[np.linalg.norm(split.regions[image], axis=1) for image in images],
         boxes=[None if split.boxes is None else split.boxes[image] for image in images],
-        sizes=[_size(split, image) for image in images],
+        sizes=[split.picture_size(image) for image in images],
         spoken=[_spoken(split, image, links) for image in images] if links else None,
     )
 
@@ -159,6 +159,11 @@ def _scores_of_images(model: Model, split: Split, images: list[int]) -> np.ndarr
     return score_encoded(model, Encoded(encoded.images[rows], encoded.words, encoded.packing), progress=False)
 
 
+def retrieved_images(model: Model, split: Split) -> np.ndarray:
+    """(caption,) The image that scores highest for each caption; the scores are never whole in memory."""
+    return streamed_metrics(model, encode_split(model, split), split.captions_per_image).t2i.top1
+
+
 def pair_page(split: Split, pair: Explanation, title: str | None = None) -> Figure:
     """The caption in colours, the picture with the telling words' regions, a bar a word."""
     return pair_figure(
@@ -195,6 +200,20 @@ def matrix_page(pair: Explanation, title: str | None = None) -> Figure:
     return figure
 
 
+def words_page(pair: Explanation, title: str | None = None) -> Figure:
+    """The pair without its picture: the caption in colours, a bar a word, every word against every region."""
+    return words_figure(
+        pair.words,
+        cosine=pair.cosine,
+        feature_effect=pair.feature_effect,
+        relevance_effect=pair.relevance_effect,
+        mismatch_effect=pair.mismatch_effect,
+        boundary=pair.boundary,
+        known=pair.known,
+        title=title,
+    )
+
+
 def words_table(pair: Explanation) -> pd.DataFrame:
     """What each word adds and where it looks; the mean of `effect` is the score."""
     return pair.to_frame()[list(WORDS_COLUMNS)].round(3)
@@ -206,17 +225,4 @@ def _canvas(split: Split, pair: Explanation) -> dict[str, object]:
     if pair.boxes is None:
         squares, whole = region_squares(pair.cosine.shape[1])
         return {"image": None, "boxes": squares, "size": whole}
-    return {"image": image, "boxes": pair.boxes, "size": _size(split, pair.image)}
-
-
-def _size(split: Split, image: int) -> np.ndarray | None:
-    """Width and height that boxes count in: as recorded, else the picture file's own."""
-    if split.sizes is not None:
-        return np.asarray(split.sizes[image])
-    path = split.image_path(image)
-    if path is None:
-        return None
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        return np.array(picture.size)
+    return {"image": image, "boxes": pair.boxes, "size": split.picture_size(pair.image)}

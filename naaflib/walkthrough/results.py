@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..data.manifest import data_name
 from ..data.splits import Split, open_split
-from ..errors import UsageError
+from ..errors import NaafError, UsageError
 from ..evaluate import FOLD, Evaluation, ensemble, evaluate, protocol_metrics
 from ..explanation.measures import image_interval
 from ..metric import Retrieval, RetrievalMetrics, chance_recalls
@@ -134,14 +134,17 @@ def _alone(run: Run) -> str:
 
 
 def margins(result: Evaluation) -> dict[str, np.ndarray]:
-    """Score of each query's best right answer less that of its hardest wrong one, by direction."""
-    per_image = result.split.captions_per_image
+    """Score of each query's best right answer less that of its hardest wrong one, by direction.
+
+    Raises NaafError for an evaluation that kept no scores.
+    """
+    scores, per_image = _scores(result), result.split.captions_per_image
     i2t, t2i = np.empty(result.images), np.empty(result.captions)
     for fold in _folds(result):
         columns = slice(fold.start * per_image, fold.stop * per_image)
         wrong = np.full(columns.stop - columns.start, -np.inf)
         for image in range(fold.start, fold.stop):
-            row = np.array(result.scores[image, columns])
+            row = np.array(scores[image, columns])
             own = slice((image - fold.start) * per_image, (image - fold.start + 1) * per_image)
             right = row[own].copy()
             row[own] = -np.inf
@@ -155,7 +158,8 @@ def margins(result: Evaluation) -> dict[str, np.ndarray]:
 def query_sheet(result: Evaluation, direction: str, which: str, count: int = 3) -> Figure:
     """Contact sheet of the surest ("best") or the farthest missed ("worst") queries, one an image.
 
-    Images with a picture file come first. Raises UsageError for another direction or kind.
+    Images with a picture file come first. Raises UsageError for another direction or kind, NaafError for an
+    evaluation that kept no scores.
     """
     if direction not in DIRECTIONS or which not in ("best", "worst"):
         raise UsageError(f"a sheet shows i2t or t2i, best or worst, not {direction!r}, {which!r}")
@@ -186,7 +190,7 @@ def _pictures_for(result: Evaluation, queries: list[int], title: str) -> Figure:
     split = result.split
     own = split.image_of_caption[queries].tolist()
     rows = [
-        _answers(result.scores[:, query], _fold(result, image), [image])
+        _answers(_scores(result)[:, query], _fold(result, image), [image])
         for query, image in zip(queries, own, strict=True)
     ]
     return retrieved_pictures(
@@ -206,7 +210,7 @@ def _captions_for(result: Evaluation, queries: list[int], title: str) -> Figure:
     folds = [_fold(result, image) for image in queries]
     rows = [
         _answers(
-            result.scores[image],
+            _scores(result)[image],
             slice(fold.start * per_image, fold.stop * per_image),
             list(split.captions_of_image(image)),
         )
@@ -237,6 +241,15 @@ def _answers(scores: np.ndarray, pool: slice, right: list[int]) -> pd.DataFrame:
 def _instead(split: Split, image: int) -> str:
     """What stands where there is no picture file: one of the image's captions."""
     return f"“{split.captions[split.captions_of_image(image)[0]]}”"
+
+
+def _scores(result: Evaluation) -> np.ndarray:
+    if result.scores is None:
+        raise NaafError(
+            f"this evaluation of {result.split.name} kept no scores, which margins and contact sheets need; "
+            "evaluate with keep_scores=True"
+        )
+    return result.scores
 
 
 def _folds(result: Evaluation) -> list[slice]:

@@ -112,3 +112,10 @@ def test_a_mistake_is_one_sentence_and_the_picture_stays(explorer):
     explorer.get_by_text("there is no picture 'no_such.jpg'").wait_for()
     assert pixels(explorer) == before
     assert "Traceback" not in explorer.inner_text()
+
+
+def test_the_still_picture_is_hidden_where_the_explorer_lives(explorer):
+    after = explorer.page.locator(".jp-OutputArea-child:has(.naaf-explorer) + .jp-OutputArea-child")
+    still = after.locator(".jp-RenderedImage img")
+    wait_for(lambda: still.count() == 1, "the picture for readers without a kernel")
+    assert not still.is_visible()

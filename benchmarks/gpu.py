@@ -1,0 +1,146 @@
+"""What is measured on a GPU: scoring and training. Without one each row says that it was not measured."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from naaflib.config import ModelSettings, preset
+from naaflib.data.batches import Batch
+from naaflib.evaluate.scores import CHUNK, Encoded, Pairs
+from naaflib.model import Model
+from naaflib.ranks import RankCounter
+from naaflib.train import Trainer
+
+from . import plain
+from .cases import plain_step
+from .measure import in_turns
+from .rows import REGIONS, Row, lengths_like_f30k
+from .scores import PER_IMAGE, packed, product
+
+DEVICE = "cuda"
+NOT_MEASURED = "not measured (no CUDA device)"
+DIM = 1024
+SCORING = {  # images, goal
+    "F30K 1K": (1000, "< 0.15 s"),
+    "COCO 5K": (5000, "< 4 s"),
+    "10K x 50K": (10_000, "< 16 s"),
+}
+TENTH, WHOLE = 10_000, 100_000
+TRAINING = {"flickr8k_precomp's sizes": (256, 2933), "F30K's sizes": (2048, 8481)}  # features, vocabulary
+PAIRS, STEPS = 128, 20
+
+
+def gpu_scoring(quick: bool) -> list[Row]:
+    """All pairs at D 1024, scores in the GPU's memory, beside the bare product."""
+    rows = []
+    for name, (images, goal) in SCORING.items():
+        for precision in ("tf32", "bf16"):
+            what = f"GPU scoring, {name}, D {DIM}, {precision}"
+            if not torch.cuda.is_available():
+                rows.append(Row(what, NOT_MEASURED, None, None, goal))
+                continue
+            if not (quick and images > 1000):
+                rows.append(_scored(what, images, precision, goal))
+    return rows
+
+
+def _scored(what: str, images: int, precision: str, goal: str) -> Row:
+    model, split = _encoded(images, images)
+    with tf32():
+        pairs = Pairs(model, split, "bf16" if precision == "bf16" else "float32")
+        kind = torch.bfloat16 if precision == "bf16" else torch.float32
+        factors = split.images.flatten(0, 1).to(kind), split.words.to(kind)
+        rows = range(0, images, CHUNK)
+        seconds = in_turns(
+            {
+                "ours": lambda: [pairs.scorer(split.images[start : start + CHUNK]) for start in rows],
+                "gemm": lambda: product(*factors, rows=REGIONS * CHUNK),
+            },
+            rounds=3,
+        )
+    return Row(what, f"{seconds['ours']:.2f} s", seconds["ours"] / seconds["gemm"], None, goal)
+
+
+def gpu_streaming(quick: bool) -> list[Row]:
+    """100,000 x 500,000 to ranks: a tenth of the images against all captions, never a matrix."""
+    what = f"GPU, {WHOLE:,} x {PER_IMAGE * WHOLE:,} streamed to ranks, bf16"
+    if not torch.cuda.is_available():
+        return [Row(what, NOT_MEASURED, None, None, "a measured tenth")]
+    if quick:
+        return []
+    model, split = _encoded(TENTH, WHOLE)
+    pairs = Pairs(model, split, "bf16")
+    captions = slice(0, pairs.shape[1])
+
+    def tenth() -> None:
+        own = torch.zeros(captions.stop).numpy()  # the own scores' values do not change the time
+        counter = RankCounter(own, PER_IMAGE)
+        for start in range(0, TENTH, CHUNK):
+            images = slice(start, start + CHUNK)
+            counter.add(pairs.block(images, captions), images, captions)
+
+    seconds = in_turns({"tenth": tenth}, rounds=1)["tenth"]
+    ours = f"a tenth: {seconds:.0f} s measured, so {10 * seconds:.0f} s"
+    return [Row(what, ours, None, None, "a measured tenth")]
+
+
+def gpu_training(quick: bool) -> list[Row]:
+    """Steps per second at batch 128, D 1024, beside a plain loop over captions."""
+    rows = []
+    for name, (features, vocabulary) in TRAINING.items():
+        what, goal = f"GPU training, {name}, D {DIM}, batch {PAIRS}", ">= 20 x the loop"
+        if torch.cuda.is_available():
+            rows.append(_trained(what, features, vocabulary, goal))
+        else:
+            rows.append(Row(what, NOT_MEASURED, None, None, goal))
+    return rows
+
+
+def _trained(what: str, features: int, vocabulary: int, goal: str) -> Row:
+    torch.manual_seed(0)
+    settings = preset("f30k", {"model.dim": DIM, "loss.warmup_epochs": 1})
+    model = Model(settings.model, features, vocabulary).to(DEVICE)
+    trainer = Trainer(model, settings)
+    lengths = lengths_like_f30k(PAIRS)
+    tokens = torch.randint(4, vocabulary, (PAIRS, int(lengths.max())))
+    batch = Batch(torch.randn(PAIRS, REGIONS, features), tokens, lengths, torch.arange(PAIRS))
+    there = replace(batch, regions=batch.regions.to(DEVICE), tokens=tokens.to(DEVICE))
+    jobs: dict[str, Callable[[], object]] = {
+        "ours": lambda: [trainer.step(batch, 1) for _ in range(STEPS)],
+        "plain": lambda: plain_step(model, there, plain.looped_scores),
+    }
+    with tf32():
+        seconds = in_turns(jobs, rounds=3)
+    step = seconds["ours"] / STEPS
+    return Row(what, f"{1 / step:.1f} steps a second", None, seconds["plain"] / step, goal)
+
+
+def _encoded(images: int, captioned: int) -> tuple[Model, Encoded]:
+    """Random unit vectors on the GPU: some images, and the captions of that many."""
+    packing = packed(lengths_like_f30k(PER_IMAGE * captioned)).to(DEVICE)
+    model = Model(ModelSettings(dim=DIM), 4, 4).to(DEVICE)
+    regions = _unit(images * REGIONS).unflatten(0, (images, REGIONS))
+    return model, Encoded(regions, _unit(packing.words), packing)
+
+
+def _unit(rows: int, at_once: int = 2**18) -> Tensor:
+    """Unit vectors (row, dim), made in place: the largest set fills most of the memory."""
+    vectors = torch.empty(rows, DIM, device=DEVICE)
+    for start in range(0, rows, at_once):
+        part = vectors[start : start + at_once].normal_()
+        part /= part.norm(dim=1, keepdim=True)
+    return vectors
+
+
+@contextmanager
+def tf32() -> Iterator[None]:
+    """float32 products in TF32, as `torch.set_float32_matmul_precision("high")` has them."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

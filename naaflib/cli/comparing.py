@@ -1,0 +1,149 @@
+"""`naaf compare`."""
+
+import argparse
+from pathlib import Path
+
+from ..errors import UsageError
+from .arguments import path, say, show_json
+from .models import PROTOCOLS
+
+COMPARE = """\
+Compare runs on the same images: the difference of each from the baseline, its interval, its p-value corrected
+for their number, and whether it is better, worse or open.
+
+RUN is a run folder, a group (a folder with members/: its members are the seeds of one setting), a sweep, or a
+folder that holds such. The first is the baseline; of one group alone the members stand beside each other.
+
+What an interval covers is said below the table:
+  images             one run a setting: these trained models, asked other images. Paired bootstrap, and a
+                     permutation test by sign flips; an image stays together with all its captions, in both
+                     directions. Another seed may give another result.
+  images and seeds   two seeds or more of both settings: trained anew and asked other images. A t interval
+                     over both sources, and its p-value; the interval over images alone stands beside it.
+Seeds that share their trained weights (a switch at inference alone) are compared in pairs. --pool-seeds takes
+the variance over seeds as one for all settings: narrower with few seeds, right where it is nearly so."""
+
+COMPARE_EXAMPLES = """\
+examples:
+  naaf compare outputs/naaf outputs/scan --split dev
+  naaf compare outputs/claims --baseline naaf --measure all --table outputs/claims.csv outputs/claims.tex
+  naaf compare outputs/seed0 outputs/seed1 outputs/scan0 outputs/scan1 --seeds-together
+  naaf compare outputs/first outputs/second --data data/scenes     # evaluates what is not scored yet"""
+
+MEASURES = ("i2t_at_1", "i2t_at_5", "i2t_at_10", "t2i_at_1", "t2i_at_5", "t2i_at_10", "rsum")
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add this module's command to the command line."""
+    parser = commands.add_parser(
+        "compare",
+        help="differences between runs, with intervals",
+        description=COMPARE,
+        epilog=COMPARE_EXAMPLES,
+    )
+    parser.add_argument("runs", type=path, nargs="+", metavar="RUN", help="runs, groups or sweeps")
+    parser.add_argument(
+        "--baseline", metavar="RUN", help="a folder or a name in the table; by default the first"
+    )
+    parser.add_argument(
+        "--seeds-together", action="store_true", help="runs that differ in train.seed alone are one setting"
+    )
+    parser.add_argument("--split", metavar="NAME", help="by default the first that all runs are scored on")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="full", help="what is scored against what")
+    parser.add_argument(
+        "--data", type=path, metavar="DIR", help="evaluate runs that are not scored yet on it"
+    )
+    parser.add_argument("--device", default="auto", metavar="NAME", help="for that: cpu, cuda, cuda:1, ...")
+    _add_statistics(parser)
+    parser.add_argument(
+        "--table",
+        type=path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="write it as .csv or .tex (booktabs)",
+    )
+    parser.add_argument("--json", action="store_true", help="the result as JSON")
+    parser.set_defaults(handler=compare)
+
+
+def _add_statistics(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--measure", nargs="+", choices=(*MEASURES, "all"), default=["rsum"], metavar="NAME",
+        help=f"{', '.join(MEASURES)} or all; every row counts in the correction (default: rsum)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--correction", choices=("holm", "bh", "none"), default="holm", help="for many comparisons"
+    )
+    parser.add_argument(
+        "--pool-seeds", action="store_true", help="one variance over seeds for all settings, not each its own"
+    )
+    parser.add_argument("--confidence", type=float, default=0.95, metavar="SHARE", help="of the intervals")
+    parser.add_argument("--resamples", type=int, default=10_000, metavar="N", help="bootstraps, permutations")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the resampling")
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """`naaf compare`"""
+    _check_files(arguments.table)
+    from ..evaluate.comparison import compare_runs
+    from ..evaluate.differences import coverage_note, difference_table, readable_differences
+    from ..significance import check_request
+
+    check_request(arguments.confidence, arguments.resamples, arguments.seed)
+    asked = ("data", "split", "protocol", "baseline", "seeds_together", "device")
+    comparison = compare_runs(arguments.runs, **{name: getattr(arguments, name) for name in asked})
+    statistics = {name: getattr(arguments, name) for name in ("confidence", "correction", "pool_seeds")}
+    resampling = {name: getattr(arguments, name) for name in ("resamples", "seed")}
+    measures = MEASURES if "all" in arguments.measure else list(dict.fromkeys(arguments.measure))
+    table = difference_table(comparison, measures, **statistics, **resampling)
+    shown, note = readable_differences(table, arguments.confidence), coverage_note(table, **statistics)
+    for reason in comparison.left_out:
+        say(f"left out: {reason}")
+    for file in arguments.table:
+        _write(file, table, shown, f"{comparison.sentence()}\n{note}")
+    if arguments.json:
+        show_json(_record(comparison, table, note))
+    else:
+        print(f"{comparison.sentence()}\n\n{_aligned(shown)}\n\n{note}")
+    return 0
+
+
+def _aligned(shown) -> str:
+    """Names to the left, numbers to the right."""
+    from ..evaluate.differences import TEXTS
+
+    left = {name: shown[name].map(len).max() for name in shown.columns if name in TEXTS}
+    padded = shown.assign(**{name: shown[name].str.ljust(width) for name, width in left.items()})
+    return padded.rename(columns={name: name.ljust(width) for name, width in left.items()}).to_string(
+        index=False
+    )
+
+
+def _check_files(files: list[Path]) -> None:
+    for file in files:
+        if file.suffix not in (".csv", ".tex"):
+            raise UsageError(f"--table {file.name} is neither .csv nor .tex, so its format is not known")
+
+
+def _write(file: Path, table, shown, note: str) -> None:
+    from ..evaluate.differences import latex_table
+    from ..runs import atomic_path
+
+    with atomic_path(file) as partial:
+        if file.suffix == ".csv":
+            table.to_csv(partial, index=False)
+        else:
+            partial.write_text(latex_table(shown, note), encoding="utf-8")
+
+
+def _record(comparison, table, note: str) -> dict[str, object]:
+    """What --json prints: numbers in full, null where there is none."""
+    return {
+        **comparison.origin,
+        "protocol": comparison.protocol,
+        "baseline": comparison.baseline.name,
+        "left_out": list(comparison.left_out),
+        "note": note,
+        "rows": table.astype(object).where(table.notna(), None).to_dict("records"),
+    }

@@ -1,0 +1,246 @@
+"""`naaf explain`."""
+
+import argparse
+
+from ..errors import UsageError
+from .arguments import path, say, show_json
+
+EXPLAIN = """\
+Take a pair of image and caption apart: what each word adds to the score, or takes away, and where it looks.
+A row a word; with --regions a row a word and region. The mean of the words' effects is the score (SCAN: with
+mean pooling).
+
+  features, relevance    what the word adds where regions match it (eq. 10 and 11; SCAN has one effect)
+  mismatch               what it takes away where none does (eq. 9)
+  effect                 all of them together
+  propagated             below 0 the word counts as mismatched (eq. 8)
+  cosine, region         the largest cosine with a region, and the region
+  attends, weight        the region with the largest attention, and its share of the attention
+
+--all takes every caption of the split, with its own image or with the one that is retrieved first, and
+streams the rows to a table: any split fits in memory, and the file appears when it is whole."""
+
+EXPLAIN_EXAMPLES = """\
+examples:
+  naaf explain outputs/first --data data/scenes --image 3 --caption 15
+  naaf explain outputs/first --data data/scenes --image 3 --caption "a large red circle left of a blue star"
+  naaf explain outputs/first --data data/scenes --caption 15 --out words.csv page.png
+  naaf explain outputs/first --data data/scenes --caption 15 --figure attention --out attention.pdf
+  naaf explain outputs/first --data data/scenes --caption 15 --regions --json
+  naaf explain outputs/first --data data/scenes --all --out all_words.csv
+  naaf explain outputs/first --data data/scenes --all retrieved --regions --out regions.parquet"""
+
+FIGURES = (".png", ".pdf")
+PAGES = {"picture": "pair_page", "words": "words_page", "attention": "attention_page"}
+WORD_COLUMNS = {
+    "feature_effect": "features",
+    "relevance_effect": "relevance",
+    "mismatch_effect": "mismatch",
+    "effect": "effect",
+    "propagated": "propagated",
+    "best_cosine": "cosine",
+    "best_region": "region",
+    "attended_region": "attends",
+    "attention": "weight",
+}
+SCAN_HAS_NOT = ("feature_effect", "relevance_effect", "mismatch_effect", "propagated")
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add this module's command to the command line."""
+    parser = commands.add_parser(
+        "explain",
+        help="which words and regions match, and how much",
+        description=EXPLAIN,
+        epilog=EXPLAIN_EXAMPLES,
+    )
+    parser.add_argument(
+        "source", type=path, metavar="RUN_OR_CHECKPOINT", help="a run folder, or a checkpoint"
+    )
+    parser.add_argument("--data", type=path, required=True, metavar="DIR", help="data set in the SCAN layout")
+    parser.add_argument(
+        "--split", metavar="NAME", help="train, dev, test or testall; by default test, else dev"
+    )
+    parser.add_argument(
+        "--image", metavar="IMAGE", help="its number or file name; by default the one that --caption is of"
+    )
+    parser.add_argument(
+        "--caption", metavar="CAPTION", help="its number, or any text; by default the image's first"
+    )
+    parser.add_argument(
+        "--all",
+        nargs="?",
+        const="own",
+        choices=("own", "retrieved"),
+        help="every caption, with its own image (own, the default) or with the first one retrieved",
+    )
+    parser.add_argument("--regions", action="store_true", help="a row a word and region")
+    parser.add_argument(
+        "--out", type=path, nargs="+", action="extend", default=[], metavar="FILE",
+        help="write a table (.csv, .parquet) or, of one pair, a figure (.png, .pdf)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--figure",
+        choices=tuple(PAGES),
+        default="picture",
+        help="what a figure shows: the picture and the words' effects, the words and all their cosines, "
+        "or where each word looks",
+    )
+    parser.add_argument(
+        "--vocabulary", type=path, metavar="JSON", help="the vocabulary of a released checkpoint"
+    )
+    parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, ...")
+    parser.add_argument("--json", action="store_true", help="the result as JSON")
+    parser.set_defaults(handler=explain)
+
+
+def explain(arguments: argparse.Namespace) -> int:
+    """`naaf explain`"""
+    _check(arguments)
+    from ..checkpoint import load_checkpoint
+    from ..data.splits import evaluation_split, open_split
+    from ..evaluate.scores import pick_device
+
+    model = load_checkpoint(arguments.source, arguments.vocabulary).to(pick_device(arguments.device))
+    split = open_split(arguments.data, arguments.split or evaluation_split(arguments.data))
+    return (_one if arguments.all is None else _every)(arguments, model, split)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Mistakes that need no model to be found."""
+    from ..explanation.tables import check_table
+
+    one = arguments.image is not None or arguments.caption is not None
+    if one == (arguments.all is not None):
+        raise UsageError("name a pair with --image and --caption, or every caption with --all")
+    figures = [file for file in arguments.out if file.suffix in FIGURES]
+    for file in arguments.out:
+        if file not in figures:
+            check_table(file)
+    if arguments.all and (figures or not arguments.out):
+        raise UsageError("--all goes to a table: --out FILE.csv or FILE.parquet (a figure shows one pair)")
+
+
+def _one(arguments: argparse.Namespace, model, split) -> int:
+    from .. import explanation
+    from ..project import shown
+    from ..runs import atomic_path
+
+    pair = explanation.explain(model, split, *_named(arguments, split))
+    for file in arguments.out:
+        if file.suffix in FIGURES:
+            with atomic_path(file) as partial:
+                _figure(arguments.figure, split, pair).savefig(partial)
+        else:
+            explanation.write_pairs(file, [pair], regions=arguments.regions)
+        say(f"wrote {shown(file)}")
+    if arguments.json:
+        show_json(_record(pair, split, regions=arguments.regions))
+    else:
+        print(_head(pair, split))
+        _print(_region_table(pair) if arguments.regions else _word_table(pair))
+    return 0
+
+
+def _named(arguments: argparse.Namespace, split) -> tuple[int, int | str]:
+    """The pair that was asked for; what is not named is the other's own."""
+    from ..explanation.choice import find_caption, find_image
+
+    caption = None if arguments.caption is None else find_caption(arguments.caption, split)
+    if arguments.image is not None:
+        image = find_image(arguments.image, split)
+        return image, split.captions_of_image(image)[0] if caption is None else caption
+    if isinstance(caption, str):
+        raise UsageError("a caption given as text belongs to no image; name one with --image")
+    return int(split.image_of_caption[caption]), caption
+
+
+def _every(arguments: argparse.Namespace, model, split) -> int:
+    from tqdm import tqdm
+
+    from ..explanation import explain_pairs, write_pairs
+    from ..project import shown
+    from ..walkthrough.pairs import retrieved_images
+
+    captions = range(len(split.captions))
+    images = split.image_of_caption if arguments.all == "own" else retrieved_images(model, split)
+    pairs = explain_pairs(model, split, images, captions)
+    progress = tqdm(pairs, total=len(captions), desc="explaining", unit="pair", mininterval=1.0)
+    rows = write_pairs(arguments.out, iter(progress), regions=arguments.regions)
+    if arguments.json:
+        files = [{"file": str(file), "rows": rows} for file in arguments.out]
+        show_json({"split": split.name, "images": arguments.all, "pairs": len(captions), "files": files})
+    else:
+        names = ", ".join(shown(file) for file in arguments.out)
+        print(f"{rows:,} rows of {len(captions):,} pairs ({arguments.all}): {names}")
+    return 0
+
+
+def _figure(name: str, split, pair):
+    from ..walkthrough import pairs
+
+    page = getattr(pairs, PAGES[name])
+    return page(pair) if name == "words" else page(split, pair)
+
+
+def _head(pair, split) -> str:
+    """What was taken apart, in three lines."""
+    from ..data.manifest import data_name
+
+    own = (
+        ""
+        if pair.caption is None
+        else f" {pair.caption}, its own"
+        if pair.own
+        else f" {pair.caption}, another's"
+    )
+    boundary = "" if pair.boundary is None else f", boundary {pair.boundary:.4f}"
+    scored = "the mean of the column effect" if _adds_up(pair) else "LogSumExp of the effects"
+    return (
+        f"{data_name(split.folder)} {split.name}, image {pair.image} ({pair.image_name})\n"
+        f"caption{own}: {pair.text}\n"
+        f"{pair.method}{boundary}, score {pair.score:.4f}: {scored}\n"
+    )
+
+
+def _adds_up(pair) -> bool:
+    return bool(abs(pair.effect.mean() - pair.score) < 1e-4)
+
+
+def _word_table(pair):
+    """A row a word, as a person reads it; an unknown word has a question mark."""
+    frame = pair.to_frame()
+    words = [word if known else f"{word}?" for word, known in zip(frame["word"], frame["known"], strict=True)]
+    columns = [name for name in WORD_COLUMNS if pair.method == "naaf" or name not in SCAN_HAS_NOT]
+    return frame[columns].rename(columns=WORD_COLUMNS).assign(word=words).set_index("word")
+
+
+def _region_table(pair):
+    """A row a word and region, as a person reads it."""
+    frame = pair.regions_frame().drop(columns="word_index")
+    if pair.method != "naaf":
+        frame = frame.drop(columns=["feature_weight", "relevance_weight"])
+    boxes = {name: frame[name].round().astype(int) for name in ("x1", "y1", "x2", "y2") if name in frame}
+    return frame.assign(**boxes).set_index("word")
+
+
+def _print(table) -> None:
+    print(table.rename_axis(None).to_string(float_format="{:.3f}".format, na_rep="-"))
+
+
+def _record(pair, split, *, regions: bool) -> dict[str, object]:
+    """The pair for a program."""
+    frames = {"words": pair.to_frame(), **({"regions": pair.regions_frame()} if regions else {})}
+    rows = {name: frame.astype(object).where(frame.notna(), None) for name, frame in frames.items()}
+    return {
+        "split": split.name,
+        "image": pair.image,
+        "image_name": pair.image_name,
+        "caption": pair.caption,
+        "own": pair.own,
+        "text": pair.text,
+        "method": pair.method,
+        "boundary": pair.boundary,
+        "score": pair.score,
+        **{name: frame.to_dict("records") for name, frame in rows.items()},
+    }

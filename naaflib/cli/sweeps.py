@@ -1,0 +1,200 @@
+"""`naaf sweep`, `naaf variant`, `naaf rerun`."""
+
+import argparse
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..errors import NaafError, UsageError
+from .arguments import overrides, path, say, show_json, show_table
+
+SWEEP = """\
+Train and measure many runs: every variant of a YAML file with every seed, each executed as notebooks with
+papermill into a run folder of its own, several at once. OUT/sweep.csv grows as runs finish.
+
+Stop it with Ctrl-C and start it again: finished runs are recognised by their recorded settings and data,
+wherever they lie below OUT, and left alone; a half-trained one goes on from its last checkpoint. A run that
+failed stays and is tried again with --retry. With --scheduler the runs go to a Dask cluster that sees the
+same files; a worker that dies loses its run only, and another one goes on with it."""
+
+SWEEP_EXAMPLES = """\
+a sweep's YAML:
+  name: claims                      # OUT is outputs/claims, unless --out names another folder
+  data: data/flickr8k_precomp       # from the project's folder; --data wins
+  preset: flickr8k                  # by default the one named like the data
+  set: {train.epochs: 2}            # settings of every run
+  seeds: [0, 1, 2]
+  notebooks: ["02", "03"]           # the default: training and evaluation
+  parameters: {split: dev}          # of the notebooks
+  runs:                             # variants: a name, and what it sets
+    naaf: {}
+    scan: {model.method: scan-t2i}
+    no-propagation: {weights: naaf, model.lambda_intra: null}   # naaf's weights, another inference
+  grid: {mining.alpha: [1, 4]}      # every combination is a variant too: alpha-1, alpha-4
+
+examples:
+  naaf sweep experiments/claims.yaml --dry-run
+  naaf sweep experiments/claims.yaml --workers 2
+  naaf sweep experiments/claims.yaml --scheduler tcp://10.0.0.5:8786"""
+
+VARIANT = """\
+A trained run under other settings of inference, as a run folder of its own: evaluation, explanation and
+notebooks then go by them. Nothing is trained, but the dev split is scored anew; the source stays as it is."""
+
+VARIANT_EXAMPLES = """\
+examples:
+  naaf variant outputs/demo/members/0 --set model.lambda_intra=null --out outputs/no-propagation
+  naaf variant outputs/first --set mining.fixed_boundary=0 --out outputs/boundary-0
+
+settings: model.lambda_softmax, lambda_intra, lambda_lse, pooling, negative_effect, feature_effect,
+relevance_effect, and mining.fixed_boundary"""
+
+SHORT = ("variant", "seed", "state", "epoch", "dev_rsum", "split", "i2t_at_1", "t2i_at_1", "rsum", "folder")
+
+RERUN = """\
+Repeat a run from its record (settings, data, vocabulary, what it started from, threads) in a fresh folder and
+compare: weights, history and steps, and every metric that the run holds. On the machine that made it, on its
+CPU, all are equal to the last digit; the exit status is 1 where anything differs.
+
+A folder of members is repeated member by member. Data that is not what the record says is refused."""
+
+RERUN_EXAMPLES = """\
+examples:
+  naaf rerun outputs/demo/members/0
+  naaf rerun outputs/demo --out outputs/demo-again
+  naaf rerun moved/from/elsewhere --data data/flickr8k_precomp --keep"""
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add this module's commands to the command line."""
+    _add_sweep(commands)
+    _add_variant(commands)
+    _add_rerun(commands)
+
+
+def _add_sweep(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "sweep", help="many runs from one file", description=SWEEP, epilog=SWEEP_EXAMPLES
+    )
+    parser.add_argument("spec", type=path, metavar="SPEC.yaml", help="which variants, seeds and notebooks")
+    parser.add_argument("--data", type=path, metavar="DIR", help="data set; by default the file's")
+    parser.add_argument("--out", type=path, metavar="DIR", help="folder of the runs; by default outputs/NAME")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show the runs and what is done; start nothing"
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="runs at once on this machine; by default one for two cores"
+    )
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, tcp://HOST:PORT")
+    parser.add_argument("--retry", action="store_true", help="run what failed again")
+    parser.add_argument("--json", action="store_true", help="the table as JSON")
+    parser.set_defaults(handler=sweep, advice="the same command goes on where it stopped")
+
+
+def _add_variant(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "variant",
+        help="a trained run with other settings of inference",
+        description=VARIANT,
+        epilog=VARIANT_EXAMPLES,
+    )
+    parser.add_argument("source", type=path, metavar="RUN", help="a trained run")
+    parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help="changes")
+    parser.add_argument("--out", type=path, required=True, metavar="RUN", help="run folder to write")
+    parser.add_argument("--data", type=path, metavar="DIR", help="data set; by default where the run's was")
+    parser.set_defaults(handler=variant)
+
+
+def _add_rerun(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "rerun", help="repeat a run and compare", description=RERUN, epilog=RERUN_EXAMPLES
+    )
+    parser.add_argument("source", type=path, metavar="RUN", help="a trained run, a variant or their group")
+    parser.add_argument(
+        "--out", type=path, metavar="DIR", help="keep the repetition here; by default it is removed"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="keep it without --out too, in a folder that is said"
+    )
+    parser.add_argument("--data", type=path, metavar="DIR", help="data set; by default where the run's was")
+    parser.set_defaults(handler=rerun, advice="nothing of the run itself was touched")
+
+
+def sweep(arguments: argparse.Namespace) -> int:
+    """`naaf sweep`"""
+    from ..experiments.sweep import compare_variants, run_sweep
+    from ..experiments.sweep_plan import plan_sweep
+    from ..experiments.sweep_table import plan_table
+    from ..project import shown
+
+    if arguments.workers is not None and arguments.workers < 1:
+        raise UsageError(f"--workers is {arguments.workers}; at least 1 is needed")
+    if arguments.workers is not None and arguments.scheduler is not None:
+        raise UsageError("--workers counts workers on this machine; a --scheduler has its own")
+    plan = plan_sweep(arguments.spec, data=arguments.data, out=arguments.out, retry=arguments.retry)
+    table = plan_table(plan)
+    if arguments.dry_run:
+        _show(table, as_json=arguments.json)
+        return 0
+    say(table.to_string(index=False, na_rep="-"))
+    table = run_sweep(plan, workers=arguments.workers, scheduler=arguments.scheduler)
+    _show(table if arguments.json else table[[*SHORT]], as_json=arguments.json)
+    say(f"table: {shown(plan.out / 'sweep.csv')}")
+    record = compare_variants(plan, table)
+    if record is not None:
+        say(f"comparison: {record.sentence() if record.failed else shown(plan.out / 'report.html')}")
+    failed = table[table["state"] == "failed"]
+    if len(failed):
+        first = failed.iloc[0]
+        raise NaafError(
+            f"{len(failed)} of {len(table)} runs failed, {first['variant']}/{first['seed']} first: "
+            f"{first['error']}; --retry runs them again"
+        )
+    return 0
+
+
+def variant(arguments: argparse.Namespace) -> int:
+    """`naaf variant`"""
+    from ..experiments import runs_table
+    from ..experiments.variants import make_variant
+
+    say("validating the weights anew under the changed settings")
+    run = make_variant(arguments.source, overrides(arguments.set), arguments.out, data=arguments.data)
+    show_table(runs_table(run.path))
+    return 0
+
+
+def rerun(arguments: argparse.Namespace) -> int:
+    """`naaf rerun`"""
+    from tempfile import TemporaryDirectory, mkdtemp
+
+    from ..experiments.rerun import changes_since
+    from ..experiments.rerun import rerun as repeat
+    from ..project import shown
+    from ..runs import members
+
+    with ExitStack() as stack:
+        out = arguments.out
+        if out is None and arguments.keep:
+            out = Path(mkdtemp(prefix="naaf-rerun-")) / arguments.source.name
+        elif out is None:
+            out = Path(stack.enter_context(TemporaryDirectory(prefix="naaf-rerun-"))) / arguments.source.name
+        table = repeat(arguments.source, out, arguments.data)
+    show_table(table)
+    if arguments.out or arguments.keep:
+        say(f"the repetition: {shown(out)}")
+    unequal = table[~table["equal"]]
+    if unequal.empty:
+        return 0
+    first = unequal.iloc[0]
+    changes = "; ".join(changes_since(members(arguments.source)[0]))
+    raise NaafError(
+        f"{first['run']} is not the same again: {first['what']}, {first['first difference']}"
+        + (f" (what is not as it was: {changes})" if changes else "")
+    )
+
+
+def _show(table, *, as_json: bool) -> None:
+    if as_json:
+        show_json(table.astype(object).where(table.notna(), None).to_dict("records"))
+    else:
+        print(table.to_string(index=False, na_rep="-", float_format="{:.1f}".format))

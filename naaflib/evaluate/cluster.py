@@ -1,0 +1,279 @@
+"""Scoring on a running Dask cluster (dask.distributed, imported only where it is used).
+
+The score matrix is cut into tiles along the grid of `scores`. A worker opens the data set and the model
+itself, from the paths that this process sees (a shared file system), encodes what a tile needs and sends back
+counts, never scores. The result equals a single process's exactly where workers run the same versions of the
+libraries on the same kind of processor.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+from tqdm import tqdm
+
+from ..checkpoint import load_checkpoint
+from ..data.splits import Split, open_split
+from ..errors import NaafError, UsageError
+from ..metric import RetrievalMetrics, check_finite, metrics_of
+from ..model import Model
+from ..packing import Packing
+from ..ranks import Counts, RankCounter, count
+from ..runs import fingerprint
+from .protocols import check_protocol, folds, joined
+from .scores import CHUNK, Encoded, Pairs, encode_captions, encode_images, pick_device
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+PATIENCE = 10.0  # seconds that a scheduler, and a first worker, have to answer
+TILE = 5 * CHUNK  # images of a tile, and images whose captions are its columns
+AHEAD = 2  # tiles a thread of the cluster that are sent before they are needed
+ADVICE = "`dask scheduler` starts one and prints its address, such as tcp://10.0.0.5:8786"
+
+
+def connect(address: str, patience: float = PATIENCE) -> "Client":
+    """A client of the scheduler at an address such as tcp://10.0.0.5:8786; close it when done (a context).
+
+    Raises UsageError for a text that is no address; NaafError where dask.distributed is not installed and
+    where no scheduler answers within `patience` seconds.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise NaafError(
+            "a scheduler needs dask.distributed, which is not installed; pip install distributed"
+        ) from None
+    try:  # asked first, in a loop of its own: a Client that fails leaves threads and messages behind
+        with ThreadPoolExecutor(1) as thread:
+            identity = thread.submit(asyncio.run, _identity(address, patience)).result()
+    except ValueError as error:
+        raise UsageError(f"{address!r} is not a scheduler's address ({error}); {ADVICE}") from None
+    except (OSError, TimeoutError):
+        raise NaafError(
+            f"no scheduler answers at {address} within {patience:g} s; is it running? {ADVICE}"
+        ) from None
+    if identity["type"] != "Scheduler":
+        raise NaafError(f"at {address} answers a {identity['type'].lower()}, not the scheduler; {ADVICE}")
+    return Client(address, timeout=patience)
+
+
+async def _identity(address: str, patience: float) -> dict[str, Any]:
+    from distributed.core import rpc
+
+    async with rpc(address, timeout=patience) as server:
+        return await asyncio.wait_for(server.identity(), patience)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is scored, as a worker finds it; the files' fingerprints, lest it finds something else."""
+
+    checkpoint: Path
+    vocabulary: Path | None
+    data: Path
+    split: str
+    precision: str
+    device: str  # of each worker
+    files: tuple[tuple[Path, str], ...]
+
+    @classmethod
+    def of(
+        cls,
+        checkpoint: Path,
+        split: Split,
+        vocabulary: str | Path | None = None,
+        precision: str = "float32",
+        device: str = "auto",
+    ) -> "Source":
+        """checkpoint: a file, or a run's folder."""
+        checkpoint = Path(checkpoint).resolve()
+        weights = checkpoint / "checkpoints" / "best.safetensors" if checkpoint.is_dir() else checkpoint
+        data = split.folder.resolve()
+        files = (weights, split.regions.path.resolve(), data / f"{split.name}_caps.txt")
+        prints = tuple((path, str(fingerprint(path))) for path in files)
+        words = None if vocabulary is None else Path(vocabulary).resolve()
+        return cls(checkpoint, words, data, split.name, precision, device, prints)
+
+
+def clustered_metrics(
+    address: str,
+    source: Source,
+    split: Split,
+    *,
+    protocol: str = "full",
+    top: int = 1,
+    progress: bool = True,
+    tile: int = TILE,
+) -> RetrievalMetrics:
+    """What streamed_metrics gives, computed by the workers of the scheduler at an address.
+
+    tile: images of a tile, and images whose captions are its columns: a multiple of CHUNK. A worker that
+    dies loses only the tiles that it was computing: they are computed again elsewhere.
+    """
+    check_protocol(protocol, len(split))
+    per_image, parts = split.captions_per_image, folds(protocol, len(split))
+    with connect(address) as client:
+        _wait_for_workers(client, address)
+        try:
+            bands = [(band,) for fold in parts for band in _cut(fold, tile)]
+            found = _results(client, _own_scores, source, bands, progress, "own captions")
+            by_start = {images.start: scores for images, scores in found}
+            own = np.concatenate([by_start[start] for start in sorted(by_start)])  # in the model's type
+            counters = [RankCounter(own[_captions(fold, per_image)], per_image, top) for fold in parts]
+            tiles = _tiles(parts, counters, per_image, tile)
+            for fold, counts in _results(client, _counts, source, tiles, progress, "scoring"):
+                counters[fold].merge(counts)
+        finally:
+            with suppress(Exception):  # workers that are gone hold nothing; what went wrong is said already
+                client.run(_forget)
+    return joined([metrics_of(counter) for counter in counters], parts, per_image)
+
+
+def _wait_for_workers(client: "Client", address: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError:
+        raise NaafError(
+            f"the scheduler at {address} has no workers; `dask worker {address}` starts one"
+        ) from None
+
+
+def _cut(images: slice, tile: int) -> Iterator[slice]:
+    for start in range(images.start, images.stop, tile):
+        yield slice(start, min(start + tile, images.stop))
+
+
+def _captions(images: slice, per_image: int) -> slice:
+    return slice(images.start * per_image, images.stop * per_image)
+
+
+def _tiles(
+    parts: list[slice], counters: list[RankCounter], per_image: int, tile: int
+) -> Iterator[tuple[object, ...]]:
+    """Arguments of `_counts`; one band of captions after the other, so that a worker encodes each once."""
+    for number, (fold, counter) in enumerate(zip(parts, counters, strict=True)):
+        for band in _cut(fold, tile):
+            columns = _captions(slice(band.start - fold.start, band.stop - fold.start), per_image)
+            for images in _cut(fold, tile):
+                rows = slice(images.start - fold.start, images.stop - fold.start)
+                limits = counter.best_own[rows], counter.own[columns]
+                yield number, images, band, rows, columns, *limits, counter.k
+
+
+def _results(
+    client: "Client",
+    work: Callable[..., object],
+    source: Source,
+    tiles: Iterable[tuple[object, ...]],
+    progress: bool,
+    what: str,
+) -> Iterator[Any]:
+    """Results as they come, with few tiles under way: what a tile needs is not sent all at once."""
+    from distributed import as_completed
+
+    waiting = iter(tiles)
+    threads = sum(client.nthreads().values())
+    under_way = as_completed()
+
+    def send(most: int) -> None:
+        for _, arguments in zip(range(most), waiting, strict=False):
+            under_way.add(client.submit(work, source, *arguments, pure=False))
+
+    send(max(2, AHEAD * threads))
+    with tqdm(desc=what, unit="tile", disable=not progress, mininterval=1.0) as bar:
+        for future in under_way:
+            yield _result(future)
+            future.release()
+            bar.update()
+            send(1)
+
+
+def _result(future: "Future") -> Any:
+    """What a task gave; an error in one sentence."""
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise NaafError(
+            f"the cluster gave up: its workers died ({error}); they may need more memory each"
+        ) from None
+    except ImportError as error:
+        raise NaafError(
+            f"a worker cannot import what it needs ({error}); install the same naaflib there"
+        ) from None
+    except (CancelledError, OSError) as error:
+        raise NaafError(
+            f"the scheduler is gone ({type(error).__name__}); start it and run this again"
+        ) from None
+
+
+# ---- on a worker
+
+_one_at_a_time = Lock()  # a worker may have several threads; what they share is made once
+
+
+def _own_scores(source: Source, images: slice) -> tuple[slice, np.ndarray]:
+    """A task: the scores of these images' captions with their own image."""
+    pairs, per_image = _pairs(source, images, images)
+    return images, pairs.own(slice(0, pairs.shape[0]), per_image)
+
+
+def _counts(
+    source: Source,
+    fold: int,
+    images: slice,
+    band: slice,
+    rows: slice,
+    columns: slice,
+    best_own: np.ndarray,
+    own: np.ndarray,
+    top: int,
+) -> tuple[int, Counts]:
+    """A task: counts of images against a band of images' captions; rows, columns: places in the fold."""
+    pairs, _ = _pairs(source, images, band)
+    block = pairs.block(*(slice(0, size) for size in pairs.shape))
+    check_finite(block, images.start)
+    return fold, count(block, rows, columns, best_own, own, top)
+
+
+def _pairs(source: Source, images: slice, band: slice) -> tuple[Pairs, int]:
+    with _one_at_a_time:
+        split, model = _opened(source)
+        words = _words(source, band.start, band.stop)
+    encoded = Encoded(encode_images(model, split, images), *words)
+    return Pairs(model, encoded, source.precision), split.captions_per_image
+
+
+@lru_cache(maxsize=1)
+def _opened(source: Source) -> tuple[Split, Model]:
+    for path, seen in source.files:
+        if not path.is_file() or str(fingerprint(path)) != seen:
+            raise NaafError(
+                f"a worker on {socket.gethostname()} does not see the same {path} as this process; "
+                "data and run have to lie on a file system that all workers share"
+            )
+    model = load_checkpoint(source.checkpoint, source.vocabulary)
+    return open_split(source.data, source.split), model.to(pick_device(source.device))
+
+
+@lru_cache(maxsize=2)
+def _words(source: Source, first: int, stop: int) -> tuple[Tensor, Packing]:
+    split, model = _opened(source)
+    captions = split.captions[_captions(slice(first, stop), split.captions_per_image)]
+    return encode_captions(model, captions, split.captions_per_image)
+
+
+def _forget() -> None:
+    _opened.cache_clear()
+    _words.cache_clear()

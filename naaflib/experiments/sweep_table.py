@@ -1,0 +1,113 @@
+"""sweep.csv: a row a run of a sweep, rewritten whole as runs finish."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import NaafError
+from ..evaluate import default_split
+from ..project import shown
+from ..runs import Run, atomic_path, read_json
+from .records import read_record
+from .sweep_plan import DONE, TO_EXECUTE, Plan, Row
+from .training import VARIANT, flat
+
+FILE = "sweep.csv"
+RECALLS = tuple(f"{way}_at_{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
+DEV = tuple(f"dev_{name}" for name in (*RECALLS, "rsum"))
+MEASURES = tuple(
+    f"{way}_{name}"
+    for way in ("i2t", "t2i")
+    for name in ("at_1", "at_5", "at_10", "median_rank", "mean_rank")
+)
+RESULTS = ("epoch", *DEV, "split", "protocol", *MEASURES, "rsum", "train_seconds", "seconds")
+
+
+def varying(plan: Plan) -> list[str]:
+    """The settings in which the sweep's runs differ, by dotted name; the seed is a column of its own."""
+    rows = [flat(row.planned.settings) for row in plan.rows]
+    return [name for name in rows[0] if name != "train.seed" and len({row[name] for row in rows}) > 1]
+
+
+def plan_table(plan: Plan) -> pd.DataFrame:
+    """The sweep as it is before it starts: variant, seed, what it sets, weights, state, folder."""
+    rows = [_about(row, [], plan.out) | {"sets": _sets(row)} for row in plan.rows]
+    return pd.DataFrame(rows, columns=["variant", "seed", "sets", "weights", "state", "folder"])
+
+
+def _sets(row: Row) -> str:
+    return ", ".join(f"{name} {value}" for name, value in row.planned.own.items())
+
+
+def sweep_table(plan: Plan) -> pd.DataFrame:
+    """The sweep with its results so far, read from the run folders; the columns of sweep.csv."""
+    names = varying(plan)
+    columns = ["variant", "seed", "state", *names, "weights", *RESULTS, "folder", "error"]
+    rows = [_about(row, names, plan.out) | _results(plan, row.same_as or row) for row in plan.rows]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def write_sweep(plan: Plan) -> pd.DataFrame:
+    """Write OUT/sweep.csv anew, whole or not at all; the table."""
+    table = sweep_table(plan)
+    with atomic_path(plan.out / FILE) as partial:
+        table.to_csv(partial, index=False)
+    return table
+
+
+def read_sweep(out: str | Path) -> pd.DataFrame:
+    """The table of a sweep's folder. Raises NaafError where there is none."""
+    path = Path(out) / FILE
+    if not path.is_file():
+        raise NaafError(f"{shown(path)} is missing: `naaf sweep SPEC.yaml --out {shown(out)}` writes it")
+    kinds = {"variant": str, "folder": str, "weights": str, "error": str}
+    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])  # "null" can be a name
+
+
+def _about(row: Row, names: list[str], out: Path) -> dict[str, object]:
+    settings, run = flat(row.planned.settings), row.same_as or row
+    return {
+        "variant": row.planned.variant,
+        "seed": row.planned.seed,
+        **{name: settings[name] for name in names},
+        "weights": row.planned.weights,
+        "state": run.state,
+        "folder": _below(run.folder, out),
+        "error": run.error or None,
+    }
+
+
+def _below(folder: Path, out: Path) -> str:
+    return folder.relative_to(out).as_posix() if folder.is_relative_to(out) else str(folder)
+
+
+def _results(plan: Plan, row: Row) -> dict[str, object]:
+    """What a run came to, as far as it came."""
+    if row.state not in (DONE, TO_EXECUTE) or not (row.folder / "config.json").is_file():
+        return {}
+    run = Run.open(row.folder)
+    return _training(run) | _evaluation(plan, run) | {"seconds": round(read_record(run.path).seconds, 1)}
+
+
+def _training(run: Run) -> dict[str, object]:
+    history = run.history()
+    best = history.loc[history["rsum"].idxmax()]
+    seconds = 0.0 if run.kind == VARIANT else float(history["seconds"].sum())
+    return {
+        "epoch": int(best["epoch"]),
+        **{f"dev_{name}": best[name] for name in (*RECALLS, "rsum")},
+        "train_seconds": round(seconds, 1),
+    }
+
+
+def _evaluation(plan: Plan, run: Run) -> dict[str, object]:
+    """The result that notebook 03 saved, under the split and protocol that the sweep asks for."""
+    protocol = str(plan.spec.parameters.get("protocol", "full"))
+    split = str(plan.spec.parameters.get("split") or default_split(plan.data, protocol))
+    path = run.metrics_path(split, protocol)
+    if not path.is_file():
+        return {}
+    content: Mapping = read_json(path)
+    measures = {f"{way}_{name}": value for way in ("i2t", "t2i") for name, value in content[way].items()}
+    return {"split": split, "protocol": protocol, **measures, "rsum": content["rsum"]}

@@ -1,0 +1,35 @@
+"""An image or a caption of a split as a person names it: a number, a file's name, or a text."""
+
+from ..data.splits import Split
+from ..errors import NaafError
+
+
+def find_image(text: str, split: Split) -> int:
+    """A picture by its number or its file's name. Raises NaafError where there is none such."""
+    text = text.strip()
+    names = split.image_names or []
+    if text in names:
+        return names.index(text)
+    if not text.isdecimal():
+        example = f" or a file's name such as {names[0]}" if names else ""
+        raise NaafError(f"there is no picture {text!r}; write a number from 0 to {len(split) - 1}{example}")
+    check_image(int(text), split)
+    return int(text)
+
+
+def find_caption(text: str, split: Split) -> int | str:
+    """A caption by its number, or any text. Raises NaafError for a number outside the split."""
+    return check_caption(int(text), split) if text.strip().isdecimal() else text
+
+
+def check_image(image: int, split: Split) -> None:
+    """Raises NaafError for a picture outside the split."""
+    if not 0 <= image < len(split):
+        raise NaafError(f"there is no picture {image}; the pictures are 0 to {len(split) - 1}")
+
+
+def check_caption(caption: int, split: Split) -> int:
+    """The caption's index. Raises NaafError for one outside the split."""
+    if not 0 <= caption < len(split.captions):
+        raise NaafError(f"there is no caption {caption}; the captions are 0 to {len(split.captions) - 1}")
+    return caption

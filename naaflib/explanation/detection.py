@@ -1,0 +1,198 @@
+"""Mismatch measured where the wrong word is known: is it found, and is its caption told from the true one?"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from ..data.captions import tokenize
+from ..data.scenes import Foil
+from ..data.splits import Split
+from ..errors import NaafError
+from ..model import Model
+from .measures import Interval, area_under_curve, image_interval, ranked
+from .pairs import Explanation, explain_pairs
+
+# A word's numbers; the lower, the more likely the word is wrong. best_cosine less the boundary ranks alike.
+EVIDENCE = ("mismatch_effect", "best_cosine", "propagated", "feature_effect", "relevance_effect", "effect")
+SCAN_EVIDENCE = ("effect", "best_cosine")
+
+
+@dataclass(frozen=True)
+class FoilDetection:
+    """Captions with exactly one wrong word: is the word found, and is the caption told from the true one?
+
+    found: a row a number that each word has (`effect`: all of a word's parts), columns
+    auc, average_precision  of the number among all words of all foils (chance: 0.5, `chance_precision`)
+    first                   how often the wrong word has its caption's lowest value; a tie counts its share
+                            (chance: `chance_first`)
+    paired                  how often the value fell where the word was made wrong; a tie counts half
+                            (chance: 0.5)
+    each with a 95 % interval (..._low, ..._high), and
+    auc_before              auc of the same places in the true captions: what the kind of word alone gives
+    """
+
+    accuracy: float  # how often the true caption scores higher than the foil; a tie is a miss
+    interval: Interval
+    count: int  # foils
+    evidence: str  # the headline's: the mismatched effect where it counts in the score, else the whole effect
+    found: pd.DataFrame
+    chance_precision: float  # share of wrong words among all words of the foils
+    chance_first: float  # mean of 1 / words
+    words: pd.DataFrame  # one row a word of a foil; ..._before: its value in the true caption
+    foils: pd.DataFrame  # one row a foil: caption, image, kind, score_true, score_foil, right, first
+    _kinds: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False)  # kept: intervals take seconds
+
+    @property
+    def auc(self) -> float:
+        """Of the headline's evidence at finding the wrong word among all words of all foils."""
+        return float(self.found.loc[self.evidence, "auc"])
+
+    def sentence(self) -> str:
+        row = self.found.loc[self.evidence]
+        return (
+            f"{self.evidence} finds the wrong word with AUC {row['auc']:.3f} (95 % interval "
+            f"{row['auc_low']:.3f} to {row['auc_high']:.3f}; chance 0.5), first in its "
+            f"caption {row['first']:.1%} (chance {self.chance_first:.1%}); the true caption beats its foil "
+            f"in {self.accuracy:.1%} of {self.count:,} pairs (95 % interval {self.interval[0]:.1%} to "
+            f"{self.interval[1]:.1%}; chance 50.0%)"
+        )
+
+    @property
+    def by_kind(self) -> pd.DataFrame:
+        return self.kinds(self.evidence)
+
+    def kinds(self, evidence: str) -> pd.DataFrame:
+        """A row a kind of wrong word, the most frequent first: kind, count, images, accuracy with interval,
+        the measures of `found` for this evidence, chance_precision, chance_first."""
+        if evidence not in self._kinds:
+            self._kinds[evidence] = self._of_kinds(evidence)
+        return self._kinds[evidence].copy()
+
+    def _of_kinds(self, evidence: str) -> pd.DataFrame:
+        kind = self.foils["kind"].to_numpy()
+        rows = []
+        for name in sorted(set(kind)):
+            foils, words = self.foils[kind == name], self.words[kind[self.words["foil"]] == name]
+            low, high = image_interval(foils["right"], foils["image"])
+            accuracy = {"accuracy": foils["right"].mean(), "accuracy_low": low, "accuracy_high": high}
+            about = {"kind": name, "count": len(foils), "images": foils["image"].nunique()}
+            rows.append(about | accuracy | _found(words, evidence) | _chances(words))
+        return pd.DataFrame(rows).sort_values(["count", "kind"], ascending=[False, True], ignore_index=True)
+
+
+def foil_detection(model: Model, split: Split, foils: Sequence[Foil]) -> FoilDetection:
+    """How well the model finds the wrong word of each foil, and tells the foil from the true caption.
+
+    foils: as `scenes.read_foils` reads them, `swapped_foils` makes them, or your own. `<start>` and `<end>`
+    are no candidates. Raises NaafError for a foil that is not its caption with one word, the one
+    that it names, exchanged.
+    """
+    _check(foils, split)
+    own = sorted({(foil.image, foil.caption) for foil in foils})
+    pairs = explain_pairs(model, split, *(list(column) for column in zip(*own, strict=True)))
+    evidence = EVIDENCE if model.settings.method == "naaf" else SCAN_EVIDENCE
+    true = {key: (pair.score, _values(pair, evidence)) for key, pair in zip(own, pairs, strict=True)}
+    wrong = explain_pairs(model, split, [foil.image for foil in foils], [foil.text for foil in foils])
+    words, rows = [], []
+    for index, (foil, pair) in enumerate(zip(foils, wrong, strict=True)):
+        score, values = true[foil.image, foil.caption]
+        before = {f"{name}_before": value for name, value in values.items()}
+        here = _values(pair, evidence)
+        words.append(_foil_words(index, foil, pair) | here | before)
+        scored = {"score_true": score, "score_foil": pair.score, "right": score > pair.score}
+        rows.append(asdict(foil) | scored)
+    counts = model.settings.method == "naaf" and model.settings.negative_effect
+    joined = {name: np.concatenate([part[name] for part in words]) for name in words[0]}
+    return _detection(pd.DataFrame(joined), pd.DataFrame(rows), evidence, counts)
+
+
+def _check(foils: Sequence[Foil], split: Split) -> None:
+    if not foils:
+        raise NaafError(f"there are no foils for split {split.name}; nothing can be measured")
+    for foil in foils:
+        wrong = tokenize(foil.text)
+        if not 0 <= foil.word < len(wrong):
+            raise NaafError(f"a foil names word {foil.word} of {foil.text!r}, which has no such word")
+        if not 0 <= foil.caption < len(split.captions):
+            continue  # `explain_pairs` names it
+        true = tokenize(split.captions[foil.caption])
+        if len(true) != len(wrong):
+            raise NaafError(
+                f"the foil {foil.text!r} is not as long as caption {foil.caption}; a foil replaces one word"
+            )
+        changed = [place for place, word in enumerate(wrong) if word != true[place]]
+        if changed != [foil.word]:
+            raise NaafError(
+                f"the foil {foil.text!r} names word {foil.word}, and differs from caption {foil.caption} in "
+                f"{_listed(changed)}; a foil replaces exactly the word that it names"
+            )
+
+
+def _listed(places: list[int]) -> str:
+    return f"word {', '.join(map(str, places))}" if places else "no word"
+
+
+def _foil_words(index: int, foil: Foil, pair: Explanation) -> dict[str, np.ndarray]:
+    """Which word of which foil: the columns beside the evidence."""
+    words = np.array(pair.words[1:-1], dtype=object)
+    place = np.arange(len(words))
+    return {
+        "foil": np.full_like(place, index),
+        "image": np.full_like(place, foil.image),
+        "word": words,
+        "wrong": place == foil.word,
+    }
+
+
+def _values(pair: Explanation, evidence: Sequence[str]) -> dict[str, np.ndarray]:
+    return {name: getattr(pair, name)[1:-1] for name in evidence}
+
+
+def _detection(
+    words: pd.DataFrame, foils: pd.DataFrame, evidence: Sequence[str], mismatch_counts: bool
+) -> FoilDetection:
+    headline = "mismatch_effect" if mismatch_counts else "effect"
+    foils = foils.assign(first=_first(words, headline).to_numpy())
+    return FoilDetection(
+        accuracy=float(foils["right"].mean()),
+        interval=image_interval(foils["right"], foils["image"]),
+        count=len(foils),
+        evidence=headline,
+        found=pd.DataFrame({name: _found(words, name) for name in evidence}).T,
+        words=words,
+        foils=foils,
+        **_chances(words),
+    )
+
+
+def _found(words: pd.DataFrame, evidence: str) -> dict[str, float]:
+    """One row of `FoilDetection.found`."""
+    row: dict[str, float] = ranked(-words[evidence], words["wrong"], words["image"])._asdict()
+    image = words.groupby("foil")["image"].first()
+    for name, hit in (("first", _first(words, evidence)), ("paired", _paired(words, evidence))):
+        low, high = image_interval(hit, image)
+        row |= {name: float(hit.mean()), f"{name}_low": low, f"{name}_high": high}
+    return row | {"auc_before": area_under_curve(-words[f"{evidence}_before"], words["wrong"])}
+
+
+def _first(words: pd.DataFrame, evidence: str) -> pd.Series:
+    """For each foil: 1 where the wrong word alone has the lowest value, 1 / n where n share it, else 0."""
+    lowest = words[evidence] == words.groupby("foil")[evidence].transform("min")
+    hit = (lowest & words["wrong"]).groupby(words["foil"]).any()
+    return hit / lowest.groupby(words["foil"]).sum()
+
+
+def _paired(words: pd.DataFrame, evidence: str) -> pd.Series:
+    """For each foil: 1 where the wrong word's value lies below the replaced one's, half on a tie."""
+    wrong = words[words["wrong"]].set_index("foil")
+    now, before = wrong[evidence], wrong[f"{evidence}_before"]
+    return (now < before) + 0.5 * (now == before)
+
+
+def _chances(words: pd.DataFrame) -> dict[str, float]:
+    return {
+        "chance_precision": float(words["wrong"].mean()),
+        "chance_first": float((1 / words.groupby("foil").size()).mean()),
+    }

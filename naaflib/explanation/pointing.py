@@ -1,0 +1,98 @@
+"""Attention measured where it is known which regions a word speaks of: the pointing game."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from ..data.splits import Split
+from ..errors import NaafError
+from ..model import Model
+from .measures import Interval, image_interval
+from .pairs import Explanation, explain_pairs
+
+
+@dataclass(frozen=True)
+class PointingGame:
+    """How often the region that a word attends to most is one that the word speaks of. Shares in 0 ... 1."""
+
+    rate: float
+    interval: Interval
+    chance: float  # a region picked blindly: the mean share of an image's regions that a word is linked to
+    count: int  # words
+    by_word: pd.DataFrame  # word, count, rate, chance; the most frequent first
+    words: pd.DataFrame  # one row a linked word: caption, image, position, word, region, hit, chance
+
+    def sentence(self) -> str:
+        return (
+            f"the most attended region is right for {self.rate:.1%} of {self.count:,} linked words "
+            f"(95 % interval {self.interval[0]:.1%} to {self.interval[1]:.1%}; chance {self.chance:.1%})"
+        )
+
+    def by_class(self, classes: Mapping[str, str], other: str = "other") -> pd.DataFrame:
+        """A row a class of words: count, rate, low, high, chance. A word in no class counts as `other`."""
+        rows = {
+            name: {
+                "count": len(words),
+                "rate": float(words["hit"].mean()),
+                **dict(zip(("low", "high"), image_interval(words["hit"], words["image"]), strict=True)),
+                "chance": float(words["chance"].mean()),
+            }
+            for name, words in self.words.groupby(self.words["word"].map(classes).fillna(other))
+        }
+        return pd.DataFrame(rows).T.rename_axis("class").astype({"count": int})
+
+
+def pointing_game(model: Model, split: Split, links: Sequence[Sequence[Sequence[int]]]) -> PointingGame:
+    """Whether each linked word's attention (`Explanation.attention`) is largest at one of its own regions.
+
+    links: for every caption, for every word (`<start>` and `<end>` not counted), the regions that it speaks
+    of, empty for none; `scenes.read_links` reads them. Each caption is taken with its own image. A word that
+    attends to no region misses.
+    Raises NaafError for links that do not fit the captions.
+    """
+    if len(links) != len(split.captions):
+        raise NaafError(
+            f"{len(links)} rows of links do not fit the {len(split.captions)} captions of {split.name}"
+        )
+    chosen = [caption for caption, words in enumerate(links) if any(words)]
+    if not chosen:
+        raise NaafError(f"no word of split {split.name} is linked to a region; the pointing game needs links")
+    rows: list[dict[str, object]] = []
+    for pair in explain_pairs(model, split, split.image_of_caption[chosen], chosen):
+        rows += _pointed(pair, links[pair.caption])
+    words = pd.DataFrame(rows)
+    return PointingGame(
+        rate=float(words["hit"].mean()),
+        interval=image_interval(words["hit"], words["image"]),
+        chance=float(words["chance"].mean()),
+        count=len(words),
+        by_word=_by_word(words),
+        words=words,
+    )
+
+
+def _pointed(pair: Explanation, links: Sequence[Sequence[int]]) -> list[dict[str, object]]:
+    """A row for each linked word of a pair."""
+    words, regions = pair.cosine.shape
+    if len(links) != words - 2:
+        raise NaafError(f"caption {pair.caption} has {words - 2} words and {len(links)} lists of links")
+    return [
+        {
+            "caption": pair.caption,
+            "image": pair.image,
+            "position": position,
+            "word": pair.words[position + 1],
+            "region": int(region),
+            "hit": int(region) in linked,
+            "chance": len(set(linked)) / regions,
+        }
+        for position, (linked, region) in enumerate(zip(links, pair.attended_region[1:-1], strict=True))
+        if linked
+    ]
+
+
+def _by_word(words: pd.DataFrame) -> pd.DataFrame:
+    """A row a word, the most frequent first."""
+    found = words.groupby("word").agg(count=("hit", "size"), rate=("hit", "mean"), chance=("chance", "mean"))
+    return found.reset_index().sort_values(["count", "word"], ascending=[False, True], ignore_index=True)

@@ -1,0 +1,205 @@
+"""Scoring on a real Dask cluster, a scheduler and two worker processes on loopback: one process's result."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from naaflib import checkpoint, open_split
+from naaflib.config import ModelSettings, Settings
+from naaflib.data.vocabulary import Vocabulary
+from naaflib.errors import NaafError, UsageError
+from naaflib.evaluate import cluster, evaluate, protocols
+from naaflib.evaluate.cluster import Source, clustered_metrics, connect
+from naaflib.evaluate.scores import encode_split, streamed_metrics
+from naaflib.mining import Boundaries
+from naaflib.model import Model
+from naaflib.runs import Run, read_json
+
+IMAGES, TILE = 600, 200
+
+
+@pytest.fixture(scope="module")
+def data(write_split, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clustered")
+    write_split(folder, "train", 11)
+    return write_split(folder, "test", IMAGES)
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    words = Vocabulary.build(open_split(data, "train").captions, 1)
+    torch.manual_seed(0)
+    model = Model(ModelSettings(dim=7, word_dim=5), 11, len(words), words)
+    model.boundary = Boundaries(0.2, 0.15)
+    path = tmp_path_factory.mktemp("runs") / "run"
+    settings = Settings(model=model.settings, train={"seed": 0}).model_dump()
+    run = Run.create(path, "train", settings=settings, data={"folder": str(data)})
+    checkpoint.save(run.checkpoint("best"), model, {})
+    return run
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Cluster:
+    """Processes of its own on loopback; nothing is left when the block ends."""
+
+    def __init__(self, folder):
+        self.folder, self.address, self.workers = folder, f"tcp://127.0.0.1:{free_port()}", []
+
+    def __enter__(self):
+        self.scheduler = self._start(
+            "dask_scheduler", "--port", self.address.rpartition(":")[2], "--no-dashboard"
+        )
+        return self
+
+    def add_worker(self):
+        where = ("--local-directory", str(self.folder))
+        worker = self._start(
+            "dask_worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard", *where
+        )
+        self.workers.append(worker)
+        return worker
+
+    def _start(self, module, *arguments):
+        log = (self.folder / f"{module}{len(self.workers)}.log").open("wb")
+        command = [sys.executable, "-m", f"distributed.cli.{module}", *arguments, "--host", "127.0.0.1"]
+        with log:
+            return subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+
+    def __exit__(self, *_):
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with Cluster(tmp_path_factory.mktemp("dask")) as started:
+        started.add_worker(), started.add_worker()
+        with connect(started.address, patience=60) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def alone(run, data, tmp_path_factory):
+    return evaluate(run, data, out=tmp_path_factory.mktemp("alone"), top=3)
+
+
+def assert_same(found, expected):
+    for way in ("i2t", "t2i"):
+        ours, theirs = getattr(found, way), getattr(expected, way)
+        np.testing.assert_array_equal(ours.ranks, theirs.ranks)
+        np.testing.assert_array_equal(ours.best.answers, theirs.best.answers)
+        np.testing.assert_array_equal(ours.best.scores, theirs.best.scores)
+
+
+def test_a_cluster_s_result_is_one_process_s_result(running, run, data, alone, tmp_path):
+    found = evaluate(run, data, out=tmp_path / "out", scheduler=running.address, top=3)
+    assert found.scores is None
+    assert_same(found.metrics, alone.metrics)
+    assert read_json(tmp_path / "out" / "metrics" / "test.full.json") == alone.record()
+
+
+def test_tiles_and_folds_change_nothing(running, run, data, alone, monkeypatch):
+    split = open_split(data, "test")
+    source = Source.of(run.path, split)
+    tiled = clustered_metrics(running.address, source, split, top=3, tile=TILE, progress=False)
+    assert_same(tiled, alone.metrics)
+    monkeypatch.setitem(protocols.PROTOCOL_IMAGES, "coco-1k", IMAGES)
+    monkeypatch.setattr(protocols, "FOLD", TILE)
+    folded = clustered_metrics(running.address, source, split, protocol="coco-1k", top=3, progress=False)
+    assert_same(folded, protocols.protocol_metrics(alone.scores, "coco-1k", top=3))
+
+
+def test_a_float64_model_is_counted_in_float64(running, run, data, tmp_path):
+    model, split = checkpoint.load_checkpoint(run.path).double(), open_split(data, "test")
+    checkpoint.save(tmp_path / "double.safetensors", model, {})
+    source = Source.of(tmp_path / "double.safetensors", split)
+    found = clustered_metrics(running.address, source, split, top=3, tile=TILE, progress=False)
+    assert_same(found, streamed_metrics(model, encode_split(model, split), top=3, progress=False))
+
+
+def test_a_worker_that_dies_loses_nothing(running, run, data, alone, monkeypatch):
+    split = open_split(data, "test")
+    victim = running.add_worker()
+    with connect(running.address) as client:
+        client.wait_for_workers(3, timeout=60)
+    counted = []
+
+    def kill_at_the_second(counter, counts, merge=cluster.RankCounter.merge):
+        counted.append(counts)
+        if len(counted) == 2:
+            os.kill(victim.pid, signal.SIGKILL)
+        merge(counter, counts)
+
+    monkeypatch.setattr(cluster.RankCounter, "merge", kill_at_the_second)
+    source = Source.of(run.path, split)
+    found = clustered_metrics(running.address, source, split, top=3, tile=TILE, progress=False)
+    assert victim.wait() == -signal.SIGKILL
+    assert len(counted) == 9
+    assert_same(found, alone.metrics)
+
+
+def test_what_workers_do_not_see_alike_is_one_sentence(running, run, data, monkeypatch):
+    split = open_split(data, "test")
+    source = Source.of(run.path, split)
+    path, _ = source.files[1]
+    other = Source(**{**vars(source), "files": ((path, "another"),)})
+    with pytest.raises(NaafError, match=r"does not see the same .*test_ims\.npy") as refused:
+        clustered_metrics(running.address, other, split, progress=False)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_model_in_memory_cannot_be_sent(running, run, data):
+    model = checkpoint.load_checkpoint(run.path)
+    with pytest.raises(UsageError, match="workers read the model from its run or checkpoint"):
+        evaluate(model, data, scheduler=running.address)
+
+
+def test_a_scheduler_that_does_not_answer_is_one_sentence(running):
+    started = time.monotonic()
+    with pytest.raises(NaafError, match=r"no scheduler answers at tcp://127\.0\.0\.1:\d+ within 0\.5 s"):
+        connect(f"tcp://127.0.0.1:{free_port()}", patience=0.5)
+    assert time.monotonic() - started < 30
+    with socket.socket() as deaf:  # something else listens there
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        with pytest.raises(NaafError, match="no scheduler answers"):
+            connect(f"tcp://127.0.0.1:{deaf.getsockname()[1]}", patience=0.5)
+    with connect(running.address) as client:
+        worker = next(iter(client.scheduler_info()["workers"]))
+    with pytest.raises(NaafError, match="answers a worker, not the scheduler"):
+        connect(worker)
+
+
+@pytest.mark.parametrize("address", ["", "tcp://", "hello", "tcp://127.0.0.1:port", "abacus://x:1"])
+def test_what_is_no_address_is_one_sentence(address):
+    with pytest.raises(UsageError, match="is not a scheduler's address"):
+        connect(address)
+
+
+def test_without_dask_there_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(NaafError, match=r"needs dask\.distributed, which is not installed"):
+        connect("tcp://127.0.0.1:8786")
+
+
+def test_a_scheduler_without_workers_is_one_sentence(run, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    split = open_split(data, "test")
+    with Cluster(tmp_path) as started:
+        connect(started.address, patience=60).close()
+        with pytest.raises(NaafError, match="has no workers; `dask worker tcp://"):
+            clustered_metrics(started.address, Source.of(run.path, split), split)

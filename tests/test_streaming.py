@@ -1,0 +1,279 @@
+"""Scores cut up in any way, and ranks counted block by block: the whole matrix's, to the last bit."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from naaflib import checkpoint, differentiable, open_split, retrieval_metrics
+from naaflib.cli import main
+from naaflib.cli.models import memory
+from naaflib.config import ModelSettings, Settings
+from naaflib.data.vocabulary import Vocabulary
+from naaflib.errors import NaafError, UsageError
+from naaflib.evaluate import encode_split, evaluate, protocol_metrics, protocols, score_encoded, scores
+from naaflib.evaluate.scores import Encoded, Pairs, encode_captions, encode_images, streamed_metrics
+from naaflib.mining import Boundaries
+from naaflib.model import Model
+from naaflib.ranks import RankCounter, best_answers
+from naaflib.runs import Run
+
+IMAGES, PER_IMAGE, REGION_DIM = 43, 5, 11
+EVERYTHING = slice(0, IMAGES), slice(0, IMAGES * PER_IMAGE)
+
+
+@pytest.fixture(autouse=True)
+def small_grid(monkeypatch):
+    monkeypatch.setattr(scores, "CHUNK", 16)
+    monkeypatch.setattr(scores, "ENCODED", 8)
+
+
+@pytest.fixture(params=["fused", "eager"])
+def form(request, monkeypatch):
+    if request.param == "eager":
+        monkeypatch.setattr(differentiable, "kernels", lambda: None)
+    elif differentiable.kernels() is None:
+        pytest.skip("numba is not installed: there are no fused kernels to test")
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def data(write_split, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("streamed")
+    write_split(folder, "train", 11)
+    return write_split(folder, "test", IMAGES)
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    words = Vocabulary.build(open_split(data, "train").captions, 1)
+    torch.manual_seed(0)
+    model = Model(ModelSettings(dim=7, word_dim=5), REGION_DIM, len(words), words)
+    model.boundary = Boundaries(0.2, 0.15)
+    return model.eval()
+
+
+@pytest.fixture
+def encoded(model, data, small_grid):
+    return encode_split(model, open_split(data, "test"))
+
+
+@pytest.fixture
+def threads():
+    """Sets torch's number of threads for a test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def assert_same(found, expected):
+    for way in ("i2t", "t2i"):
+        ours, theirs = getattr(found, way), getattr(expected, way)
+        np.testing.assert_array_equal(ours.ranks, theirs.ranks)
+        np.testing.assert_array_equal(ours.top1, theirs.top1)
+        np.testing.assert_array_equal(ours.best.answers, theirs.best.answers)
+        np.testing.assert_array_equal(ours.best.scores, theirs.best.scores)
+
+
+# ---- sharded equals unsharded
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_block_is_the_matrix_s_block_to_the_last_bit(model, encoded, form, threads, precision):
+    threads(1)
+    whole = Pairs(model, encoded, precision).block(*EVERYTHING)
+    for count in (1, 2, 3):
+        threads(count)
+        pairs = Pairs(model, encoded, precision)
+        for images in (
+            slice(0, IMAGES),
+            slice(0, 1),
+            slice(7, 8),
+            slice(8, 16),
+            slice(11, 43),
+            slice(42, 43),
+        ):
+            for captions in (EVERYTHING[1], slice(0, 1), slice(80, 160), slice(79, 81), slice(200, 215)):
+                np.testing.assert_array_equal(pairs.block(images, captions), whole[images, captions])
+
+
+def test_a_part_of_a_split_is_encoded_as_the_whole_is(model, data, encoded, threads):
+    split = open_split(data, "test")
+    for count in (1, 3):
+        threads(count)
+        for band in (slice(0, 16), slice(16, 43), slice(32, 43)):
+            torch.testing.assert_close(
+                encode_images(model, split, band), encoded.images[band], rtol=0, atol=0
+            )
+            captions = slice(band.start * PER_IMAGE, band.stop * PER_IMAGE)
+            words, packing = encode_captions(model, split.captions[captions], PER_IMAGE)
+            part, columns = encoded.packing.part(captions)
+            torch.testing.assert_close(words, encoded.words[columns], rtol=0, atol=0)
+            assert packing.groups == part.groups
+            for ours, theirs in zip(
+                (packing.order, packing.position, packing.caption),
+                (part.order, part.position, part.caption),
+                strict=True,
+            ):
+                assert torch.equal(ours, theirs)
+
+
+def test_a_tile_of_parts_is_the_matrix_s_tile_to_the_last_bit(model, data, encoded, form):
+    """What a worker of a cluster does: it sees some images and some captions only."""
+    split, whole = open_split(data, "test"), Pairs(model, encoded).block(*EVERYTHING)
+    for images in (slice(0, 16), slice(32, 43)):
+        for band in (slice(16, 32), slice(16, 43)):
+            captions = slice(band.start * PER_IMAGE, band.stop * PER_IMAGE)
+            parts = encode_captions(model, split.captions[captions], PER_IMAGE)
+            pairs = Pairs(model, Encoded(encode_images(model, split, images), *parts))
+            found = pairs.block(*(slice(0, size) for size in pairs.shape))
+            np.testing.assert_array_equal(found, whole[images, captions])
+
+
+@pytest.mark.parametrize("memory", [1, 30_000, 1e9])
+def test_a_memory_budget_changes_the_blocks_and_not_the_scores(model, encoded, tmp_path, memory):
+    whole = score_encoded(model, encoded, progress=False)
+    rows = list(scores.score_rows(model, encoded, progress=False, memory=memory))
+    assert max(len(part) for part in rows) == {1: 8, 30_000: 8, 1e9: 16}[memory]
+    np.testing.assert_array_equal(np.concatenate(rows), whole)
+    on_disk = scores.score_to_file(model, encoded, tmp_path / "s.npy", progress=False, memory=memory)
+    np.testing.assert_array_equal(on_disk, whole)
+
+
+# ---- streamed equals whole
+
+
+@pytest.mark.parametrize("memory", [1, 1e9])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_streamed_ranks_and_answers_are_the_whole_matrix_s(model, encoded, precision, memory):
+    whole = score_encoded(model, encoded, False, precision)
+    for top in (1, 4, 300):
+        found = streamed_metrics(
+            model, encoded, PER_IMAGE, precision=precision, memory=memory, top=top, progress=False
+        )
+        assert_same(found, retrieval_metrics(whole, PER_IMAGE, top))
+        i2t, t2i = (np.argsort(-side, axis=1, kind="stable")[:, :top] for side in (whole, whole.T))
+        np.testing.assert_array_equal(found.i2t.best.answers, i2t)
+        np.testing.assert_array_equal(found.t2i.best.answers, t2i)
+        np.testing.assert_array_equal(found.t2i.best.scores, np.take_along_axis(whole.T, t2i, 1))
+
+
+def test_each_fold_is_streamed_on_its_own(model, encoded, monkeypatch):
+    monkeypatch.setitem(protocols.PROTOCOL_IMAGES, "coco-1k", 40)
+    monkeypatch.setattr(protocols, "FOLD", 8)
+    first = slice(0, 40 * PER_IMAGE)
+    packing, columns = encoded.packing.part(slice(0, 48 * PER_IMAGE))
+    part = Encoded(encoded.images[:40], encoded.words[columns], packing)
+    whole = Pairs(model, part).block(slice(0, 40), slice(0, packing.captions))[:, first]
+    found = streamed_metrics(model, part, PER_IMAGE, protocol="coco-1k", top=3, progress=False)
+    assert_same(found, protocol_metrics(whole, "coco-1k", PER_IMAGE, top=3))
+    folds = [retrieval_metrics(whole[f : f + 8, 5 * f : 5 * f + 40]) for f in range(0, 40, 8)]
+    assert found.rsum == pytest.approx(np.mean([fold.rsum for fold in folds]))
+    with pytest.raises(UsageError, match="coco-1k is made for 40 images"):
+        streamed_metrics(model, encoded, PER_IMAGE, protocol="coco-1k")
+
+
+def test_an_evaluation_without_scores_is_the_one_with_them(model, data, tmp_path):
+    kept = evaluate(model, data, out=tmp_path / "kept", top=3)
+    streamed = evaluate(model, data, out=tmp_path / "streamed", keep_scores=False, memory=1, top=3)
+    assert kept.scores.shape == (IMAGES, IMAGES * PER_IMAGE)
+    assert streamed.scores is None
+    assert (streamed.images, streamed.captions) == (kept.images, kept.captions)
+    assert_same(streamed.metrics, kept.metrics)
+    assert streamed.record() == kept.record()
+    assert streamed.sentence() == kept.sentence()
+    runs = [Run(tmp_path / name, {"kind": "evaluation"}) for name in ("kept", "streamed")]
+    for name in ("metrics/test.full.json", "tables/queries_test_full.csv"):
+        first, second = ((run.path / name).read_text() for run in runs)
+        assert first == second
+    assert not (runs[1].path / "scores").exists()
+
+
+def test_a_reduced_precision_is_named_in_the_result(model, data):
+    found = evaluate(model, data, precision="bf16", keep_scores=False)
+    assert found.record()["precision"] == "bf16"
+    assert "naaf (bf16 product), " in found.sentence()
+    assert "product" not in evaluate(model, data).sentence()
+
+
+def test_a_score_that_is_not_finite_is_refused_with_its_image(model, encoded):
+    images = encoded.images.clone()
+    images[29] = float("nan")
+    with pytest.raises(NaafError, match="image 29 is not finite"):
+        streamed_metrics(model, Encoded(images, encoded.words, encoded.packing), PER_IMAGE, progress=False)
+
+
+# ---- the command
+
+
+def test_the_command_streams_and_says_the_same(model, data, tmp_path, capsys):
+    settings = Settings(model=model.settings, train={"seed": 0}).model_dump()
+    run = Run.create(tmp_path / "run", "train", settings=settings, data={"folder": str(data)})
+    checkpoint.save(run.checkpoint("best"), model, {})
+    common = ["evaluate", str(run.path), "--data", str(data), "--json", "--precision", "bf16"]
+    printed = []
+    for options in (["--out", str(tmp_path / "kept")], ["--no-scores", "--memory", "1kB"]):
+        assert main([*common, *options]) == 0
+        printed.append(json.loads(capsys.readouterr().out))
+    assert printed[0] == printed[1]
+    assert printed[1]["precision"] == "bf16"
+    assert not run.scores_path("test").exists()
+    assert main([*common, "--scheduler", "nowhere"]) == 2
+    assert "naaf: 'nowhere' is not a scheduler's address" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1GB", 1e9), ("500 MB", 5e8), ("1.5gib", 1.5 * 2**30), ("2KiB", 2048), ("7", 7), ("3T", 3e12)],
+)
+def test_sizes_are_read_as_they_are_written(text, size):
+    assert memory(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "0GB", "1 giraffe", "1e9", "1,5GB"])
+def test_what_is_no_size_is_one_sentence(text, capsys):
+    assert main(["evaluate", "run", "--data", "folder", f"--memory={text}"]) == 2
+    error = capsys.readouterr().err
+    assert f"{text!r} is no size; take for example 500MB or 2GB" in error
+    assert error.count("\n") == 1
+
+
+# ---- counting
+
+
+@pytest.mark.parametrize("levels", [2, 5, 1000])
+@pytest.mark.parametrize("top", [1, 2, 7])
+def test_blocks_in_any_order_count_as_the_whole_does(levels, top):
+    """Few levels: most scores tie."""
+    rng = np.random.default_rng(levels)
+    matrix = rng.integers(-levels, levels, size=(13, 39)).astype("f4")
+    own = matrix[np.arange(39) // 3, np.arange(39)]
+    tiles = [
+        (slice(r, min(r + 5, 13)), slice(c, min(c + 11, 39)))
+        for r in range(0, 13, 5)
+        for c in range(0, 39, 11)
+    ]
+    expected = retrieval_metrics(matrix, 3, top)
+    for seed in range(3):
+        counter = RankCounter(own, 3, top)
+        for index in np.random.default_rng(seed).permutation(len(tiles)):
+            counter.add(matrix[tiles[index]], *tiles[index])
+        np.testing.assert_array_equal(counter.image_ranks, expected.i2t.ranks)
+        np.testing.assert_array_equal(counter.caption_ranks, expected.t2i.ranks)
+        for best, other in (
+            (counter.image_best, expected.i2t.best),
+            (counter.caption_best, expected.t2i.best),
+        ):
+            np.testing.assert_array_equal(best.answers, other.answers)
+            np.testing.assert_array_equal(best.scores, other.scores)
+
+
+@pytest.mark.parametrize("levels", [1, 3, 10**6])
+@pytest.mark.parametrize("k", [1, 2, 5, 17, 99])
+def test_best_answers_are_the_head_of_a_stable_sort(levels, k):
+    matrix = np.random.default_rng(1).integers(0, levels, size=(7, 17)).astype("f4")
+    order = np.argsort(-matrix, axis=1, kind="stable")[:, :k]
+    found = best_answers(matrix, k, first=100)
+    np.testing.assert_array_equal(found.answers, order + 100)
+    np.testing.assert_array_equal(found.scores, np.take_along_axis(matrix, order, 1))
