@@ -34,8 +34,8 @@ from .similarity import ALL_EFFECTS, EPSILON, Effects
 from .threads import in_threads
 
 PUBLISHED_LAMBDA = {"naaf": 20.0, "scan-t2i": 9.0, "scan-i2t": 4.0}
-BLOCK_WORDS = 2048  # words of a block of cosines
-BLOCK_IMAGES = 8
+BLOCK_WORDS = 1024  # words of a block of cosines
+BLOCK_IMAGES = 20  # a chunk of captions, 200 images, holds whole blocks
 GPU_WORDS, GPU_IMAGES = 32_768, 200
 FEWEST = 16  # rows of a factor of a matrix product
 

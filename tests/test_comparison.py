@@ -413,7 +413,7 @@ def test_scores_of_different_products_are_refused(data, tmp_path):
         write_run(tmp_path / name, data, skill=skill)
     about = tmp_path / "b" / "scores" / "dev.json"
     write_json(about, {**read_json(about), "precision": "bf16"})
-    with pytest.raises(NaafError, match="float32 product and .* with bf16; evaluate both with one"):
+    with pytest.raises(NaafError, match=r"float32 product and .* with bf16; evaluate both with one"):
         compare_runs([tmp_path / "a", tmp_path / "b"])
 
 
