@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from naaflib import checkpoint, differentiable, open_split, retrieval_metrics
+from naaflib import checkpoint, differentiable, open_split, retrieval_metrics, scoring
 from naaflib.cli import main
 from naaflib.cli.models import memory
 from naaflib.config import ModelSettings, Settings
@@ -27,6 +27,7 @@ EVERYTHING = slice(0, IMAGES), slice(0, IMAGES * PER_IMAGE)
 def small_grid(monkeypatch):
     monkeypatch.setattr(scores, "CHUNK", 16)
     monkeypatch.setattr(scores, "ENCODED", 8)
+    monkeypatch.setattr(scoring, "BLOCK_IMAGES", 8)
 
 
 @pytest.fixture(params=["fused", "eager"])
