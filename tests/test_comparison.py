@@ -442,7 +442,7 @@ def test_trained_runs_are_evaluated_where_the_data_are_given(trained, scenes, tm
         shutil.rmtree(run / "scores", ignore_errors=True)
     found = compare_runs([first, second], data=scenes, split="dev")
     assert difference_table(found)["difference"].tolist()[1:] == [0]
-    assert found.baseline.same_weights(found.variants[1])
+    assert found.baseline.counterpart(found.variants[1])
     assert compare_runs([first, second]).origin == found.origin
     shutil.copy(second / "checkpoints" / "last.safetensors", second / "checkpoints" / "best.safetensors")
     about = json.loads((second / "scores" / "dev.json").read_text())
@@ -454,7 +454,7 @@ def test_trained_runs_are_evaluated_where_the_data_are_given(trained, scenes, tm
 
 def test_seeds_with_the_same_weights_are_taken_in_pairs(sweep, monkeypatch):
     found = compare_runs([sweep / "a", sweep / "b_2"])
-    assert not found.baseline.same_weights(found.variants[1])  # there is no checkpoint at all
+    assert found.baseline.counterpart(found.variants[1]) is None  # there is no checkpoint at all
     apart = difference_table(found).iloc[1]
     monkeypatch.setattr("naaflib.evaluate.discovery._same_encoders", lambda one, other: True)
     paired = difference_table(found).iloc[1]
@@ -462,6 +462,22 @@ def test_seeds_with_the_same_weights_are_taken_in_pairs(sweep, monkeypatch):
     wanted = crossed_difference(values[1], values[0], paired=True)
     assert paired["low"] == pytest.approx(wanted.low[0])
     assert paired["low"] != pytest.approx(apart["low"])
+
+
+def test_looks_at_some_seeds_weights_are_compared_with_those_seeds(data, tmp_path, monkeypatch):
+    for seed in (0, 1, 2):
+        write_run(tmp_path / "all" / "members" / str(seed), data, seed=seed, skill=1 + seed)
+    write_run(tmp_path / "some" / "members" / "2", data, seed=2, skill=3)
+    monkeypatch.setattr("naaflib.evaluate.discovery._same_encoders", lambda one, other: True)
+    table = difference_table(compare_runs([tmp_path / "all", tmp_path / "some"]))
+    assert table.loc[1, ["difference", "low", "high"]].tolist() == [0, 0, 0]
+    assert table.loc[1, "verdict"] == "open"
+    assert "whose weights they take, not with all: some." in coverage_note(table)
+    monkeypatch.setattr("naaflib.evaluate.discovery._same_encoders", lambda one, other: False)
+    apart = difference_table(compare_runs([tmp_path / "all", tmp_path / "some"]))
+    assert apart.loc[1, "difference"] == pytest.approx(apart.loc[1, "mean"] - apart.loc[0, "mean"])
+    assert apart.loc[1, "difference"] > 1
+    assert "not with all" not in coverage_note(apart)
 
 
 # ---- tables

@@ -76,8 +76,14 @@ def difference_table(
 
 def _image_means(comparison: Comparison, places: list[int]) -> np.ndarray:
     """What each image adds to the differences of all variants side by side, the mean over their seeds."""
-    baseline, *others = (variant.values[..., places].mean(axis=0) for variant in comparison.variants)
-    return np.concatenate([mean - baseline for mean in others], axis=1)
+
+    def mean(variant: Variant) -> np.ndarray:
+        return variant.values[..., places].mean(axis=0)
+
+    baseline, *others = comparison.variants
+    return np.concatenate(
+        [mean(variant) - mean(variant.counterpart(baseline) or baseline) for variant in others], axis=1
+    )
 
 
 def _place(measure: str) -> int:
@@ -97,10 +103,11 @@ def _headline(
     """The difference with all that these runs can tell of, and what that is."""
     if min(len(baseline.runs), len(variant.runs)) < 2:
         return images, IMAGES
+    counterpart = variant.counterpart(baseline)
     both = crossed_difference(
         variant.values[..., places],
-        baseline.values[..., places],
-        paired=variant.same_weights(baseline),
+        (counterpart or baseline).values[..., places],
+        paired=counterpart is not None,
         seed_variance=pooled,
         confidence=confidence,
     )
@@ -111,7 +118,7 @@ def _pooled(comparison: Comparison, places: list[int]) -> Share:
     """Over all variants of two seeds or more; several looks at the same weights count once."""
     apart: list[Variant] = []
     for variant in comparison.variants:
-        if len(variant.runs) > 1 and not any(variant.same_weights(other) for other in apart):
+        if len(variant.runs) > 1 and not any(variant.counterpart(other) for other in apart):
             apart.append(variant)
     return pooled_seed_variance([variant.values[..., places] for variant in apart])
 
@@ -208,6 +215,13 @@ def coverage_note(
     if pool_seeds:
         said.append(
             "The variance over seeds is one for all settings that were trained apart, pooled from them."
+        )
+    means = table[table["verdict"] == "baseline"].set_index("measure")["mean"]
+    off = (compared["mean"] - compared["measure"].map(means) - compared["difference"]).abs() > 1e-6
+    if off.any():
+        names = ", ".join(compared.loc[off, "variant"].unique())
+        said.append(
+            f"Compared with the seeds of the baseline whose weights they take, not with all: {names}."
         )
     fixes = {"holm": "Holm", "bh": "Benjamini and Hochberg", "none": "nobody"}
     fix = f"p corrected by {fixes[correction]}" if correction != "none" else "p, uncorrected,"

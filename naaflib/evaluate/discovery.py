@@ -43,11 +43,16 @@ class Variant:
         """In percent; the columns are `significance.MEASURES`."""
         return np.stack([image_measures(metrics) for metrics in self.metrics])
 
-    def same_weights(self, other: "Variant") -> bool:
-        """Whether seed k of both is one trained model, looked at in two ways."""
-        if len(self.runs) != len(other.runs) or self.seeds != other.seeds:
-            return False
-        return all(_same_encoders(*pair) for pair in zip(self.runs, other.runs, strict=True))
+    def counterpart(self, other: "Variant") -> "Variant | None":
+        """The other variant's runs of these very trained encoders, seed by seed; None where one has none."""
+        place = {seed: k for k, seed in enumerate(other.seeds)}
+        if not set(self.seeds) <= set(place):
+            return None
+        order = [place[seed] for seed in self.seeds]
+        runs = tuple(other.runs[k] for k in order)
+        if not all(_same_encoders(*pair) for pair in zip(self.runs, runs, strict=True)):
+            return None
+        return replace(other, runs=runs, metrics=tuple(other.metrics[k] for k in order if other.metrics))
 
 
 def find_variants(sources: Sequence[str | Path]) -> tuple[list[Variant], list[str]]:
