@@ -24,6 +24,7 @@ from .effects import Groups, block_gradient, block_scores, caption_lengths, over
 from .similarity import ALL_EFFECTS, Effects
 
 BLOCK_COSINES = 500_000  # cosines reduced at a time on a CPU
+RUN_WORDS = 1024  # words of an image that a kernel reduces at a time
 
 
 def naaf_scores(
@@ -127,7 +128,7 @@ def fused_scores(
     below = torch.empty(best.shape, dtype=torch.bool)
     inputs = _arrays(cosine, gram, boundary)
     outputs = _arrays(cosine.new_empty(0) if intra is None else intra, scores, best, below)
-    constants = _group_rows(groups), np.float32(lambda_softmax), np.array(counted, np.float32)
+    constants = *_tables(groups), np.float32(lambda_softmax), np.array(counted, np.float32)
     _share_images("scores_of_images", len(cosine), *inputs, *constants, *outputs)
     return scores, best, below
 
@@ -146,7 +147,7 @@ def fused_gradients(
     by_cosine, by_gram = cosine.new_empty(cosine.shape), gram.new_empty(gram.shape)  # contiguous
     inputs = _arrays(share, cosine, gram, boundary)
     outputs = _arrays(below, by_cosine, by_gram)
-    constants = _group_rows(groups), np.float32(lambda_softmax), np.array(counted, np.float32)
+    constants = *_tables(groups), np.float32(lambda_softmax), np.array(counted, np.float32)
     _share_images("gradients_of_images", len(cosine), *inputs, *constants, *outputs)
     return by_cosine, by_gram
 
@@ -156,9 +157,20 @@ def _arrays(*tensors: Tensor) -> list[np.ndarray]:
 
 
 @lru_cache(maxsize=1024)
-def _group_rows(groups: Groups) -> np.ndarray:
-    """What a kernel reads of the groups: length, captions, first word, first caption, first table entry."""
-    return np.array([[*g, start] for g, start in zip(groups, table_starts(groups), strict=True)], np.int64)
+def _tables(groups: Groups) -> tuple[np.ndarray, np.ndarray]:
+    """What a kernel reads of the groups, as rows: length, captions, first word, first caption, first table
+    entry; and of the runs that it reduces together: first group, end, first word, words, first caption,
+    captions."""
+    runs: list[list[int]] = []
+    for index, g in enumerate(groups):
+        words = g.length * g.captions
+        if not runs or runs[-1][3] + words > RUN_WORDS:
+            runs.append([index, index, g.word, 0, g.caption, 0])
+        runs[-1][1] = index + 1
+        runs[-1][3] += words
+        runs[-1][5] += g.captions
+    rows = [[*g, start] for g, start in zip(groups, table_starts(groups), strict=True)]
+    return np.array(rows, np.int64).reshape(-1, 5), np.array(runs, np.int64).reshape(-1, 6)
 
 
 def _share_images(name: str, images: int, *arguments: object) -> None:

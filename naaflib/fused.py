@@ -3,6 +3,9 @@
 Optional (numba); `effects` computes the same without it and is the oracle in the tests. float32 only. The
 kernels hold no lock, so images are shared among plain threads. Axes as in `effects`: image, region, word;
 a group of captions of one length is a (position, caption) block of words.
+
+Rows are sliced before the loops over words: an index that might be negative, as `first + w` to the compiler,
+is looked up from the end if it is, which keeps a loop from being vectorised.
 """
 
 import numpy as np
@@ -35,63 +38,98 @@ def _leaky(x):
     return x if x > ZERO else x * SLOPE
 
 
-@njit(inline="always", fastmath=FAST)
+@njit(nogil=True, cache=True, fastmath=FAST)
 def _best(cosine, i, first, words, best):
-    for w in range(words):
-        best[w] = cosine[i, 0, first + w]
+    best[:words] = cosine[i, 0, first : first + words]
     for r in range(1, cosine.shape[1]):
+        s = cosine[i, r, first : first + words]
         for w in range(words):
-            best[w] = max(best[w], cosine[i, r, first + w])
+            best[w] = max(best[w], s[w])
 
 
-@njit(inline="always", fastmath=FAST)
+@njit(nogil=True, cache=True, fastmath=FAST)
 def _feature_weight(cosine, i, first, words, best, boundary, sharpness, weight, projection):
+    limit = boundary[first : first + words]
     projection[:words] = ZERO
     for r in range(cosine.shape[1]):
+        s, own = cosine[i, r, first : first + words], weight[r]
         for w in range(words):
-            s = cosine[i, r, first + w]
-            e = _exp(sharpness * (s - best[w])) if s > boundary[first + w] else ZERO
-            weight[r, w] = e
-            projection[w] += e * s
+            e = _exp(sharpness * (s[w] - best[w])) if s[w] > limit[w] else ZERO
+            own[w] = e
+            projection[w] += e * s[w]
 
 
-@njit(inline="always", fastmath=FAST)
-def _relevance_scale(cosine, i, r, first, length, captions, sharpness, norm, square, scale):
-    """Norm (caption) of region r's activated cosines over a caption's words; sharpness / norm at each word.
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _caption_sums(values, first, groups, sums):
+    """Sums (caption) of values (word) that begin at word `first` over each caption's words."""
+    column = 0
+    for g in range(len(groups)):
+        length, captions = groups[g, 0], groups[g, 1]
+        start = groups[g, 2] - first
+        to = sums[column : column + captions]
+        to[:] = values[start : start + captions]
+        for p in range(1, length):
+            part = values[start + p * captions : start + (p + 1) * captions]
+            for c in range(captions):
+                to[c] += part[c]
+        column += captions
 
-    The loops over all words vectorise; those over the few captions of a length would not.
-    """
-    words = length * captions
-    for w in range(words):
-        x = _leaky(cosine[i, r, first + w])
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _over_words(values, first, groups, spread):
+    """Each caption's value (caption) at all its words, which begin at word `first`."""
+    column = 0
+    for g in range(len(groups)):
+        length, captions = groups[g, 0], groups[g, 1]
+        start = groups[g, 2] - first
+        part = values[column : column + captions]
+        for p in range(length):
+            to = spread[start + p * captions : start + (p + 1) * captions]
+            for c in range(captions):
+                to[c] = part[c]
+        column += captions
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _propagate(above, first, groups, intra, propagated):
+    """Equation 8: each word's value above the boundary averaged over its caption's words by `intra`."""
+    propagated[:] = ZERO
+    for g in range(len(groups)):
+        length, captions, word, _column, table = groups[g]
+        start = word - first
+        for p in range(length):
+            to = propagated[start + p * captions : start + (p + 1) * captions]
+            for q in range(length):
+                source = above[start + q * captions : start + (q + 1) * captions]
+                entry = table + (p * length + q) * captions
+                share = intra[entry : entry + captions]
+                for c in range(captions):
+                    to[c] += share[c] * source[c]
+
+
+@njit(nogil=True, cache=True, fastmath=FAST)
+def _relevance_norm(s, first, groups, square, norm):
+    """Norm (caption) of one region's activated cosines s (word) over a caption's words."""
+    for w in range(len(s)):
+        x = _leaky(s[w])
         square[w] = x * x
-    for c in range(captions):
-        norm[c] = square[c]
-    for p in range(1, length):
-        for c in range(captions):
-            norm[c] += square[p * captions + c]
-    for c in range(captions):
-        norm[c] = np.sqrt(max(norm[c], TINY))
-        scale[c] = sharpness / (norm[c] + EPSILON)
-    for p in range(1, length):
-        for c in range(captions):
-            scale[p * captions + c] = scale[c]
+    _caption_sums(square, first, groups, norm)
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def scores_of_images(
-    cosine, gram, boundary, groups, sharpness, counted, intra, scores, best_out, below_out, start, stop
+    cosine, gram, boundary, groups, runs, sharpness, counted, intra, scores, best_out, below_out, start, stop
 ):
     """Scores (image, caption), best cosines and the mismatch decisions (image, word) of images [start, stop).
 
     groups: rows of length, captions, first word, first caption, first element of the group's table in
     `intra`, which holds (position, position, caption) tables one after the other; an empty one: training.
+    runs: rows of first group, end of groups, first word, words, first caption, captions: groups that are
+    reduced together, so that loops over words are long.
     counted: 1 or 0 for the negative effect, that of the features and that of the relevance.
     """
     regions = cosine.shape[1]
-    widest = 0
-    for g in range(len(groups)):
-        widest = max(widest, groups[g, 0] * groups[g, 1])
+    widest = runs[:, 3].max() if len(runs) else 0
     weight = np.empty((regions, widest), np.float32)
     best = np.empty(widest, np.float32)
     projection = np.empty(widest, np.float32)
@@ -99,170 +137,166 @@ def scores_of_images(
     mixed = np.empty(widest, np.float32)
     total = np.empty(widest, np.float32)
     weighted = np.empty(widest, np.float32)
-    norm = np.empty(widest, np.float32)
     scale = np.empty(widest, np.float32)
+    norm = np.empty(widest, np.float32)
     for i in range(start, stop):
-        for g in range(len(groups)):
-            length, captions, first, column, table = groups[g]
-            words = length * captions
+        for run in range(len(runs)):
+            first_group, end, first, words, column, captions = runs[run]
+            members = groups[first_group:end]
             _best(cosine, i, first, words, best)
             _feature_weight(cosine, i, first, words, best, boundary, sharpness, weight, projection)
             energy[:words] = ZERO
             for r in range(regions):
                 mixed[:words] = ZERO
                 for q in range(r):
-                    shared = TWO * gram[i, r, q]
+                    shared, other = TWO * gram[i, r, q], weight[q]
                     for w in range(words):
-                        mixed[w] += shared * weight[q, w]
-                own = gram[i, r, r]
+                        mixed[w] += shared * other[w]
+                shared, own = gram[i, r, r], weight[r]
                 for w in range(words):
-                    energy[w] += weight[r, w] * (mixed[w] + own * weight[r, w])
+                    energy[w] += own[w] * (mixed[w] + shared * own[w])
             total[:words] = ZERO
             weighted[:words] = ZERO
             for r in range(regions):
-                _relevance_scale(cosine, i, r, first, length, captions, sharpness, norm, mixed, scale)
+                s = cosine[i, r, first : first + words]
+                _relevance_norm(s, first, members, mixed, norm)
+                for c in range(captions):
+                    norm[c] = sharpness / (np.sqrt(max(norm[c], TINY)) + EPSILON)
+                _over_words(norm, first, members, scale)
                 for w in range(words):
-                    s = cosine[i, r, first + w]
-                    e = _exp(_leaky(s) * scale[w])
+                    e = _exp(_leaky(s[w]) * scale[w])
                     total[w] += e
-                    weighted[w] += e * s
+                    weighted[w] += e * s[w]
+            best_out[i, first : first + words] = best[:words]
+            limit = boundary[first : first + words]
             for w in range(words):
-                best_out[i, first + w] = best[w]
-                best[w] -= boundary[first + w]
+                best[w] -= limit[w]
                 mixed[w] = best[w]
             if len(intra):
-                mixed[:words] = ZERO
-                for p in range(length):
-                    for q in range(length):
-                        entry = table + (p * length + q) * captions
-                        for c in range(captions):
-                            mixed[p * captions + c] += intra[entry + c] * best[q * captions + c]
+                _propagate(best, first, members, intra, mixed)
+            below = below_out[i, first : first + words]
             for w in range(words):
                 effect = counted[2] * weighted[w] / total[w]
                 effect += counted[0] * best[w] if mixed[w] < ZERO else ZERO
                 length_of_attended = np.sqrt(max(energy[w], TINY))
                 effect += counted[1] * projection[w] / length_of_attended if energy[w] > ZERO else ZERO
-                below_out[i, first + w] = mixed[w] < ZERO
+                below[w] = mixed[w] < ZERO
                 total[w] = effect
-            norm[:captions] = ZERO
-            for p in range(length):
-                for c in range(captions):
-                    norm[c] += total[p * captions + c]
-            for c in range(captions):
-                scores[i, column + c] = norm[c] / np.float32(length)
+            _caption_sums(total, first, members, norm)
+            at = 0
+            for g in range(len(members)):
+                for c in range(at, at + members[g, 1]):
+                    scores[i, column + c] = norm[c] / np.float32(members[g, 0])
+                at += members[g, 1]
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def gradients_of_images(
-    share, cosine, gram, boundary, groups, sharpness, counted, below, by_cosine, by_gram, start, stop
+    share, cosine, gram, boundary, groups, runs, sharpness, counted, below, by_cosine, by_gram, start, stop
 ):
     """Gradients by cosines and Gram matrices of images [start, stop); see effects.block_gradient.
 
     share: gradient by each caption's score over its length (image, caption).
     """
     regions = cosine.shape[1]
-    widest = 0
-    for g in range(len(groups)):
-        widest = max(widest, groups[g, 0] * groups[g, 1])
+    widest = runs[:, 3].max() if len(runs) else 0
     weight = np.empty((regions, widest), np.float32)
     mixed = np.empty((regions, widest), np.float32)
     relevance = np.empty((regions, widest), np.float32)
+    norms = np.empty((regions, widest), np.float32)
     best = np.empty(widest, np.float32)
     projection = np.empty(widest, np.float32)
     energy = np.empty(widest, np.float32)
     total = np.empty(widest, np.float32)
     weighted = np.empty(widest, np.float32)
-    own = np.empty(widest, np.float32)
+    shares = np.empty(widest, np.float32)
+    negative = np.empty(widest, np.float32)
     direct = np.empty(widest, np.float32)
     through = np.empty(widest, np.float32)
     norm = np.empty(widest, np.float32)
     scale = np.empty(widest, np.float32)
     by_norm = np.empty(widest, np.float32)
     square = np.empty(widest, np.float32)
-    norms = np.empty((regions, widest), np.float32)
     for i in range(start, stop):
         by_gram[i] = ZERO
-        for g in range(len(groups)):
-            length, captions, first, column, _table = groups[g]
-            words = length * captions
+        for run in range(len(runs)):
+            first_group, end, first, words, column, captions = runs[run]
+            members = groups[first_group:end]
             _best(cosine, i, first, words, best)
             _feature_weight(cosine, i, first, words, best, boundary, sharpness, weight, projection)
             energy[:words] = ZERO
             for r in range(regions):
-                mixed[r, :words] = ZERO
+                to, own = mixed[r], weight[r]
+                to[:words] = ZERO
                 for q in range(regions):
-                    shared = gram[i, r, q]
+                    near, other = gram[i, r, q], weight[q]
                     for w in range(words):
-                        mixed[r, w] += shared * weight[q, w]
+                        to[w] += near * other[w]
                 for w in range(words):
-                    energy[w] += weight[r, w] * mixed[r, w]
-            for p in range(length):
-                for c in range(captions):
-                    own[p * captions + c] = share[i, column + c]
+                    energy[w] += own[w] * to[w]
+            _over_words(share[i, column : column + captions], first, members, shares)
             for w in range(words):
                 inverse = ONE / np.sqrt(energy[w]) if energy[w] > ZERO else ZERO
-                direct[w] = counted[1] * own[w] * inverse
+                direct[w] = counted[1] * shares[w] * inverse
                 through[w] = direct[w] * projection[w] * inverse * inverse
-                norm[w] = ZERO  # how many regions share the best cosine
+                negative[w] = ZERO  # how many regions share the best cosine
             for r in range(regions):
+                s, by = cosine[i, r, first : first + words], by_cosine[i, r, first : first + words]
+                own, to = weight[r], mixed[r]
                 for w in range(words):
-                    s = cosine[i, r, first + w]
-                    by_cosine[i, r, first + w] = weight[r, w] * (
-                        direct[w] * (ONE + sharpness * s) - sharpness * through[w] * mixed[r, w]
-                    )
-                    norm[w] += ONE if s == best[w] else ZERO
+                    by[w] = own[w] * (direct[w] * (ONE + sharpness * s[w]) - sharpness * through[w] * to[w])
+                    negative[w] += ONE if s[w] == best[w] else ZERO
             for r in range(regions):
+                to, own = mixed[r], weight[r]
                 for w in range(words):
-                    mixed[r, w] = weight[r, w] * through[w]
+                    to[w] = own[w] * through[w]
                 for q in range(r + 1):
+                    other = weight[q]
                     dot = ZERO
                     for w in range(words):
-                        dot += mixed[r, w] * weight[q, w]
+                        dot += to[w] * other[w]
                     by_gram[i, r, q] -= HALF * dot
+            mismatched = below[i, first : first + words]
             for w in range(words):
-                norm[w] = counted[0] * own[w] / norm[w] if below[i, first + w] else ZERO
+                negative[w] = counted[0] * shares[w] / negative[w] if mismatched[w] else ZERO
             total[:words] = ZERO
             weighted[:words] = ZERO
             for r in range(regions):
-                for w in range(words):
-                    by_cosine[i, r, first + w] += norm[w] if cosine[i, r, first + w] == best[w] else ZERO
-            for r in range(regions):
-                _relevance_scale(cosine, i, r, first, length, captions, sharpness, norm, square, scale)
+                s, by = cosine[i, r, first : first + words], by_cosine[i, r, first : first + words]
+                own, activated = norms[r], relevance[r]
+                _relevance_norm(s, first, members, square, own)
                 for c in range(captions):
-                    norms[r, c] = norm[c]
+                    own[c] = np.sqrt(max(own[c], TINY))
+                    norm[c] = sharpness / (own[c] + EPSILON)
+                _over_words(norm, first, members, scale)
                 for w in range(words):
-                    s = cosine[i, r, first + w]
-                    e = _exp(_leaky(s) * scale[w])
-                    relevance[r, w] = e
+                    by[w] += negative[w] if s[w] == best[w] else ZERO
+                    e = _exp(_leaky(s[w]) * scale[w])
+                    activated[w] = e
                     total[w] += e
-                    weighted[w] += e * s
+                    weighted[w] += e * s[w]
             for w in range(words):
                 weighted[w] /= total[w]  # the effect
-                total[w] = counted[2] * own[w] / total[w]
+                total[w] = counted[2] * shares[w] / total[w]
             for r in range(regions):
+                s, by = cosine[i, r, first : first + words], by_cosine[i, r, first : first + words]
+                own, change = norms[r], relevance[r]
                 for w in range(words):
-                    s = cosine[i, r, first + w]
-                    e = relevance[r, w] * total[w]
-                    by_cosine[i, r, first + w] += e
-                    e *= s - weighted[w]
-                    relevance[r, w] = e
-                    square[w] = e * _leaky(s)
-                by_norm[:captions] = ZERO
-                for p in range(length):
-                    for c in range(captions):
-                        by_norm[c] += square[p * captions + c]
+                    e = change[w] * total[w]
+                    by[w] += e
+                    e *= s[w] - weighted[w]
+                    change[w] = e
+                    square[w] = e * _leaky(s[w])
+                _caption_sums(square, first, members, by_norm)
                 for c in range(captions):
-                    whole = norms[r, c] + EPSILON
-                    scale[c] = sharpness / whole
-                    by_norm[c] *= scale[c] / (whole * norms[r, c])
-                for p in range(1, length):
-                    for c in range(captions):
-                        scale[p * captions + c] = scale[c]
-                        by_norm[p * captions + c] = by_norm[c]
+                    whole = own[c] + EPSILON
+                    norm[c] = sharpness / whole
+                    by_norm[c] *= norm[c] / (whole * own[c])
+                _over_words(norm, first, members, scale)
+                _over_words(by_norm, first, members, square)
                 for w in range(words):
-                    s = cosine[i, r, first + w]
-                    change = relevance[r, w] * scale[w] - _leaky(s) * by_norm[w]
-                    by_cosine[i, r, first + w] += change if s > ZERO else change * SLOPE
+                    e = change[w] * scale[w] - _leaky(s[w]) * square[w]
+                    by[w] += e if s[w] > ZERO else e * SLOPE
         for r in range(regions):
             for q in range(r):
                 by_gram[i, q, r] = by_gram[i, r, q]
