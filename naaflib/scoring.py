@@ -104,6 +104,11 @@ def score_matrix(
     return packing.unpack(scores)
 
 
+def block_images(device: torch.device) -> int:
+    """How many images a `Scorer` on the device takes at a time."""
+    return BLOCK_IMAGES if device.type == "cpu" else GPU_IMAGES
+
+
 class Piece(NamedTuple):
     """Some captions, ready to be scored: at most BLOCK_WORDS words."""
 
@@ -139,7 +144,7 @@ class Scorer:
         """words and a boundary of one number a caption in packed order."""
         self.captions, self.measure, self.product = len(packing.order), measure, product
         self.on_cpu = words.device.type == "cpu"
-        self.block = BLOCK_IMAGES if self.on_cpu else GPU_IMAGES
+        self.block = block_images(words.device)
         self.pieces = []
         for columns, captions, groups in packing.pieces(BLOCK_WORDS if self.on_cpu else GPU_WORDS):
             part = words[columns]

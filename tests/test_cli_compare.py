@@ -63,6 +63,12 @@ def test_the_table_has_the_baseline_first_and_says_what_its_intervals_cover(naaf
         assert words in out
 
 
+def test_a_baseline_that_nobody_named_is_said(naaf, runs):
+    sentence = "far is the baseline as the first found; --baseline RUN takes another"
+    assert naaf(runs)[1].splitlines()[1] == sentence
+    assert "is the baseline" not in naaf(runs, "--baseline", "far")[1]
+
+
 def test_json_csv_and_latex_hold_the_same_rows(naaf, runs, tmp_path):
     files = tmp_path / "out" / "table.csv", tmp_path / "out" / "table.tex"
     words = ("--resamples", 199, "--measure", "all", "--correction", "bh")
@@ -105,7 +111,7 @@ def test_seeds_given_one_by_one_can_be_taken_together(naaf, data, tmp_path):
 def test_seeds_can_be_pooled_and_the_note_says_so(naaf, runs):
     groups = (runs / "plain", runs / "other")
     (_, apart, _), (_, pooled, _) = (naaf(*groups, *more) for more in ((), ("--pool-seeds",)))
-    assert apart.splitlines()[4] != pooled.splitlines()[4]
+    assert apart.splitlines()[5] != pooled.splitlines()[5]
     assert "The variance over seeds is one for all settings that were trained apart" in pooled
     refused(
         naaf(runs / "far", runs / "plain" / "members" / "0", "--pool-seeds"), 2, "needs two seeds or more"
@@ -128,7 +134,7 @@ def test_mistakes_are_one_sentence(naaf, runs, data, write_split, tmp_path):
     refused(naaf(far), 1, "a comparison takes two settings or more, and far alone is there")
     refused(naaf(plain, tmp_path / "none"), 1, "none does not exist")
     refused(naaf(plain, tmp_path / "elsewhere"), 1, "with other images or captions")
-    refused(naaf(plain, far, "--split", "test"), 1, "has no scores (test): `naaf evaluate ")
+    refused(naaf(plain, far, "--split", "test"), 1, "has no scores (test), the first of 3 such runs: `naaf")
     refused(naaf(plain, far, "--protocol", "coco-1k"), 2, "protocol coco-1k is made for 5000 images")
     refused(
         naaf(plain, far, "--baseline", "nowhere"), 2, "'nowhere' is neither a folder nor one of: plain, far"
@@ -157,7 +163,7 @@ def test_runs_are_evaluated_where_the_data_are_given(naaf, trained, scenes, tmp_
         shutil.copytree(trained.path, tmp_path / name)
         shutil.rmtree(tmp_path / name / "scores", ignore_errors=True)
     words = (tmp_path / "one", tmp_path / "two", "--split", "dev")
-    refused(naaf(*words), 1, "one has no scores (dev): `naaf evaluate ")
+    refused(naaf(*words), 1, "one has no scores (dev), the first of 2 such runs: `naaf")
     status, out, _ = naaf(*words, "--data", scenes, "--json")
     assert status == 0
     row = json.loads(out)["rows"][1]

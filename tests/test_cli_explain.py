@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 import naaflib
+from naaflib.cli import main
+from naaflib.cli.explaining import WORD_COLUMNS
 from naaflib.explanation import explain, explain_pairs, pair_rows, tables, write_pairs
 from naaflib.metric import retrieval_metrics
 
@@ -93,6 +95,24 @@ def test_retrieved_pairs_are_those_that_retrieval_puts_first(naaf, runs, split, 
     assert first["own"].tolist() == (first["image"] == split.image_of_caption).tolist()
 
 
+def test_retrieved_pairs_come_from_saved_scores_of_the_same_weights_alone(naaf, trained, scenes, tmp_path):
+    run = shutil.copytree(trained.path, tmp_path / "run")
+    assert main(["evaluate", str(run), "--data", str(scenes), "--split", "test"]) == 0
+    path = run / "scores" / "test.npy"
+    scores = np.load(path)
+    scores[4] = 9  # every caption retrieves image 4, in the saved scores alone
+    np.save(path, scores)
+    command = (run, "--all", "retrieved", "--out", tmp_path / "words.csv")
+    _, _, err = naaf(*command)
+    assert "retrieved by the run's saved scores of test" in err
+    assert set(pd.read_csv(tmp_path / "words.csv")["image"]) == {4}
+    about = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**about, "checkpoint": "another"}))
+    _, _, err = naaf(*command)
+    assert "saved scores" not in err
+    assert set(pd.read_csv(tmp_path / "words.csv")["image"]) != {4}
+
+
 def test_pairs_are_taken_apart_once_for_all_files(naaf, runs, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(
@@ -120,7 +140,7 @@ def test_one_pair_is_a_row_a_word_on_the_screen_and_in_json(naaf, runs, split):
     status, out, _ = naaf(runs["naaf"], "--caption", 16)
     assert status == 0
     pair = explain(naaflib.load_checkpoint(runs["naaf"]), split, 3, 16)
-    head, rows = out.split("\n\n")
+    head, rows, *_ = out.split("\n\n")
     assert f"test, image 3 ({split.image_names[3]})" in head
     assert f"score {pair.score:.4f}: the mean of the column effect" in head
     lines = rows.splitlines()
@@ -134,7 +154,32 @@ def test_one_pair_is_a_row_a_word_on_the_screen_and_in_json(naaf, runs, split):
 
 def test_scan_shows_the_columns_that_it_has(naaf, runs):
     _, out, _ = naaf(runs["scan-t2i"], "--caption", 0)
-    assert out.split("\n\n")[1].splitlines()[0].split() == ["effect", "cosine", "region", "attends", "weight"]
+    assert out.split("\n\n")[1].splitlines()[0].split() == [
+        "effect",
+        "cosine",
+        "region",
+        "attends",
+        "attention",
+    ]
+
+
+def test_a_question_mark_is_explained_where_there_is_one(naaf, runs):
+    for caption, explained in (("a zeppelin", True), ("a star", False)):
+        _, out, _ = naaf(runs["naaf"], "--image", 2, "--caption", caption)
+        assert ("?" in out) == explained
+        assert (
+            out.endswith("\nA word with a question mark is unknown to the model, which reads <unk>.\n")
+            == explained
+        )
+
+
+def test_help_says_which_printed_column_is_which_of_the_files(model, split, capsys):
+    with pytest.raises(SystemExit):
+        main(["explain", "--help"])
+    lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    columns = explain(model, split, 0, 0).word_columns()
+    assert set(WORD_COLUMNS) | {"word", "known"} == set(columns)
+    assert all([shown, name] in lines for name, shown in WORD_COLUMNS.items())
 
 
 def test_with_regions_there_is_a_row_a_word_and_region(naaf, runs, split, tmp_path):
@@ -153,12 +198,12 @@ def test_with_regions_there_is_a_row_a_word_and_region(naaf, runs, split, tmp_pa
 
 @pytest.mark.parametrize("figure", ["picture", "words", "attention"])
 def test_a_figure_is_written_beside_a_table(naaf, runs, tmp_path, figure):
-    files = [tmp_path / name for name in ("page.png", "page.pdf", "words.csv")]
+    files = [tmp_path / name for name in ("page.png", "page.pdf", "page.svg", "words.csv")]
     status, _, err = naaf(runs["naaf"], "--caption", 7, "--figure", figure, "--out", *files)
     assert status == 0
     assert all(file.stat().st_size > 500 for file in files)
     assert all(f"wrote {file}" in err for file in files)
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 @pytest.mark.parametrize(
@@ -168,7 +213,11 @@ def test_a_figure_is_written_beside_a_table(naaf, runs, tmp_path, figure):
         (["--all", "--caption", "3", "--out", "x.csv"], 2, "name a pair"),
         (["--all"], 2, "--all goes to a table"),
         (["--all", "--out", "x.png"], 2, "a figure shows one pair"),
-        (["--caption", "3", "--out", "x.xlsx"], 2, "x.xlsx is no table that can be written; name a .csv"),
+        (["--caption", "3", "--out", "x.xlsx"], 2, ".parquet for a table, .png, .pdf or .svg for a figure"),
+        (["--caption", "3", "--figure", "words"], 2, "needs a file to draw into; name one with --out"),
+        (["--caption", "3", "--figure", "words", "--out", "x.csv"], 2, "--figure words needs a file"),
+        (["--image", "3", "--caption", "-1"], 1, "there is no caption '-1'; write a number from 0 to 49"),
+        (["--image", "3", "--caption", "4.5 !"], 1, "there is no caption '4.5 !'"),
         (["--caption", "a star"], 2, "belongs to no image; name one with --image"),
         (["--caption", "50"], 1, "there is no caption 50; the captions are 0 to 49"),
         (["--image", "nothing.jpg"], 1, "there is no picture 'nothing.jpg'; write a number from 0 to 9"),

@@ -420,10 +420,15 @@ def test_scores_of_different_products_are_refused(data, tmp_path):
 def test_a_run_without_scores_names_what_makes_them(data, sweep, tmp_path):
     run = write_run(tmp_path / "run", data, split="test")
     with pytest.raises(
-        NaafError, match=r"run has no scores \(dev\): `naaf evaluate \S*run --data DIR --split dev`"
+        NaafError,
+        match=rf"run has no scores \(dev\): `naaf evaluate \S*run --data {data} --split dev` makes them, "
+        rf"or --data {data} --split dev here$",
     ):
         compare_runs([sweep / "a", run])
-    with pytest.raises(NaafError, match=r"members/0 has no scores \(test\)"):
+    with pytest.raises(
+        NaafError,
+        match=r"a/members/0 has no scores \(test\), the first of 3 such runs: `naaf .* here for all of them$",
+    ):
         compare_runs([sweep / "a", run], split="test")
 
 

@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from PIL import Image
 
 import naaflib
@@ -18,6 +18,7 @@ from naaflib.explanation import explain, explain_encoded
 from naaflib.explorer import Constants, explore
 from naaflib.mining import Boundaries
 from naaflib.model import Model
+from naaflib.walkthrough.pairs import attention_page, pair_page
 
 METHODS = ("naaf", "scan-t2i", "scan-i2t")
 
@@ -230,6 +231,22 @@ def test_readers_without_a_kernel_get_the_same_as_a_picture(split, method, boxes
     assert set(still) == {"image/png"}  # a reader who knows widgets shows nothing else of one that holds both
     with Image.open(BytesIO(base64.b64decode(still["image/png"]))) as picture:
         assert picture.size[0] > how["metadata"]["image/png"]["width"] >= 800
+
+
+@pytest.mark.parametrize("page", ["explorer", "pair", "attention"])
+@pytest.mark.parametrize("picture", ["there", "lost", "unnamed"])
+def test_a_missing_picture_is_named_where_it_would_stand(model, split, page, picture):
+    names = {"there": split.image_names, "lost": ["lost.jpg"] * len(split), "unnamed": None}[picture]
+    known = replace(split, image_names=names)
+    pair = explain(model, known, 3, 17)
+    figure = {
+        "explorer": lambda: explore(model, known, image=3, caption=17).figure(),
+        "pair": lambda: pair_page(known, pair),
+        "attention": lambda: attention_page(known, pair),
+    }[page]()
+    said = " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
+    assert ("no picture lost.jpg" in said) == (picture == "lost")
+    assert ("the data set has no pictures" in said) == (picture == "unnamed")
 
 
 def test_no_text_of_a_page_is_cut(explorer):

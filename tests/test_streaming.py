@@ -177,7 +177,7 @@ def test_each_fold_is_streamed_on_its_own(model, encoded, monkeypatch):
 
 def test_an_evaluation_without_scores_is_the_one_with_them(model, data, tmp_path):
     kept = evaluate(model, data, out=tmp_path / "kept", top=3)
-    streamed = evaluate(model, data, out=tmp_path / "streamed", keep_scores=False, memory=1, top=3)
+    streamed = evaluate(model, data, out=tmp_path / "streamed", keep_scores=False, memory=30_000, top=3)
     assert kept.scores.shape == (IMAGES, IMAGES * PER_IMAGE)
     assert streamed.scores is None
     assert (streamed.images, streamed.captions) == (kept.images, kept.captions)
@@ -214,12 +214,18 @@ def test_the_command_streams_and_says_the_same(model, data, tmp_path, capsys):
     checkpoint.save(run.checkpoint("best"), model, {})
     common = ["evaluate", str(run.path), "--data", str(data), "--json", "--precision", "bf16"]
     printed = []
-    for options in (["--out", str(tmp_path / "kept")], ["--no-scores", "--memory", "1kB"]):
+    for options in (["--out", str(tmp_path / "kept")], ["--no-scores", "--memory", "28kB"]):
         assert main([*common, *options]) == 0
         printed.append(json.loads(capsys.readouterr().out))
     assert printed[0] == printed[1]
     assert printed[1]["precision"] == "bf16"
     assert not run.scores_path("test").exists()
+    for kept in ([], ["--no-scores"]):
+        assert main([*common, *kept, "--memory", "27kB"]) == 2
+        error = capsys.readouterr().err
+        assert "one block of scores, 8 images with 215 captions, takes more memory than the 27,000" in error
+        assert error.endswith("bytes of --memory; take at least 28kB\n")
+        assert error.count("\n") == 1
     assert main([*common, "--scheduler", "nowhere"]) == 2
     assert "naaf: 'nowhere' is not a scheduler's address" in capsys.readouterr().err
 

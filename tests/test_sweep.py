@@ -144,11 +144,14 @@ def test_a_setting_of_a_variant_wins_over_those_of_all(tmp_path, data):
     assert plan.rows[0].planned.settings.model.dim == 17
 
 
-def test_two_names_for_the_same_settings_are_one_run(tmp_path, data):
+def test_a_named_variant_that_is_a_point_of_the_grid_is_one_run_and_the_table_says_so(tmp_path, data):
+    from naaflib.experiments.sweep_table import plan_table
+
     plan = planned(tmp_path, data, grid={"mining.alpha": [1, 2]})
     assert plan.rows[2].name == "alpha-2/0"
     assert plan.rows[2].folder == plan.rows[0].folder == tmp_path / "out/naaf/members/0"
     assert [row.name for row in plan.runs()] == ["naaf/0", "alpha-1/0"]
+    assert plan_table(plan)["state"].tolist() == ["to train", "to train", "same run as naaf/0"]
 
 
 def test_a_variant_of_weights_is_the_source_with_other_settings_of_inference(tmp_path, data):
@@ -188,8 +191,17 @@ def test_a_variant_of_weights_is_the_source_with_other_settings_of_inference(tmp
         ),
         (
             {"runs": {"naaf": {}, "a": {"weights": ["naaf"]}}},
-            r"a: weights: there is no other variant \['naaf'\]",
+            r"a: weights takes the name of another variant as text \(given: \['naaf'\]\); leave it out",
         ),
+        (
+            {"runs": {"b": {"weights": "a", "model.pooling": "lse"}, "a": {"weights": None}}},
+            r"a: weights takes the name of another variant as text \(given: null\); leave it out",
+        ),
+        (
+            {"runs": {"naaf": {}, "same": {"mining.alpha": 2}}, "seeds": [0, 1]},
+            "runs: 'naaf' and 'same' have the same settings, so they are one run; change one of them",
+        ),
+        ({"grid": {"mining.alpha": [1, 1.0]}}, "grid: 'alpha-1' and 'alpha-1.0' have the same settings"),
         ({"grid": {"mining.alpha": [1]}, "runs": {"alpha-1": {}}}, "runs: 'alpha-1' is also the name"),
         ({"grid": {"mining.alpha": [1, 2, 1]}}, "grid: 'alpha-1' stands there twice; keep one of them"),
         (
@@ -250,6 +262,16 @@ def test_a_notebook_number_needs_no_quotes(tmp_path, data):
     from naaflib.experiments import plan_sweep
 
     assert [notebook.name for notebook in plan_sweep(path, data=data).notebooks] == ["02_training"]
+
+
+def test_a_number_with_an_exponent_is_a_number_as_everywhere_else(tmp_path, data):
+    path = write_spec(tmp_path, runs={"a": {"train.learning_rate": "RATE"}})
+    path.write_text(path.read_text().replace("RATE", "5e-4"))
+    from naaflib.experiments import plan_sweep
+
+    plan = plan_sweep(path, data=data)
+    assert plan.spec.runs == {"a": {"train.learning_rate": 0.0005}}
+    assert plan.rows[0].planned.own == {"train.learning_rate": 0.0005}
 
 
 def test_the_data_set_must_be_named_and_there(tmp_path):
@@ -371,6 +393,31 @@ def test_a_variant_is_validated_with_its_own_settings(tmp_path, data, source):
     assert kept["epoch"].item() == source.history().set_index("epoch")["rsum"].idxmax()
     assert kept["rsum"].item() == evaluate(run, data, split="dev").metrics.rsum
     assert kept["rsum"].item() != source.history()["rsum"].max()
+
+
+@pytest.mark.parametrize("images", [None, 9])
+def test_a_variant_keeps_the_dev_scores_if_it_is_validated_on_the_whole_split(
+    tmp_path, data, source, images, capsys
+):
+    from naaflib import load_checkpoint
+    from naaflib.cli import main
+    from naaflib.evaluate import evaluate
+    from naaflib.runs import Run, fingerprint
+
+    run, out = Run.open(place(source, tmp_path, "run")), tmp_path / "v"
+    settings = run.config["settings"]
+    run.update(settings=settings | {"data": settings["data"] | {"validation_images": images}})
+    assert main(["variant", str(run.path), "--set", "mining.fixed_boundary=0.9", "--out", str(out)]) == 0
+    if images:
+        assert not (out / "scores").exists()
+        assert f"first 9 dev images, whose scores are not kept; for `naaf compare`: `naaf evaluate {out}" in (
+            capsys.readouterr().err
+        )
+        return
+    made = evaluate(load_checkpoint(out), data, split="dev", device="cpu").scores
+    np.testing.assert_array_equal(np.load(out / "scores/dev.npy"), made)
+    about = json.loads((out / "scores/dev.json").read_text())
+    assert about["checkpoint"] == fingerprint(out / "checkpoints/best.safetensors")
 
 
 def test_a_variant_of_a_variant_keeps_the_settings_that_trained_the_weights(tmp_path, data, source):
@@ -611,7 +658,11 @@ def test_a_variant_may_be_called_null(tmp_path, data):
 def test_variants_are_compared_once_two_of_them_are_measured(tmp_path, data):
     from naaflib.experiments import compare_variants
 
-    ask = {"runs": {"naaf": {}, "scan": {}}, "notebooks": ["02", "03"], "parameters": {"split": "dev"}}
+    ask = {
+        "runs": {"naaf": {}, "scan": {"model.method": "scan-t2i"}},
+        "notebooks": ["02", "03"],
+        "parameters": {"split": "dev"},
+    }
     plan = planned(tmp_path, data, **ask)
     plan.out.mkdir()
     table = pd.DataFrame({"variant": ["naaf", "naaf", "scan"], "state": "done", "rsum": [1.0, 2.0, np.nan]})
@@ -641,8 +692,11 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, data, capsys
     command = ["sweep", str(spec), "--data", str(data), "--out", str(tmp_path / "out")]
     assert main([*command, "--scheduler", "tcp://127.0.0.1:9"]) == 1
     assert "no scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
+    assert main([*command, "--scheduler", "tcp://127.0.0.1:9", "--dry-run"]) == 1
+    assert "no scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
     assert main([*command, "--scheduler", "tcp://127.0.0.1:9", "--workers", "2"]) == 2
     assert "--workers counts workers on this machine" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_dask_is_one_sentence(tmp_path, data, monkeypatch):

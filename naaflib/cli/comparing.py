@@ -105,7 +105,12 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show_json(_record(comparison, table, note))
     else:
-        print(f"{comparison.sentence()}\n\n{_aligned(shown)}\n\n{note}")
+        print(comparison.sentence())
+        if not arguments.baseline:
+            print(
+                f"{comparison.baseline.name} is the baseline as the first found; --baseline RUN takes another"
+            )
+        print(f"\n{_aligned(shown)}\n\n{note}")
     return 0
 
 

@@ -10,12 +10,17 @@ Take a pair of image and caption apart: what each word adds to the score, or tak
 A row a word; with --regions a row a word and region. The mean of the words' effects is the score (SCAN: with
 mean pooling).
 
-  features, relevance    what the word adds where regions match it (eq. 10 and 11; SCAN has one effect)
-  mismatch               what it takes away where none does (eq. 9)
-  effect                 all of them together
-  propagated             below 0 the word counts as mismatched (eq. 8)
-  cosine, region         the largest cosine with a region, and the region
-  attends, weight        the region with the largest attention, and its share of the attention
+  printed      in files, --json
+  word?        known              False: the model does not know the word and reads <unk>
+  features     feature_effect     what the word adds where regions match it (eq. 10; SCAN has no other effect)
+  relevance    relevance_effect   what it adds by the regions' relevance (eq. 11)
+  mismatch     mismatch_effect    what it takes away where no region matches it (eq. 9)
+  effect       effect             all of them together
+  propagated   propagated         below 0 the word counts as mismatched (eq. 8)
+  cosine       best_cosine        the largest cosine with a region
+  region       best_region        that region
+  attends      attended_region    the region with the largest attention
+  attention    attention          its share of the attention
 
 --all takes every caption of the split, with its own image or with the one that is retrieved first, and
 streams the rows to a table: any split fits in memory, and the file appears when it is whole."""
@@ -30,7 +35,8 @@ examples:
   naaf explain outputs/first --data data/scenes --all --out all_words.csv
   naaf explain outputs/first --data data/scenes --all retrieved --regions --out regions.parquet"""
 
-FIGURES = (".png", ".pdf")
+TABLES = (".csv", ".parquet")
+FIGURES = (".png", ".pdf", ".svg")
 PAGES = {"picture": "pair_page", "words": "words_page", "attention": "attention_page"}
 WORD_COLUMNS = {
     "feature_effect": "features",
@@ -41,7 +47,7 @@ WORD_COLUMNS = {
     "best_cosine": "cosine",
     "best_region": "region",
     "attended_region": "attends",
-    "attention": "weight",
+    "attention": "attention",
 }
 SCAN_HAS_NOT = ("feature_effect", "relevance_effect", "mismatch_effect", "propagated")
 
@@ -77,14 +83,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--regions", action="store_true", help="a row a word and region")
     parser.add_argument(
         "--out", type=path, nargs="+", action="extend", default=[], metavar="FILE",
-        help="write a table (.csv, .parquet) or, of one pair, a figure (.png, .pdf)",
+        help="write a table (.csv, .parquet) or, of one pair, a figure (.png, .pdf, .svg)",
     )  # fmt: skip
     parser.add_argument(
         "--figure",
         choices=tuple(PAGES),
-        default="picture",
-        help="what a figure shows: the picture and the words' effects, the words and all their cosines, "
-        "or where each word looks",
+        help="what the figure in --out shows: the picture and the words' effects (the default), the words "
+        "and all their cosines, or where each word looks",
     )
     parser.add_argument(
         "--vocabulary", type=path, metavar="JSON", help="the vocabulary of a released checkpoint"
@@ -109,16 +114,30 @@ def explain(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     """Mistakes that need no model to be found."""
     from ..explanation.tables import check_table
+    from ..project import shown
 
     one = arguments.image is not None or arguments.caption is not None
     if one == (arguments.all is not None):
         raise UsageError("name a pair with --image and --caption, or every caption with --all")
     figures = [file for file in arguments.out if file.suffix in FIGURES]
     for file in arguments.out:
+        if file.suffix not in FIGURES + TABLES:
+            raise UsageError(
+                f"{shown(file)} has none of the endings that --out writes: "
+                f"{_either(TABLES)} for a table, {_either(FIGURES)} for a figure"
+            )
         if file not in figures:
             check_table(file)
-    if arguments.all and (figures or not arguments.out):
+    if arguments.all and (figures or arguments.figure or not arguments.out):
         raise UsageError("--all goes to a table: --out FILE.csv or FILE.parquet (a figure shows one pair)")
+    if arguments.figure and not figures:
+        raise UsageError(
+            f"--figure {arguments.figure} needs a file to draw into; name one with --out, such as page.png"
+        )
+
+
+def _either(endings: tuple[str, ...]) -> str:
+    return f"{', '.join(endings[:-1])} or {endings[-1]}"
 
 
 def _one(arguments: argparse.Namespace, model, split) -> int:
@@ -130,7 +149,7 @@ def _one(arguments: argparse.Namespace, model, split) -> int:
     for file in arguments.out:
         if file.suffix in FIGURES:
             with atomic_path(file) as partial:
-                _figure(arguments.figure, split, pair).savefig(partial)
+                _figure(arguments.figure or "picture", split, pair).savefig(partial)
         else:
             explanation.write_pairs(file, [pair], regions=arguments.regions)
         say(f"wrote {shown(file)}")
@@ -139,6 +158,8 @@ def _one(arguments: argparse.Namespace, model, split) -> int:
     else:
         print(_head(pair, split))
         _print(_region_table(pair) if arguments.regions else _word_table(pair))
+        if not (arguments.regions or pair.known.all()):
+            print("\nA word with a question mark is unknown to the model, which reads <unk>.")
     return 0
 
 
@@ -160,10 +181,9 @@ def _every(arguments: argparse.Namespace, model, split) -> int:
 
     from ..explanation import explain_pairs, write_pairs
     from ..project import shown
-    from ..walkthrough.pairs import retrieved_images
 
     captions = range(len(split.captions))
-    images = split.image_of_caption if arguments.all == "own" else retrieved_images(model, split)
+    images = split.image_of_caption if arguments.all == "own" else _retrieved(arguments, model, split)
     pairs = explain_pairs(model, split, images, captions)
     progress = tqdm(pairs, total=len(captions), desc="explaining", unit="pair", mininterval=1.0)
     rows = write_pairs(arguments.out, iter(progress), regions=arguments.regions)
@@ -174,6 +194,22 @@ def _every(arguments: argparse.Namespace, model, split) -> int:
         names = ", ".join(shown(file) for file in arguments.out)
         print(f"{rows:,} rows of {len(captions):,} pairs ({arguments.all}): {names}")
     return 0
+
+
+def _retrieved(arguments: argparse.Namespace, model, split):
+    """The image that scores highest for each caption, by the run's saved scores if they are its own."""
+    from ..checkpoint import one_member
+    from ..evaluate import saved_scores
+    from ..metric import retrieval_metrics
+    from ..walkthrough.pairs import retrieved_images
+
+    scores = None
+    if arguments.source.is_dir() and arguments.vocabulary is None:
+        scores = saved_scores(one_member(arguments.source), split)
+    if scores is None:
+        return retrieved_images(model, split)
+    say(f"retrieved by the run's saved scores of {split.name}")
+    return retrieval_metrics(scores, split.captions_per_image).t2i.top1
 
 
 def _figure(name: str, split, pair):

@@ -138,7 +138,7 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         type=memory,
         default="1GB",
         metavar="SIZE",
-        help="for blocks of scores, beside the encoded split",
+        help="for blocks of scores, beside the encoded split; at least one block",
     )
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="score on the Dask cluster at tcp://HOST:PORT; keeps no scores"

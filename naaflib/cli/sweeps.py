@@ -38,7 +38,8 @@ examples:
 
 VARIANT = """\
 A trained run under other settings of inference, as a run folder of its own: evaluation, explanation and
-notebooks then go by them. Nothing is trained, but the dev split is scored anew; the source stays as it is."""
+notebooks then go by them. Nothing is trained, but the dev split is scored anew, and the scores are kept for
+`naaf compare`; the source stays as it is."""
 
 VARIANT_EXAMPLES = """\
 examples:
@@ -79,7 +80,9 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--data", type=path, metavar="DIR", help="data set; by default the file's")
     parser.add_argument("--out", type=path, metavar="DIR", help="folder of the runs; by default outputs/NAME")
     parser.add_argument(
-        "--dry-run", action="store_true", help="show the runs and what is done; start nothing"
+        "--dry-run",
+        action="store_true",
+        help="show the runs and what is done, ask a --scheduler; start nothing",
     )
     parser.add_argument(
         "--workers", type=int, metavar="N", help="runs at once on this machine; by default one for two cores"
@@ -124,6 +127,7 @@ def sweep(arguments: argparse.Namespace) -> int:
     from ..experiments.sweep import compare_variants, run_sweep
     from ..experiments.sweep_plan import plan_sweep
     from ..experiments.sweep_table import plan_table
+    from ..experiments.workers import check_cluster
     from ..project import shown
 
     if arguments.workers is not None and arguments.workers < 1:
@@ -133,6 +137,8 @@ def sweep(arguments: argparse.Namespace) -> int:
     plan = plan_sweep(arguments.spec, data=arguments.data, out=arguments.out, retry=arguments.retry)
     table = plan_table(plan)
     if arguments.dry_run:
+        if arguments.scheduler is not None:
+            check_cluster(arguments.scheduler)
         _show(table, as_json=arguments.json)
         return 0
     say(table.to_string(index=False, na_rep="-"))
@@ -156,10 +162,16 @@ def variant(arguments: argparse.Namespace) -> int:
     """`naaf variant`"""
     from ..experiments import runs_table
     from ..experiments.variants import make_variant
+    from ..project import shown
 
     say("validating the weights anew under the changed settings")
     run = make_variant(arguments.source, overrides(arguments.set), arguments.out, data=arguments.data)
     show_table(runs_table(run.path))
+    if not run.scores_path("dev").is_file():
+        say(
+            f"validated on the first {run.settings.data.validation_images} dev images, whose scores are not "
+            f"kept; for `naaf compare`: `naaf evaluate {shown(run.path)} --data {shown(run.data_folder)}`"
+        )
     return 0
 
 

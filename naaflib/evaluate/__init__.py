@@ -13,7 +13,7 @@ changes     query by query: what rose and what fell
 
 from .comparison import Comparison, compare_runs
 from .differences import difference_table, spread_table
-from .evaluation import Evaluation, evaluate, save_evaluation
+from .evaluation import Evaluation, evaluate, save_evaluation, saved_scores
 from .joining import ensemble
 from .protocols import FOLD, PROTOCOLS, check_protocol, default_split, protocol_metrics
 from .scores import (
@@ -43,6 +43,7 @@ __all__ = [
     "pick_device",
     "protocol_metrics",
     "save_evaluation",
+    "saved_scores",
     "score_encoded",
     "score_rows",
     "score_to_file",

@@ -80,14 +80,15 @@ def compare_runs(
     for variant in variants:
         check_seeds(variant)
     if len(variants) < 2:
-        found = variants[0].name if variants else "nothing"
+        found = f"{variants[0].name} alone" if variants else "none"
         missing = f" ({'; '.join(left_out)})" if left_out else ""
         raise NaafError(
-            f"a comparison takes two settings or more, and {found} alone is there{missing}; "
+            f"a comparison takes two settings or more, and {found} is there{missing}; "
             "name another run, `naaf runs` lists them"
         )
     runs = [run for variant in variants for run in variant.runs]
     split = split or (default_split(data, protocol) if data else _common_split(runs))
+    _check_scored(runs, split, data)
     results = [_measured(run, split, protocol, data, device) for run in runs]
     origin = results[0][1]
     for run, (_, about) in zip(runs, results, strict=True):
@@ -98,19 +99,27 @@ def compare_runs(
 
 
 def _common_split(runs: Sequence[Run]) -> str:
-    """The first split that all runs are scored on."""
+    """The first split that all runs are scored on, else that most are, else dev."""
     scored = {split: [run.scores_path(split).is_file() for run in runs] for split in SPLITS}
     for split in SPLITS:
         if all(scored[split]):
             return split
-    wanted = max(SPLITS, key=lambda split: sum(scored[split])) if any(map(any, scored.values())) else "dev"
-    raise _not_scored(runs[scored[wanted].index(False)], wanted, "has no scores")
+    return max(SPLITS, key=lambda split: sum(scored[split])) if any(map(any, scored.values())) else "dev"
 
 
-def _not_scored(run: Run, split: str, why: str) -> NaafError:
-    return NaafError(
-        f"{shown(run.path)} {why} ({split}): `naaf evaluate {shown(run.path)} --data DIR --split {split}` "
-        "makes them, or --data DIR here does it for all runs"
+def _check_scored(runs: Sequence[Run], split: str, data: str | Path | None) -> None:
+    """Raises NaafError for scores that are not there and are not to be made."""
+    found = [(run, why) for run in runs if (why := _unusable(run, split))]
+    found = [(run, why) for run, why in found if data is None or not run.is_trained]
+    if not found:
+        return
+    (run, why), count = found[0], len(found)
+    folder = Path((run.config.get("data") or {}).get("folder") or "DIR")
+    given = f"--data {shown(folder) if folder.is_dir() else 'DIR'} --split {split}"
+    raise NaafError(
+        f"{shown(run.path)} {why} ({split}){f', the first of {count} such runs' if count > 1 else ''}: "
+        f"`naaf evaluate {shown(run.path)} {given}` makes them, "
+        f"or {given} here{' for all of them' if count > 1 else ''}"
     )
 
 
@@ -118,11 +127,8 @@ def _measured(
     run: Run, split: str, protocol: str, data: str | Path | None, device: str
 ) -> tuple[RetrievalMetrics, dict]:
     """A run's metrics by its saved scores, made where data is given, and what they are scores of."""
-    why = _unusable(run, split)
-    if why and data is not None and run.is_trained:
+    if data is not None and _unusable(run, split):
         evaluate(run, data, split=split, protocol=protocol, device=device)
-    elif why:
-        raise _not_scored(run, split, why)
     path = run.scores_path(split)
     about = read_json(path.with_suffix(".json"))
     scores = open_array(path)

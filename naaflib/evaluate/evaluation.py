@@ -14,8 +14,16 @@ from ..metric import RetrievalMetrics
 from ..model import Model
 from ..project import shown
 from ..runs import Run, fingerprint, read_json, write_json
-from .protocols import check_protocol, default_split, protocol_metrics
-from .scores import MEMORY, encode_split, pick_device, score_encoded, score_to_file, streamed_metrics
+from .protocols import check_protocol, default_split, folds, protocol_metrics
+from .scores import (
+    MEMORY,
+    check_memory,
+    encode_split,
+    pick_device,
+    score_encoded,
+    score_to_file,
+    streamed_metrics,
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +129,7 @@ def evaluate(
     metrics/<split>.<protocol>.json and a table of queries; out names another folder for them.
     precision: "float32", or "bf16" for the matrix product. reuse: take saved scores of the same checkpoint.
     keep_scores False: the score matrix is never held, only counted, with the same result to the last rank.
-    memory: bytes for blocks of scores. top: best answers to keep of each query.
+    memory: bytes for blocks of scores, at least one block. top: best answers to keep of each query.
     scheduler: the address of a Dask cluster that scores (see `cluster`); scores are not kept then.
     """
     run, model, checkpoint = _opened(source, vocabulary, device)
@@ -129,6 +137,9 @@ def evaluate(
     check_protocol(protocol, len(opened))
     _check_regions(opened, model)
     run = run if out is None else _elsewhere(run, Path(out))
+    if scheduler is None:
+        images = len(opened) if keep_scores else folds(protocol, len(opened))[0].stop
+        check_memory(memory, images * opened.captions_per_image, model.device)
     how = {"precision": precision, "memory": memory}
     scores = None
     if scheduler is not None:
@@ -144,7 +155,7 @@ def evaluate(
         encoded, per_image = encode_split(model, opened), opened.captions_per_image
         metrics = streamed_metrics(model, encoded, per_image, protocol=protocol, top=top, **how)
     else:
-        scores = _saved_scores(run, opened, precision) if run is not None and reuse else None
+        scores = saved_scores(run, opened, precision) if run is not None and reuse else None
         scores = _scored(model, opened, run, **how) if scores is None else scores
         metrics = protocol_metrics(scores, protocol, opened.captions_per_image, top)
     result = Evaluation(scores, metrics, protocol, opened, model.settings.method, precision=precision)
@@ -203,7 +214,7 @@ def _origin(run: Run, split: Split, precision: str) -> dict[str, object]:
     return {**scored_split(split), **made, "precision": precision}
 
 
-def _saved_scores(run: Run, split: Split, precision: str) -> np.ndarray | None:
+def saved_scores(run: Run, split: Split, precision: str = "float32") -> np.ndarray | None:
     """The run's scores of the split, if its present checkpoint made them."""
     path = run.scores_path(split.name)
     about = path.with_suffix(".json")

@@ -23,7 +23,7 @@ from ..model import Model
 from ..packing import Group, Packing, pack
 from ..ranks import RankCounter
 from ..runs import atomic_path
-from ..scoring import BLOCK_WORDS, Scorer
+from ..scoring import BLOCK_WORDS, Scorer, block_images
 from ..threads import in_threads
 from .protocols import check_protocol, folds, joined
 
@@ -220,6 +220,17 @@ def validation_metrics(model: Model, split: Split) -> RetrievalMetrics:
     """What training validates by: the whole given split at once, quietly."""
     scores = score_encoded(model, encode_split(model, split), progress=False)
     return retrieval_metrics(scores, split.captions_per_image)
+
+
+def check_memory(memory: float, captions: int, device: torch.device) -> None:
+    """Raises UsageError for less than one block of the grid takes with so many captions."""
+    images = block_images(device)
+    least = images * captions * SCORE_BYTES
+    if memory < least:
+        raise UsageError(
+            f"one block of scores, {images} images with {captions:,} captions, takes more memory than the "
+            f"{memory:,.0f} bytes of --memory; take at least {-(-least // 1000)}kB"
+        )
 
 
 def pick_device(device: str) -> torch.device:

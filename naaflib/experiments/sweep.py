@@ -29,7 +29,7 @@ from .sweep_plan import DONE, FAILED, TO_RESUME, TO_TRAIN, Plan, Row, identity, 
 from .sweep_table import write_sweep
 from .sweep_task import STOPPED, TICKET, Order, Outcome, note_failure, work
 from .training import changed, data_record
-from .workers import open_cluster
+from .workers import check_cluster, open_cluster
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -46,15 +46,16 @@ def run_sweep(
 
     workers: processes on this machine, which share its cores; None: one for two cores. scheduler: the address
     of a running Dask cluster that sees the same files, instead. An interruption ends what runs and goes on
-    up; a failed run does not stop the others. Raises NaafError where there is no Dask or it goes away, or
-    where another sweep runs in OUT.
+    up; a failed run does not stop the others. Raises NaafError, before anything is written, where there is no
+    Dask or scheduler, or another sweep runs in OUT; and where the scheduler goes away.
     """
+    if _left_to_do(plan):
+        check_cluster(scheduler)
     if not plan.data.is_dir():  # scenes, rendered where they are missing
         plan = plan_sweep(plan.file, data=open_data(plan.data), out=plan.out, retry=plan.retry)
     with exclusive(plan.out):
         _open_folder(plan)
-        todo = [row for row in plan.runs() if row.state not in (DONE, FAILED)]
-        if todo:
+        if todo := _left_to_do(plan):
             with (
                 open_cluster(workers, scheduler, len(todo)) as (client, threads),
                 _ticket(plan) as token,
@@ -62,6 +63,10 @@ def run_sweep(
             ):
                 _Sweep(plan, todo, client, token, threads).run(bar)
         return write_sweep(plan)
+
+
+def _left_to_do(plan: Plan) -> list[Row]:
+    return [row for row in plan.runs() if row.state not in (DONE, FAILED)]
 
 
 def compare_variants(plan: Plan, table: pd.DataFrame) -> Record | None:

@@ -15,7 +15,7 @@ grid: {mining.alpha: [1, 4]}        # every combination is one more variant: alp
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -101,12 +101,37 @@ def expand(spec: Spec, file: Path, data: Path) -> list[Planned]:
     if not variants:
         raise UsageError(f"{shown(file)}: runs: nothing is asked for; name variants under runs or a grid")
     base = spec.preset or preset_of(data)
+    for name, values in variants.items():
+        with _place(file, name):
+            _check_weights(values)
     found: list[Planned] = []
     for name, values in variants.items():
         for seed in spec.seeds:
             with _place(file, name):
                 found.append(_planned(spec, base, variants, name, values, seed))
+    _check_distinct(spec, file, found)
     return found
+
+
+def _check_weights(values: Mapping[str, Any]) -> None:
+    if not isinstance(source := values.get(WEIGHTS, ""), str):
+        given = "null" if source is None else repr(source)
+        raise UsageError(
+            f"weights takes the name of another variant as text (given: {given}); leave it out to train it"
+        )
+
+
+def _check_distinct(spec: Spec, file: Path, found: Iterable[Planned]) -> None:
+    """Equal variants are a slip, but for a named one that is also a point of the grid: a run of two names."""
+    known: dict[object, str] = {}
+    for one in found:
+        place = "runs" if one.variant in spec.runs else "grid"
+        other = known.setdefault((place, one.settings, one.trained), one.variant)
+        if other != one.variant:
+            raise UsageError(
+                f"{shown(file)}: {place}: {other!r} and {one.variant!r} have the same settings, so they are "
+                "one run; change one of them or take it out"
+            )
 
 
 class _place:
@@ -131,8 +156,8 @@ def _planned(
     source = values.get(WEIGHTS)
     if source is None:
         return Planned(name, seed, preset(base, {**spec.settings, **own, SEED: seed}), own)
-    if not isinstance(source, str) or source not in variants or source == name:
-        hint = nearest(str(source), variants) or "; name another variant"
+    if source not in variants or source == name:
+        hint = nearest(source, variants) or "; name another variant"
         raise UsageError(f"weights: there is no other variant {source!r}{hint}")
     if WEIGHTS in variants[source]:
         raise UsageError(
@@ -189,8 +214,8 @@ def _complaint(error: Mapping[str, Any]) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key written twice, the first of which would be lost without a word, and keys that
-    are no single words."""
+    """YAML that reads 5e-4 as a number, as YAML 1.2 has it, and refuses a key written twice, the first of
+    which would be lost without a word, and keys that are no single words."""
 
     def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -205,6 +230,13 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
 
 
 def _read_yaml(path: Path) -> object:

@@ -32,12 +32,16 @@ def varying(plan: Plan) -> list[str]:
 
 def plan_table(plan: Plan) -> pd.DataFrame:
     """The sweep as it is before it starts: variant, seed, what it sets, weights, state, folder."""
-    rows = [_about(row, [], plan.out) | {"sets": _sets(row)} for row in plan.rows]
+    rows = [_about(row, [], plan.out) | {"sets": _sets(row), "state": _state(row)} for row in plan.rows]
     return pd.DataFrame(rows, columns=["variant", "seed", "sets", "weights", "state", "folder"])
 
 
 def _sets(row: Row) -> str:
     return ", ".join(f"{name} {value}" for name, value in row.planned.own.items())
+
+
+def _state(row: Row) -> str:
+    return f"same run as {row.same_as.name}" if row.same_as else row.state
 
 
 def sweep_table(plan: Plan) -> pd.DataFrame:

@@ -11,9 +11,11 @@ import numpy as np
 
 from .. import checkpoint
 from ..config import Settings, names, nearest, replace
+from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
-from ..evaluate import pick_device, validation_metrics
+from ..evaluate import evaluate, pick_device, validation_metrics
 from ..explanation import matched_samples
+from ..metric import RetrievalMetrics
 from ..mining import Boundaries
 from ..model import Model
 from ..project import shown
@@ -69,7 +71,8 @@ def make_variant(
     overrides: dotted names of AT_INFERENCE to values. data: the folder that the source was trained on; by
     default where its record says. The kept epoch is validated anew: history.csv has its recalls under the
     changed settings, and none for the other epochs, whose weights are gone; losses, steps, vocabulary and the
-    other epochs' samples are the source's. config.json is written last, so that a folder with one is whole.
+    other epochs' samples are the source's. The dev scores are kept, unless data.validation_images makes them
+    those of a part of the split. config.json is written last, so that a folder with one is whole.
     Raises UsageError for settings that training uses, NaafError for an `out` that holds a run already.
     """
     run = checkpoint.one_member(source.path if isinstance(source, Run) else source)
@@ -112,9 +115,10 @@ def _write(run: Run, variant: Run, model: Model, epoch: int, data: Path, device:
     """Everything but config.json."""
     _, dev = open_splits(data, variant.settings)
     model = model.to(pick_device(device))
-    metrics = validation_metrics(model, dev)
-    progress = {**checkpoint.header(run.checkpoint("best"))["progress"], "best": metrics.rsum}
-    checkpoint.save(variant.checkpoint("best"), model, progress)
+    progress = checkpoint.header(run.checkpoint("best"))["progress"]
+    progress.pop("best", None)  # the source's
+    checkpoint.save(variant.checkpoint("best"), model, progress)  # first: the scores say whose they are
+    metrics = _validated(variant, model, data, dev)
     write_json(variant.path / "vocabulary.json", model.vocabulary.to_json())
     history = run.history()
     history.loc[history["epoch"] != epoch, list(RECALLS)] = np.nan
@@ -126,3 +130,9 @@ def _write(run: Run, variant: Run, model: Model, epoch: int, data: Path, device:
     variant.save_log("steps.csv", run.steps())
     for logged, samples in (run.samples() | {epoch: matched_samples(model, dev)}).items():
         variant.save_samples(logged, samples)
+
+
+def _validated(variant: Run, model: Model, data: Path, dev: Split) -> RetrievalMetrics:
+    if len(dev) < len(open_split(data, dev.name)):
+        return validation_metrics(model, dev)
+    return evaluate(model, data, split=dev.name, device=str(model.device), out=variant.path).metrics

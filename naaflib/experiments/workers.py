@@ -20,16 +20,21 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
+def check_cluster(scheduler: str | None) -> None:
+    """Raises NaafError where Dask is not installed, and where the scheduler does not answer."""
+    if find_spec("distributed") is None:
+        raise NaafError("a sweep needs dask.distributed, which is not installed; pip install distributed")
+    if scheduler is not None:
+        from ..evaluate.cluster import connect
+
+        connect(scheduler).close()
+
+
 @contextmanager
 def open_cluster(
     workers: int | None, scheduler: str | None, runs: int
 ) -> Iterator[tuple["Client", int | None]]:
-    """A client, and the threads of each run (None: for each worker to say).
-
-    Raises NaafError where Dask is not installed, and where the scheduler does not answer.
-    """
-    if find_spec("distributed") is None:
-        raise NaafError("a sweep needs dask.distributed, which is not installed; pip install distributed")
+    """A client, and the threads of each run (None: for each worker to say). `check_cluster` comes first."""
     if scheduler is not None:
         if workers is not None:
             raise UsageError("--workers counts workers on this machine; a --scheduler has its own")

@@ -18,8 +18,14 @@ def find_image(text: str, split: Split) -> int:
 
 
 def find_caption(text: str, split: Split) -> int | str:
-    """A caption by its number, or any text. Raises NaafError for a number outside the split."""
-    return check_caption(int(text), split) if text.strip().isdecimal() else text
+    """A caption by its number, or a text. Raises NaafError for another number and a text without letters."""
+    text = text.strip()
+    if text.isdecimal():
+        return check_caption(int(text), split)
+    if text and not any(character.isalpha() for character in text):
+        most = len(split.captions) - 1
+        raise NaafError(f"there is no caption {text!r}; write a number from 0 to {most}, or words")
+    return text
 
 
 def check_image(image: int, split: Split) -> None:

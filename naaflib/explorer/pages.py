@@ -11,7 +11,7 @@ import numpy as np
 from ..data.splits import Split
 from ..explanation import Explanation
 from ..viz.explorer import Page, Retrieved
-from ..viz.pictures import read_picture
+from ..viz.pictures import no_picture, read_picture
 from ..viz.style import plain, signed
 from .readers import Reader
 from .state import State
@@ -62,6 +62,7 @@ def page(reader: Reader, state: State, pair: Explanation, ranking: Ranking | Non
         propagated=pair.propagated,
         boundary=pair.boundary,
         image=read(split.image_path(state.image)),
+        instead=no_picture(split.image_names[state.image] if split.image_names else None),
         boxes=pair.boxes,
         size=split.picture_size(state.image),
         matched=reader.samples["matched"],

@@ -49,15 +49,16 @@ def word_heat(
     size: Values,
     vmax: Number = 1.0,
     best: np.ndarray | None = None,
+    instead: str = "",
 ) -> Axes:
     """One word's heat (y, x) over the picture, the picture greyed so that the heat has the colour to itself.
 
-    best: box of its most attended region, outlined.
+    best: box of its most attended region, outlined. instead: what is written where there is no picture.
     """
     grey = (
         None if image is None else np.repeat(image.mean(axis=2, keepdims=True) / 255 * 0.7 + 0.3, 3, axis=2)
     )
-    picture(ax, grey, size=size)
+    picture(ax, grey, size=size, instead=instead)
     ax.imshow(
         heat, extent=(0, size[0], size[1], 0), cmap=style.heat(), vmin=0, vmax=vmax, interpolation="bilinear"
     )
@@ -80,6 +81,7 @@ def attention_figure(
     boxes: np.ndarray | None = None,
     size: Values | None = None,
     known: Values | None = None,
+    instead: str = "",
     columns: int = 6,
     limit: int = 18,
     width: Number = style.PAGE,
@@ -87,8 +89,9 @@ def attention_figure(
 ) -> Figure:
     """A panel a word, in caption order: its attention over the picture, its effect on the score.
 
-    weight: (word, region). Where there are no boxes the regions stand in a plain grid. More than `limit`
-    words: the first ones are shown, and the title says so.
+    weight: (word, region). Where there are no boxes the regions stand in a plain grid. instead: what
+    the first panel says where there is no picture. More than `limit` words: the first ones are shown, and the
+    title says so.
     """
     shown, shown_words = min(len(words), limit), as_shown(words, known)
     boxes, size, image = _canvas(weight.shape[1], boxes, size, image)
@@ -105,11 +108,12 @@ def attention_figure(
             continue
         attends = weight[k].max() > 0
         best = boxes[int(weight[k].argmax())] if attends else None
-        word_heat(ax, heat[k], image=image, size=size, vmax=vmax, best=best)
+        said = "" if k else instead
+        word_heat(ax, heat[k], image=image, size=size, vmax=vmax, best=best, instead=said)
         _word_title(ax, shown_words[k], float(effect[k]), cell - 0.15)
         if not attends:
             ax.text(
-                0.5, 0.5, "no region\nmatches", transform=ax.transAxes, ha="center", va="center", fontsize=7
+                0.5, 0.03, "no region\nmatches", transform=ax.transAxes, ha="center", va="bottom", fontsize=7
             )
     _heat_bar(figure, axes, vmax)
     return figure

@@ -61,6 +61,7 @@ class Page:
     propagated: Values
     boundary: Number | None
     image: Picture
+    instead: str  # what is written where there is no picture
     boxes: np.ndarray | None
     size: Values | None
     matched: Values  # the split's samples
@@ -142,7 +143,8 @@ def _looks(figure: NotebookFigure, page: Page, top: float, height: float) -> Non
     heat = box_heat(weight[None], np.asarray(boxes, dtype=float), size, cells=100)[0]
     best = boxes[int(weight.argmax())] if weight.any() else None
     strongest = 1.0 if page.boxes is not None else max(float(heat.max()), 1e-6)
-    word_heat(ax, heat, image=image, size=size, vmax=strongest, best=best)
+    said = "" if page.boxes is None else page.instead
+    word_heat(ax, heat, image=image, size=size, vmax=strongest, best=best, instead=said)
     note = "" if page.boxes is not None else " (regions, row by row)"
     ax.set_title(f"where “{_short(page.words[page.chosen], 20)}” looks{note}", parse_math=False)
     if page.retrieved is not None:

@@ -32,6 +32,7 @@ def pair_figure(
     image: Picture = None,
     boxes: np.ndarray | None = None,
     size: Values | None = None,
+    instead: str = "",
     boxed: Sequence[int] | None = None,
     width: Number = style.PAGE,
     title: str | None = None,
@@ -40,7 +41,8 @@ def pair_figure(
 
     Words are coloured by their best cosine, white at the boundary (without one: at the caption's mean).
     boxed: words (indexes) whose best region is drawn; by default up to four words with effects above the
-    others, of four letters or more, each with another region. Without boxes the bars stand alone.
+    others, of four letters or more, each with another region. Without boxes the bars stand alone. instead:
+    what is written where there is no picture.
     """
     best_cosine = np.asarray(best_cosine, dtype=float)
     centre = float(best_cosine.mean()) if boundary is None else float(boundary)
@@ -64,7 +66,7 @@ def pair_figure(
         colours = [style.SERIES[k % len(style.SERIES)] for k in range(len(chosen))]
         own = np.asarray(boxes)[np.asarray(best_region)[chosen]]
         left, labels = figure.add_subplot(grid[2, 0]), [words[k] for k in chosen]
-        picture(left, image, size=size, boxes=own, labels=labels, colours=colours)
+        picture(left, image, size=size, boxes=own, labels=labels, colours=colours, instead=instead)
     return figure
 
 

@@ -1,6 +1,6 @@
 """Pictures with boxes, grids of pictures, and retrieval results as contact sheets.
 
-A picture is an array (height, width, 3) or None where the data set ships features only: then a plain panel
+A picture is an array (height, width, 3) or None where its file is missing: then a plain panel that says so
 stands in its place. Boxes are (x1, y1, x2, y2) in pixels of a picture of `size` (width, height).
 """
 
@@ -32,6 +32,11 @@ def read_picture(path: str | Path | None, largest: int = 400) -> Picture:
         return np.asarray(image)
 
 
+def no_picture(name: str | None) -> str:
+    """What is written where a picture is missing; name: its file's, None for a data set that names none."""
+    return "the data set has no pictures" if name is None else f"no picture\n{name}"
+
+
 @styled
 def picture(
     ax: Axes,
@@ -42,11 +47,16 @@ def picture(
     labels: Sequence[str] | None = None,
     colours: Sequence[str] | str = style.ACCENT,
     title: str = "",
+    instead: str = "",
 ) -> Axes:
-    """A picture and boxes over it; the boxes' pixels count in a picture of `size` (default: the array's)."""
+    """A picture and boxes over it; the boxes' pixels count in a picture of `size` (default: the array's).
+
+    instead: what is written where there is no picture.
+    """
     width, height = _extent(image, size, boxes)
     if image is None:
         ax.add_patch(Rectangle((0, 0), width, height, facecolor="#F2F2F2", edgecolor="none", zorder=-1))
+        _write(ax, instead, width / height)
     else:
         ax.imshow(image, extent=(0, width, height, 0), interpolation="antialiased")
     corners: list[tuple[float, float]] = []
@@ -59,6 +69,17 @@ def picture(
     if title:
         ax.set_title(title, fontweight="normal", fontsize=8, parse_math=False)
     return style.bare(ax)
+
+
+def _write(ax: Axes, text: str, ratio: float) -> None:
+    """A few words amid Axes that will be so many times as wide as high."""
+    across, down = np.divide(ax.bbox.size, ax.figure.dpi)
+    lines = [part for line in text.split("\n") for part in wrap(line, 0.95 * min(across, down * ratio), 6.5)]
+    ax.text(
+        0.5, 0.5, "\n".join(lines), transform=ax.transAxes, ha="center", va="center", fontsize=6.5,
+        color="#555555", zorder=5, path_effects=[withStroke(linewidth=2, foreground="white", alpha=0.9)],
+        parse_math=False,
+    ).set_in_layout(False)  # fmt: skip
 
 
 def _extent(image: Picture, size: Values | None, boxes: np.ndarray | None) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from ..viz import style
 from ..viz.attention import attention_figure, region_squares, word_region_matrix
 from ..viz.inspection import pairs_figure
 from ..viz.pairs import pair_figure, words_figure
-from ..viz.pictures import Picture, read_picture
+from ..viz.pictures import Picture, no_picture, read_picture
 
 WORDS_COLUMNS = (  # of the table a reader sees
     "word", "feature_effect", "relevance_effect", "mismatch_effect", "effect",
@@ -224,5 +224,7 @@ def _canvas(split: Split, pair: Explanation) -> dict[str, object]:
     image: Picture = read_picture(split.image_path(pair.image))
     if pair.boxes is None:
         squares, whole = region_squares(pair.cosine.shape[1])
-        return {"image": None, "boxes": squares, "size": whole}
-    return {"image": image, "boxes": pair.boxes, "size": split.picture_size(pair.image)}
+        said = "no boxes: regions row by row"
+        return {"image": None, "boxes": squares, "size": whole, "instead": said}
+    said = no_picture(split.image_names[pair.image] if split.image_names else None)
+    return {"image": image, "boxes": pair.boxes, "size": split.picture_size(pair.image), "instead": said}
