@@ -3,7 +3,8 @@
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,20 +28,33 @@ from .rows import REGIONS, Row, lengths_like_f30k, unit
 
 
 def training_step(quick: bool) -> list[Row]:
-    """One step at batch 128, D 1024 on Flickr30K-like captions beside its products and GRU alone."""
-    return [
-        _step_row("training step, D 1024", 1024, 2048, 8481, "<= 1.5 x its parts, >= 3 x the loop", quick)
-    ]
+    """One step at batch 128, D 1024 on Flickr30K-like captions beside its products and GRU alone, and beside
+    loops over captions that score in float64, as the released code does, and in float32."""
+    loops = {
+        "float64 loop": lambda images, captions, *rest: plain.looped_scores(
+            images.double(), captions.double(), *rest
+        ).float(),
+        "float32 loop": plain.looped_scores,
+    }
+    return _step_rows("training step, D 1024", 1024, 2048, 8481, "<= 1.5 x its parts, >= 3 x", loops, quick)
 
 
 def small_training_step(quick: bool) -> list[Row]:
     """The same at Flickr8k's size, beside the padded form."""
-    return [_step_row("training step, D 256", 256, 256, 2933, ">= 4 x the padded form", quick, padded=True)]
+    padded = {"padded form": plain.padded_scores}
+    return _step_rows("training step, D 256", 256, 256, 2933, ">= 4 x", padded, quick)
 
 
-def _step_row(
-    what: str, dim: int, features: int, vocabulary: int, goal: str, quick: bool, padded: bool = False
-) -> Row:
+def _step_rows(
+    what: str,
+    dim: int,
+    features: int,
+    vocabulary: int,
+    goal: str,
+    others: Mapping[str, Callable[..., Tensor]],
+    quick: bool,
+) -> list[Row]:
+    """One row for each of the other ways to score, all measured in turns."""
     torch.manual_seed(0)
     pairs = 128
     settings = preset("f30k", {"model.dim": dim, "loss.warmup_epochs": 1})
@@ -49,22 +63,21 @@ def _step_row(
     lengths = lengths_like_f30k(pairs)
     tokens = torch.randint(4, vocabulary, (pairs, int(lengths.max())))
     batch = Batch(torch.randn(pairs, REGIONS, features), tokens, lengths, torch.arange(pairs))
-    other = plain.padded_scores if padded else plain.looped_scores
+    plainly = {name: partial(plain_step, model, batch, score) for name, score in others.items()}
     seconds = in_turns(
-        {
-            "ours": lambda: trainer.step(batch, 1),
-            "parts": _parts(model, batch),
-            "plain": lambda: plain_step(model, batch, other),
-        },
+        {"ours": lambda: trainer.step(batch, 1), "parts": _parts(model, batch), **plainly},
         rounds=2 if quick else 5,
     )
-    return Row(
-        f"{what}, batch {pairs}",
-        f"{seconds['ours']:.2f} s",
-        seconds["ours"] / seconds["parts"],
-        seconds["plain"] / seconds["ours"],
-        goal,
-    )
+    return [
+        Row(
+            f"{what}, batch {pairs}, beside a {name}",
+            f"{seconds['ours']:.2f} s",
+            seconds["ours"] / seconds["parts"],
+            seconds[name] / seconds["ours"],
+            f"{goal} the {name}",
+        )
+        for name in others
+    ]
 
 
 def _parts(model: Model, batch: Batch) -> Callable[[], None]:

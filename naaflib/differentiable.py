@@ -24,7 +24,7 @@ from .effects import Groups, block_gradient, block_scores, caption_lengths, over
 from .similarity import ALL_EFFECTS, Effects
 
 BLOCK_COSINES = 500_000  # cosines reduced at a time on a CPU
-RUN_WORDS = 1024  # words of an image that a kernel reduces at a time
+RUN_WORDS = 1024  # words of an image that a kernel reduces at a time, or one group that has more
 
 
 def naaf_scores(
@@ -123,14 +123,14 @@ def fused_scores(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """block_scores by the kernels, and where the negative effect counts (image, word)."""
     captions = sum(g.captions for g in groups)
-    scores = cosine.new_empty(len(cosine), captions)
+    sums = cosine.new_empty(len(cosine), captions)
     best = cosine.new_empty(len(cosine), cosine.shape[-1])
     below = torch.empty(best.shape, dtype=torch.bool)
     inputs = _arrays(cosine, gram, boundary)
-    outputs = _arrays(cosine.new_empty(0) if intra is None else intra, scores, best, below)
+    outputs = _arrays(cosine.new_empty(0) if intra is None else intra, sums, best, below)
     constants = *_tables(groups), np.float32(lambda_softmax), np.array(counted, np.float32)
     _share_images("scores_of_images", len(cosine), *inputs, *constants, *outputs)
-    return scores, best, below
+    return sums / caption_lengths(groups, sums), best, below
 
 
 def fused_gradients(

@@ -43,7 +43,7 @@ def word_boundary(boundary: float | Tensor, groups: Groups, like: Tensor) -> Flo
 
 def caption_lengths(groups: Groups, like: Tensor) -> Float[Tensor, " caption"]:
     """Words of each caption, in the type of another tensor."""
-    return torch.cat([like.new_full((g.captions,), g.length) for g in groups])
+    return torch.cat([like.new_full((g.captions,), g.length) for g in groups] or [like.new_empty(0)])
 
 
 def intra_attention(

@@ -38,16 +38,17 @@ def _leaky(x):
     return x if x > ZERO else x * SLOPE
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST)
 def _best(cosine, i, first, words, best):
     best[:words] = cosine[i, 0, first : first + words]
     for r in range(1, cosine.shape[1]):
         s = cosine[i, r, first : first + words]
         for w in range(words):
-            best[w] = max(best[w], s[w])
+            if s[w] > best[w] or s[w] != s[w]:  # NaN stays
+                best[w] = s[w]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST)
 def _feature_weight(cosine, i, first, words, best, boundary, sharpness, weight, projection):
     limit = boundary[first : first + words]
     projection[:words] = ZERO
@@ -59,7 +60,7 @@ def _feature_weight(cosine, i, first, words, best, boundary, sharpness, weight, 
             projection[w] += e * s[w]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST)
 def _caption_sums(values, first, groups, sums):
     """Sums (caption) of values (word) that begin at word `first` over each caption's words."""
     column = 0
@@ -75,7 +76,7 @@ def _caption_sums(values, first, groups, sums):
         column += captions
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST)
 def _over_words(values, first, groups, spread):
     """Each caption's value (caption) at all its words, which begin at word `first`."""
     column = 0
@@ -90,7 +91,7 @@ def _over_words(values, first, groups, spread):
         column += captions
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST)
 def _propagate(above, first, groups, intra, propagated):
     """Equation 8: each word's value above the boundary averaged over its caption's words by `intra`."""
     propagated[:] = ZERO
@@ -107,21 +108,24 @@ def _propagate(above, first, groups, intra, propagated):
                     to[c] += share[c] * source[c]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
-def _relevance_norm(s, first, groups, square, norm):
-    """Norm (caption) of one region's activated cosines s (word) over a caption's words."""
+@njit(cache=True, fastmath=FAST)
+def _relevance_norm(s, first, groups, captions, square, norm):
+    """Norm (caption), above 0, of one region's activated cosines s (word) over a caption's words."""
     for w in range(len(s)):
         x = _leaky(s[w])
         square[w] = x * x
     _caption_sums(square, first, groups, norm)
+    for c in range(captions):
+        norm[c] = np.sqrt(max(norm[c], TINY))
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
 def scores_of_images(
-    cosine, gram, boundary, groups, runs, sharpness, counted, intra, scores, best_out, below_out, start, stop
+    cosine, gram, boundary, groups, runs, sharpness, counted, intra, sums, best_out, below_out, start, stop
 ):
-    """Scores (image, caption), best cosines and the mismatch decisions (image, word) of images [start, stop).
+    """Sums of the words' effects (image, caption), best cosines and the mismatch decisions (image, word).
 
+    start, stop: the images that are taken.
     groups: rows of length, captions, first word, first caption, first element of the group's table in
     `intra`, which holds (position, position, caption) tables one after the other; an empty one: training.
     runs: rows of first group, end of groups, first word, words, first caption, captions: groups that are
@@ -159,9 +163,9 @@ def scores_of_images(
             weighted[:words] = ZERO
             for r in range(regions):
                 s = cosine[i, r, first : first + words]
-                _relevance_norm(s, first, members, mixed, norm)
+                _relevance_norm(s, first, members, captions, mixed, norm)
                 for c in range(captions):
-                    norm[c] = sharpness / (np.sqrt(max(norm[c], TINY)) + EPSILON)
+                    norm[c] = sharpness / (norm[c] + EPSILON)
                 _over_words(norm, first, members, scale)
                 for w in range(words):
                     e = _exp(_leaky(s[w]) * scale[w])
@@ -183,11 +187,7 @@ def scores_of_images(
                 below[w] = mixed[w] < ZERO
                 total[w] = effect
             _caption_sums(total, first, members, norm)
-            at = 0
-            for g in range(len(members)):
-                for c in range(at, at + members[g, 1]):
-                    scores[i, column + c] = norm[c] / np.float32(members[g, 0])
-                at += members[g, 1]
+            sums[i, column : column + captions] = norm[:captions]
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -264,9 +264,8 @@ def gradients_of_images(
             for r in range(regions):
                 s, by = cosine[i, r, first : first + words], by_cosine[i, r, first : first + words]
                 own, activated = norms[r], relevance[r]
-                _relevance_norm(s, first, members, square, own)
+                _relevance_norm(s, first, members, captions, square, own)
                 for c in range(captions):
-                    own[c] = np.sqrt(max(own[c], TINY))
                     norm[c] = sharpness / (own[c] + EPSILON)
                 _over_words(norm, first, members, scale)
                 for w in range(words):

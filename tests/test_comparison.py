@@ -3,6 +3,7 @@
 import ast
 import itertools
 import json
+import re
 import shutil
 from io import BytesIO
 from pathlib import Path
@@ -30,7 +31,7 @@ from naaflib.evaluate.differences import (
     spread_table,
 )
 from naaflib.metric import retrieval_metrics
-from naaflib.runs import read_json, write_json
+from naaflib.runs import Run, read_json, write_json
 from naaflib.significance import (
     MEASURES,
     bootstrap_means,
@@ -417,19 +418,41 @@ def test_scores_of_different_products_are_refused(data, tmp_path):
         compare_runs([tmp_path / "a", tmp_path / "b"])
 
 
-def test_a_run_without_scores_names_what_makes_them(data, sweep, tmp_path):
-    run = write_run(tmp_path / "run", data, split="test")
+def test_a_run_without_scores_names_what_makes_them(data, tmp_path):
+    group, run = write_group(tmp_path / "a", data), write_run(tmp_path / "run", data, split="test")
+    for path in (*group.glob("members/*"), run):
+        best = Run.open(path).checkpoint("best")
+        best.parent.mkdir()
+        best.touch()
+    given = rf"--data {re.escape(str(data))} --split dev"
     with pytest.raises(
         NaafError,
-        match=rf"run has no scores \(dev\): `naaf evaluate \S*run --data {data} --split dev` makes them, "
-        rf"or --data {data} --split dev here$",
+        match=rf"run has no scores \(dev\): `naaf evaluate \S*run {given}` makes them, or {given} here$",
     ):
-        compare_runs([sweep / "a", run])
+        compare_runs([group, run])
     with pytest.raises(
         NaafError,
         match=r"a/members/0 has no scores \(test\), the first of 3 such runs: `naaf .* here for all of them$",
     ):
-        compare_runs([sweep / "a", run], split="test")
+        compare_runs([group, run], split="test")
+
+
+def test_a_run_with_neither_scores_nor_weights_is_to_be_left_out(data, sweep, tmp_path):
+    run = write_run(tmp_path / "run", data, split="test")
+    with pytest.raises(NaafError, match=r"run has no scores \(dev\) and no checkpoint .*; leave it out$"):
+        compare_runs([sweep / "a", run], data=data, split="dev")
+
+
+def test_a_run_of_two_names_in_a_sweep_counts_once(data, sweep, tmp_path):
+    folders = [f"{name}/members/{seed}" for name in ("a", "far") for seed in range(3)]
+    rows = [(folder.split("/")[0], folder) for folder in folders]
+    rows += [("twin", folder) for folder in folders[:3]]
+    shutil.copytree(sweep, tmp_path / "sweep")
+    table = pd.DataFrame(rows, columns=["variant", "folder"]).assign(state="done", seed=[0, 1, 2] * 3)
+    table.to_csv(tmp_path / "sweep" / "sweep.csv", index=False)
+    compared = compare_runs([tmp_path / "sweep"])
+    assert [variant.name for variant in compared.variants] == ["a", "far"]
+    assert compared.left_out == ("twin: the same run as a",)
 
 
 def test_one_setting_alone_is_no_comparison(data, tmp_path):

@@ -16,7 +16,12 @@ from naaflib.threads import in_threads
 
 IMAGES, REGIONS, DIM = 11, 5, 7
 LENGTHS = [3, 1, 13, 3, 2, 13, 3, 1, 7]
-FORMS = [(torch.float64, "eager"), (torch.float32, "eager"), (torch.float32, "fused")]
+FORMS = [
+    (torch.float64, "eager"),
+    (torch.float32, "eager"),
+    (torch.float32, "fused"),
+    (torch.float32, "runs"),
+]
 
 
 def unit(*shape: int, seed: int) -> torch.Tensor:
@@ -39,12 +44,15 @@ def captions():
 
 @pytest.fixture(params=FORMS, ids=lambda form: f"{form[1]}-{str(form[0])[6:]}")
 def form(request, monkeypatch):
-    """A number type, with or without the fused kernels."""
+    """A number type, with or without the fused kernels; "runs": where they reduce few words at a time."""
     dtype, kind = request.param
     if kind == "eager":
         monkeypatch.setattr(differentiable, "kernels", lambda: None)
     elif differentiable.kernels() is None:
         pytest.skip("numba is not installed: there are no fused kernels to test")
+    elif kind == "runs":
+        monkeypatch.setattr(differentiable, "RUN_WORDS", 7)
+        monkeypatch.setattr(differentiable, "_tables", differentiable._tables.__wrapped__)
     return dtype
 
 
@@ -119,6 +127,17 @@ def test_a_boundary_a_caption_scores_each_with_its_own(images, captions, form):
             images, captions[index : index + 1], lengths[index : index + 1], boundary=limit
         )
         torch.testing.assert_close(together[:, index : index + 1], alone, rtol=0, atol=1e-6)
+
+
+def test_a_cosine_that_is_no_number_stays_visible(form):
+    cosine = torch.full((2, 3, 5), 0.4, dtype=form)
+    cosine[0, 0, 1] = cosine[1, 2, 4] = float("nan")
+    gram = torch.eye(3, dtype=form).expand(2, 3, 3)
+    boundary = torch.zeros(5, dtype=form)
+    groups = pack(torch.tensor([2, 3])).groups
+    scores, best = differentiable.naaf_scores(cosine, gram, boundary, groups, 20.0)
+    assert scores.isnan().tolist() == [[True, False], [False, True]]
+    assert best.isnan().nonzero().tolist() == [[0, 1], [1, 4]]
 
 
 @pytest.mark.parametrize("method", PUBLISHED_LAMBDA)

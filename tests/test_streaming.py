@@ -223,8 +223,8 @@ def test_the_command_streams_and_says_the_same(model, data, tmp_path, capsys):
     for kept in ([], ["--no-scores"]):
         assert main([*common, *kept, "--memory", "27kB"]) == 2
         error = capsys.readouterr().err
-        assert "one block of scores, 8 images with 215 captions, takes more memory than the 27,000" in error
-        assert error.endswith("bytes of --memory; take at least 28kB\n")
+        assert "one block of scores, 8 images with 215 captions, takes more than a memory of 27,000" in error
+        assert error.endswith("bytes; give it 28kB at least\n")
         assert error.count("\n") == 1
     assert main([*common, "--scheduler", "nowhere"]) == 2
     assert "naaf: 'nowhere' is not a scheduler's address" in capsys.readouterr().err

@@ -151,7 +151,16 @@ def test_a_named_variant_that_is_a_point_of_the_grid_is_one_run_and_the_table_sa
     assert plan.rows[2].name == "alpha-2/0"
     assert plan.rows[2].folder == plan.rows[0].folder == tmp_path / "out/naaf/members/0"
     assert [row.name for row in plan.runs()] == ["naaf/0", "alpha-1/0"]
-    assert plan_table(plan)["state"].tolist() == ["to train", "to train", "same run as naaf/0"]
+    assert plan_table(plan)["same run as"].fillna("").tolist() == ["", "", "naaf/0"]
+
+
+def test_a_grid_may_train_one_point_and_take_weights_for_another(tmp_path, data):
+    plan = planned(tmp_path, data, grid={"weights": [None, "naaf"], "model.lambda_intra": [3]})
+    assert states(plan) == {
+        "naaf/0": "to train",
+        "weights-none_lambda_intra-3/0": "to train",
+        "weights-naaf_lambda_intra-3/0": "to make",
+    }
 
 
 def test_a_variant_of_weights_is_the_source_with_other_settings_of_inference(tmp_path, data):

@@ -12,7 +12,7 @@ mean pooling).
 
   printed      in files, --json
   word?        known              False: the model does not know the word and reads <unk>
-  features     feature_effect     what the word adds where regions match it (eq. 10; SCAN has no other effect)
+  features     feature_effect     what the word adds where regions match it (eq. 10; all that SCAN has)
   relevance    relevance_effect   what it adds by the regions' relevance (eq. 11)
   mismatch     mismatch_effect    what it takes away where no region matches it (eq. 9)
   effect       effect             all of them together

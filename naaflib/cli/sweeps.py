@@ -38,8 +38,8 @@ examples:
 
 VARIANT = """\
 A trained run under other settings of inference, as a run folder of its own: evaluation, explanation and
-notebooks then go by them. Nothing is trained, but the dev split is scored anew, and the scores are kept for
-`naaf compare`; the source stays as it is."""
+notebooks then go by them. Nothing is trained, but the dev split is scored anew; of a whole dev split the
+scores are kept for `naaf compare`. The source stays as it is."""
 
 VARIANT_EXAMPLES = """\
 examples:
@@ -132,13 +132,11 @@ def sweep(arguments: argparse.Namespace) -> int:
 
     if arguments.workers is not None and arguments.workers < 1:
         raise UsageError(f"--workers is {arguments.workers}; at least 1 is needed")
-    if arguments.workers is not None and arguments.scheduler is not None:
-        raise UsageError("--workers counts workers on this machine; a --scheduler has its own")
     plan = plan_sweep(arguments.spec, data=arguments.data, out=arguments.out, retry=arguments.retry)
     table = plan_table(plan)
     if arguments.dry_run:
         if arguments.scheduler is not None:
-            check_cluster(arguments.scheduler)
+            check_cluster(arguments.workers, arguments.scheduler)
         _show(table, as_json=arguments.json)
         return 0
     say(table.to_string(index=False, na_rep="-"))
@@ -170,7 +168,8 @@ def variant(arguments: argparse.Namespace) -> int:
     if not run.scores_path("dev").is_file():
         say(
             f"validated on the first {run.settings.data.validation_images} dev images, whose scores are not "
-            f"kept; for `naaf compare`: `naaf evaluate {shown(run.path)} --data {shown(run.data_folder)}`"
+            f"kept; for `naaf compare`: `naaf evaluate {shown(run.path)} --data {shown(run.data_folder)} "
+            "--split dev`"
         )
     return 0
 

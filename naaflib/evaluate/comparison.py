@@ -109,11 +109,16 @@ def _common_split(runs: Sequence[Run]) -> str:
 
 def _check_scored(runs: Sequence[Run], split: str, data: str | Path | None) -> None:
     """Raises NaafError for scores that are not there and are not to be made."""
-    found = [(run, why) for run in runs if (why := _unusable(run, split))]
-    found = [(run, why) for run, why in found if data is None or not run.is_trained]
+    found = [
+        (run, why) for run in runs if (why := _unusable(run, split)) and (data is None or not run.is_trained)
+    ]
     if not found:
         return
     (run, why), count = found[0], len(found)
+    if not run.is_trained:
+        raise NaafError(
+            f"{shown(run.path)} {why} ({split}) and no checkpoint to make them with; leave it out"
+        )
     folder = Path((run.config.get("data") or {}).get("folder") or "DIR")
     given = f"--data {shown(folder) if folder.is_dir() else 'DIR'} --split {split}"
     raise NaafError(

@@ -96,8 +96,13 @@ def _of_sweep(path: Path, left_out: list[str]) -> Iterator[Variant]:
         raise NaafError(
             f"{shown(path / SWEEP)} is no table of a sweep; `naaf sweep` writes it anew"
         ) from None
+    names: dict[str, str] = {}  # of each folder the first variant
     for name, rows in table.groupby("variant", sort=False):
         done = rows[rows["state"] == "done"]
+        first = [names.setdefault(folder, str(name)) for folder in done["folder"]]
+        if set(first) - {name}:
+            left_out.append(f"{name}: the same run as {first[0]}")
+            continue
         left_out += [
             f"{row.variant}, seed {row.seed}: {row.state}" for row in rows.itertuples() if row.state != "done"
         ]

@@ -137,9 +137,6 @@ def evaluate(
     check_protocol(protocol, len(opened))
     _check_regions(opened, model)
     run = run if out is None else _elsewhere(run, Path(out))
-    if scheduler is None:
-        images = len(opened) if keep_scores else folds(protocol, len(opened))[0].stop
-        check_memory(memory, images * opened.captions_per_image, model.device)
     how = {"precision": precision, "memory": memory}
     scores = None
     if scheduler is not None:
@@ -152,6 +149,7 @@ def evaluate(
         shared = Source.of(checkpoint, opened, vocabulary, precision, device)
         metrics = clustered_metrics(scheduler, shared, opened, protocol=protocol, top=top)
     elif not keep_scores:
+        check_memory(memory, folds(protocol, len(opened))[0].stop, opened.captions_per_image, model.device)
         encoded, per_image = encode_split(model, opened), opened.captions_per_image
         metrics = streamed_metrics(model, encoded, per_image, protocol=protocol, top=top, **how)
     else:
@@ -198,11 +196,11 @@ def _elsewhere(run: Run | None, out: Path) -> Run:
 
 def _scored(model: Model, split: Split, run: Run | None, precision: str, memory: float) -> np.ndarray:
     """Scores, written into the run where there is one, with what they are scores of."""
-    encoded = encode_split(model, split)
     if run is None:
-        return score_encoded(model, encoded, precision=precision)
+        return score_encoded(model, encode_split(model, split), precision=precision)
+    check_memory(memory, len(split), split.captions_per_image, model.device)
     path = run.scores_path(split.name)
-    scores = score_to_file(model, encoded, path, precision=precision, memory=memory)
+    scores = score_to_file(model, encode_split(model, split), path, precision=precision, memory=memory)
     write_json(path.with_suffix(".json"), _origin(run, split, precision))
     return scores
 

@@ -222,14 +222,14 @@ def validation_metrics(model: Model, split: Split) -> RetrievalMetrics:
     return retrieval_metrics(scores, split.captions_per_image)
 
 
-def check_memory(memory: float, captions: int, device: torch.device) -> None:
-    """Raises UsageError for less than one block of the grid takes with so many captions."""
-    images = block_images(device)
-    least = images * captions * SCORE_BYTES
+def check_memory(memory: float, images: int, captions_per_image: int, device: torch.device) -> None:
+    """Raises UsageError for less than one block of such a score matrix takes."""
+    block, captions = min(images, block_images(device)), images * captions_per_image
+    least = block * captions * SCORE_BYTES
     if memory < least:
         raise UsageError(
-            f"one block of scores, {images} images with {captions:,} captions, takes more memory than the "
-            f"{memory:,.0f} bytes of --memory; take at least {-(-least // 1000)}kB"
+            f"one block of scores, {block} images with {captions:,} captions, takes more than a memory of "
+            f"{memory:,.0f} bytes; give it {-(-least // 1000)}kB at least"
         )
 
 

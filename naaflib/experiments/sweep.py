@@ -46,11 +46,12 @@ def run_sweep(
 
     workers: processes on this machine, which share its cores; None: one for two cores. scheduler: the address
     of a running Dask cluster that sees the same files, instead. An interruption ends what runs and goes on
-    up; a failed run does not stop the others. Raises NaafError, before anything is written, where there is no
-    Dask or scheduler, or another sweep runs in OUT; and where the scheduler goes away.
+    up; a failed run does not stop the others. Raises NaafError, before anything is written into OUT, where
+    there is no Dask or scheduler, or another sweep runs there; and where the scheduler goes away. UsageError:
+    both workers and scheduler.
     """
     if _left_to_do(plan):
-        check_cluster(scheduler)
+        check_cluster(workers, scheduler)
     if not plan.data.is_dir():  # scenes, rendered where they are missing
         plan = plan_sweep(plan.file, data=open_data(plan.data), out=plan.out, retry=plan.retry)
     with exclusive(plan.out):
@@ -71,8 +72,10 @@ def _left_to_do(plan: Plan) -> list[Row]:
 
 def compare_variants(plan: Plan, table: pd.DataFrame) -> Record | None:
     """Notebook 07 on a sweep's table, into OUT; None where no two variants have been measured."""
-    measured = table.loc[(table["state"] == DONE) & table["rsum"].notna(), "variant"].nunique()
-    if measured < 2 or COMPARISON not in {path.stem for path in available()}:
+    measured = table[(table["state"] == DONE) & table["rsum"].notna()]
+    if measured.drop_duplicates("folder")["variant"].nunique() < 2 or COMPARISON not in {
+        path.stem for path in available()
+    }:
         return None
     given = {"data": str(plan.data), **plan.spec.parameters}
     (notebook,) = select(COMPARISON)

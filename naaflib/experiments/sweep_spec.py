@@ -103,7 +103,7 @@ def expand(spec: Spec, file: Path, data: Path) -> list[Planned]:
     base = spec.preset or preset_of(data)
     for name, values in variants.items():
         with _place(file, name):
-            _check_weights(values)
+            _check_weights(values, in_grid=name not in spec.runs)
     found: list[Planned] = []
     for name, values in variants.items():
         for seed in spec.seeds:
@@ -113,8 +113,10 @@ def expand(spec: Spec, file: Path, data: Path) -> list[Planned]:
     return found
 
 
-def _check_weights(values: Mapping[str, Any]) -> None:
-    if not isinstance(source := values.get(WEIGHTS, ""), str):
+def _check_weights(values: Mapping[str, Any], in_grid: bool) -> None:
+    """A variant under runs leaves weights out to be trained; a grid has null for that."""
+    source = values.get(WEIGHTS, "")
+    if not (isinstance(source, str) or (in_grid and source is None)):
         given = "null" if source is None else repr(source)
         raise UsageError(
             f"weights takes the name of another variant as text (given: {given}); leave it out to train it"

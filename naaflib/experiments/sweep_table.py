@@ -31,17 +31,17 @@ def varying(plan: Plan) -> list[str]:
 
 
 def plan_table(plan: Plan) -> pd.DataFrame:
-    """The sweep as it is before it starts: variant, seed, what it sets, weights, state, folder."""
-    rows = [_about(row, [], plan.out) | {"sets": _sets(row), "state": _state(row)} for row in plan.rows]
-    return pd.DataFrame(rows, columns=["variant", "seed", "sets", "weights", "state", "folder"])
+    """The sweep as it is before it starts: variant, seed, what it sets, weights, state, folder; and where a
+    variant is a run of two names, the other one."""
+    twins = ["same run as"] if any(row.same_as for row in plan.rows) else []
+    columns = ["variant", "seed", "sets", "weights", "state", *twins, "folder"]
+    own = [{"sets": _sets(row), "same run as": row.same_as and row.same_as.name} for row in plan.rows]
+    rows = [_about(row, [], plan.out) | more for row, more in zip(plan.rows, own, strict=True)]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _sets(row: Row) -> str:
     return ", ".join(f"{name} {value}" for name, value in row.planned.own.items())
-
-
-def _state(row: Row) -> str:
-    return f"same run as {row.same_as.name}" if row.same_as else row.state
 
 
 def sweep_table(plan: Plan) -> pd.DataFrame:

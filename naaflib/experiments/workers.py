@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-def check_cluster(scheduler: str | None) -> None:
-    """Raises NaafError where Dask is not installed, and where the scheduler does not answer."""
+def check_cluster(workers: int | None, scheduler: str | None) -> None:
+    """Raises UsageError for both, NaafError where Dask is not installed or the scheduler does not answer."""
+    if workers is not None and scheduler is not None:
+        raise UsageError("--workers counts workers on this machine; a --scheduler has its own")
     if find_spec("distributed") is None:
         raise NaafError("a sweep needs dask.distributed, which is not installed; pip install distributed")
     if scheduler is not None:
@@ -36,8 +38,6 @@ def open_cluster(
 ) -> Iterator[tuple["Client", int | None]]:
     """A client, and the threads of each run (None: for each worker to say). `check_cluster` comes first."""
     if scheduler is not None:
-        if workers is not None:
-            raise UsageError("--workers counts workers on this machine; a --scheduler has its own")
         from ..evaluate.cluster import connect
 
         with connect(scheduler) as client:

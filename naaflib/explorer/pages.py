@@ -62,7 +62,7 @@ def page(reader: Reader, state: State, pair: Explanation, ranking: Ranking | Non
         propagated=pair.propagated,
         boundary=pair.boundary,
         image=read(split.image_path(state.image)),
-        instead=no_picture(split.image_names[state.image] if split.image_names else None),
+        instead=no_picture(split.image_names, state.image),
         boxes=pair.boxes,
         size=split.picture_size(state.image),
         matched=reader.samples["matched"],

@@ -1,7 +1,7 @@
 """Pictures with boxes, grids of pictures, and retrieval results as contact sheets.
 
-A picture is an array (height, width, 3) or None where its file is missing: then a plain panel that says so
-stands in its place. Boxes are (x1, y1, x2, y2) in pixels of a picture of `size` (width, height).
+A picture is an array (height, width, 3) or None where its file is missing: then a plain panel stands in its
+place, with a few words. Boxes are (x1, y1, x2, y2) in pixels of a picture of `size` (width, height).
 """
 
 from collections.abc import Sequence
@@ -32,9 +32,9 @@ def read_picture(path: str | Path | None, largest: int = 400) -> Picture:
         return np.asarray(image)
 
 
-def no_picture(name: str | None) -> str:
-    """What is written where a picture is missing; name: its file's, None for a data set that names none."""
-    return "the data set has no pictures" if name is None else f"no picture\n{name}"
+def no_picture(names: Sequence[str] | None, image: int) -> str:
+    """What is written where an image's picture is missing; names: the files', None where there are none."""
+    return "the data set has no pictures" if names is None else f"no picture\n{names[image]}"
 
 
 @styled

@@ -221,10 +221,10 @@ def words_table(pair: Explanation) -> pd.DataFrame:
 
 def _canvas(split: Split, pair: Explanation) -> dict[str, object]:
     """The picture under a pair, its boxes and the size that they count in; without boxes, plain squares."""
-    image: Picture = read_picture(split.image_path(pair.image))
     if pair.boxes is None:
         squares, whole = region_squares(pair.cosine.shape[1])
         said = "no boxes: regions row by row"
         return {"image": None, "boxes": squares, "size": whole, "instead": said}
-    said = no_picture(split.image_names[pair.image] if split.image_names else None)
+    image: Picture = read_picture(split.image_path(pair.image))
+    said = no_picture(split.image_names, pair.image)
     return {"image": image, "boxes": pair.boxes, "size": split.picture_size(pair.image), "instead": said}
