@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..errors import NaafError
@@ -37,7 +38,7 @@ def plan_table(plan: Plan) -> pd.DataFrame:
     columns = ["variant", "seed", "sets", "weights", "state", *twins, "folder"]
     own = [{"sets": _sets(row), "same run as": row.same_as and row.same_as.name} for row in plan.rows]
     rows = [_about(row, [], plan.out) | more for row, more in zip(plan.rows, own, strict=True)]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).fillna(np.nan)  # a column of None prints as such
 
 
 def _sets(row: Row) -> str:
