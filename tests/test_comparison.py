@@ -497,10 +497,12 @@ def test_looks_at_some_seeds_weights_are_compared_with_those_seeds(data, tmp_pat
         write_run(tmp_path / "all" / "members" / str(seed), data, seed=seed, skill=1 + seed)
     write_run(tmp_path / "some" / "members" / "2", data, seed=2, skill=3)
     monkeypatch.setattr("naaflib.evaluate.discovery._same_encoders", lambda one, other: True)
-    table = difference_table(compare_runs([tmp_path / "all", tmp_path / "some"]))
+    found = compare_runs([tmp_path / "all", tmp_path / "some"])
+    table = difference_table(found)
     assert table.loc[1, ["difference", "low", "high"]].tolist() == [0, 0, 0]
     assert table.loc[1, "verdict"] == "open"
     assert "whose weights they take, not with all: some." in coverage_note(table)
+    assert walk._seed_differences(found, found.variants[1]) == pytest.approx(0.0)
     monkeypatch.setattr("naaflib.evaluate.discovery._same_encoders", lambda one, other: False)
     apart = difference_table(compare_runs([tmp_path / "all", tmp_path / "some"]))
     assert apart.loc[1, "difference"] == pytest.approx(apart.loc[1, "mean"] - apart.loc[0, "mean"])

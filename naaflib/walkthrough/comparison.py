@@ -108,16 +108,20 @@ def unbroken(table: pd.DataFrame) -> pd.DataFrame:
 def forest_page(comparison: Comparison, table: pd.DataFrame) -> Figure:
     """Forest plots of all measures of a table of differences, seeds as small dots."""
     measures = list(dict.fromkeys(table["measure"]))
-    baseline = comparison.baseline.values.mean(axis=(0, 1))
+    seeds = {variant.name: _seed_differences(comparison, variant) for variant in comparison.variants}
     dots = {
-        measure: {
-            variant.name: variant.values.mean(axis=1)[:, place] - baseline[place]
-            for variant in comparison.variants
-        }
-        for measure, place in ((name, MEASURES.index(name)) for name in measures)
+        measure: {name: values[:, MEASURES.index(measure)] for name, values in seeds.items()}
+        for measure in measures
     }
     tables = {measure: table[table["measure"] == measure] for measure in measures}
     return forest_figure(tables, dots)
+
+
+def _seed_differences(comparison: Comparison, variant: Variant) -> np.ndarray:
+    """Each seed's difference (seed, measure) from the baseline's run of the same weights, else from its mean."""
+    baseline, values = comparison.baseline, variant.values.mean(axis=1)
+    other = None if variant is baseline else variant.counterpart(baseline)
+    return values - (baseline.values.mean(axis=(0, 1)) if other is None else other.values.mean(axis=1))
 
 
 def changes_page(comparison: Comparison, variant: Variant) -> Figure:
