@@ -118,7 +118,7 @@ def forest_page(comparison: Comparison, table: pd.DataFrame) -> Figure:
 
 
 def _seed_differences(comparison: Comparison, variant: Variant) -> np.ndarray:
-    """Each seed's difference (seed, measure) from the baseline's run of the same weights, else from its mean."""
+    """Each seed's difference (seed, measure) from the baseline's run of its weights, else from its mean."""
     baseline, values = comparison.baseline, variant.values.mean(axis=1)
     other = None if variant is baseline else variant.counterpart(baseline)
     return values - (baseline.values.mean(axis=(0, 1)) if other is None else other.values.mean(axis=1))
