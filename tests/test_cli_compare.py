@@ -134,7 +134,7 @@ def test_mistakes_are_one_sentence(naaf, runs, data, write_split, tmp_path):
     refused(naaf(far), 1, "a comparison takes two settings or more, and far alone is there")
     refused(naaf(plain, tmp_path / "none"), 1, "none does not exist")
     refused(naaf(plain, tmp_path / "elsewhere"), 1, "with other images or captions")
-    refused(naaf(plain, far, "--split", "test"), 1, "has no scores (test) and no checkpoint to make them with")
+    refused(naaf(plain, far, "--split", "test"), 1, "has no scores (test) and no checkpoint")
     refused(naaf(plain, far, "--protocol", "coco-1k"), 2, "protocol coco-1k is made for 5000 images")
     refused(
         naaf(plain, far, "--baseline", "nowhere"), 2, "'nowhere' is neither a folder nor one of: plain, far"
