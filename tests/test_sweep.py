@@ -674,9 +674,12 @@ def test_variants_are_compared_once_two_of_them_are_measured(tmp_path, data):
     }
     plan = planned(tmp_path, data, **ask)
     plan.out.mkdir()
-    table = pd.DataFrame({"variant": ["naaf", "naaf", "scan"], "state": "done", "rsum": [1.0, 2.0, np.nan]})
-    assert compare_variants(plan, table) is None
-    record = compare_variants(plan, table.fillna(3.0))
+    folders = ["naaf/0", "naaf/1", "scan/0"]
+    table = pd.DataFrame({"variant": ["naaf", "naaf", "scan"], "folder": folders}).assign(state="done")
+    assert compare_variants(plan, table.assign(rsum=[1.0, 2.0, np.nan])) is None
+    twin = table.assign(rsum=1.0, folder=["naaf/0", "naaf/1", "naaf/0"])  # a run of two names
+    assert compare_variants(plan, twin) is None
+    record = compare_variants(plan, table.assign(rsum=1.0))
     assert not record.failed
     assert (plan.out / "seen.txt").read_text() == "tiny dev"
 
