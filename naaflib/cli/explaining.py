@@ -11,7 +11,7 @@ A row a word; with --regions a row a word and region. The mean of the words' eff
 mean pooling).
 
   printed      in files, --json
-  word?        known              False: the model does not know the word and reads <unk>
+  word?        known              whether the model knows the word; with ? it reads <unk>
   features     feature_effect     what the word adds where regions match it (eq. 10; all that SCAN has)
   relevance    relevance_effect   what it adds by the regions' relevance (eq. 11)
   mismatch     mismatch_effect    what it takes away where no region matches it (eq. 9)
