@@ -66,7 +66,7 @@ def _step_rows(
     plainly = {name: partial(plain_step, model, batch, score) for name, score in others.items()}
     seconds = in_turns(
         {"ours": lambda: trainer.step(batch, 1), "parts": _parts(model, batch), **plainly},
-        rounds=2 if quick else 5,
+        rounds=1 if quick else 5,
     )
     return [
         Row(
