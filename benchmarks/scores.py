@@ -58,7 +58,7 @@ def scoring(quick: bool) -> list[Row]:
             "gemm bf16": lambda: product(*factors),
             "loop": lambda: plain.looped_scores(loop_images, padded, slice_lengths, 0.1),
         },
-        rounds=3 if quick else 2,
+        rounds=2,
     )
     scale = images * packing.words / (part * int(slice_lengths.sum()))
     size = f"{images} x {captions}, D {dim}"
