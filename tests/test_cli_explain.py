@@ -5,6 +5,7 @@ import shutil
 import sys
 import weakref
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -164,8 +165,9 @@ def test_scan_shows_the_columns_that_it_has(naaf, runs):
 
 
 def test_a_question_mark_is_explained_where_there_is_one(naaf, runs):
-    for caption, explained in (("a zeppelin", True), ("a star", False)):
-        _, out, _ = naaf(runs["naaf"], "--image", 2, "--caption", caption)
+    cases = product((("a zeppelin", True), ("a star", False)), ([], ["--regions"]))
+    for (caption, explained), options in cases:
+        _, out, _ = naaf(runs["naaf"], "--image", 2, "--caption", caption, *options)
         assert ("?" in out) == explained
         assert (
             out.endswith("\nA word with a question mark is unknown to the model, which reads <unk>.\n")

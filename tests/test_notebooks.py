@@ -370,7 +370,7 @@ def test_pairs_are_taken_by_number_or_by_name(model, scenes):
     from naaflib import walkthrough as walk
 
     split = open_split(scenes, "test")
-    named = walk.pick_pairs(model, split, "3:15; 4 : a red star ;")
+    named = walk.pick_pairs(model, split, f"{split.image_name(3)}:15; 4 : a red star ;")
     assert [(pair.image, pair.caption, pair.text) for pair in named.right] == [
         (3, 15, split.captions[15]),
         (4, None, "a red star"),
@@ -394,7 +394,7 @@ def test_the_right_caption_is_the_images_own_and_the_wrong_ones_bound_all_others
     assert found.unfit[0].score == pytest.approx(others.min())
 
 
-@pytest.mark.parametrize("pairs", ["", "3:", "x:2", "3-4", "99:0"])
+@pytest.mark.parametrize("pairs", ["", "3:", ":3", "x:2", "3-4", "-1:0", "99:0", "3:-1", "3:9999"])
 def test_pairs_that_are_none_are_refused(model, scenes, pairs):
     from naaflib import open_split
     from naaflib import walkthrough as walk

@@ -228,6 +228,8 @@ def test_the_command_streams_and_says_the_same(model, data, tmp_path, capsys):
         assert error.count("\n") == 1
     assert main([*common, "--scheduler", "nowhere"]) == 2
     assert "naaf: 'nowhere' is not a scheduler's address" in capsys.readouterr().err
+    assert main([*common, "--scheduler", "nowhere", "--memory", "2GB"]) == 2
+    assert "leave it out where a cluster scores" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

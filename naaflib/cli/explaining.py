@@ -158,7 +158,7 @@ def _one(arguments: argparse.Namespace, model, split) -> int:
     else:
         print(_head(pair, split))
         _print(_region_table(pair) if arguments.regions else _word_table(pair))
-        if not (arguments.regions or pair.known.all()):
+        if not pair.known.all():
             print("\nA word with a question mark is unknown to the model, which reads <unk>.")
     return 0
 
@@ -244,16 +244,21 @@ def _adds_up(pair) -> bool:
 
 
 def _word_table(pair):
-    """A row a word, as a person reads it; an unknown word has a question mark."""
+    """A row a word, as a person reads it."""
     frame = pair.to_frame()
-    words = [word if known else f"{word}?" for word, known in zip(frame["word"], frame["known"], strict=True)]
     columns = [name for name in WORD_COLUMNS if pair.method == "naaf" or name not in SCAN_HAS_NOT]
-    return frame[columns].rename(columns=WORD_COLUMNS).assign(word=words).set_index("word")
+    return frame[columns].rename(columns=WORD_COLUMNS).assign(word=_said(pair)).set_index("word")
+
+
+def _said(pair) -> list[str]:
+    """The words; an unknown one has a question mark."""
+    return [word if known else f"{word}?" for word, known in zip(pair.words, pair.known, strict=True)]
 
 
 def _region_table(pair):
     """A row a word and region, as a person reads it."""
-    frame = pair.regions_frame().drop(columns="word_index")
+    frame = pair.regions_frame()
+    frame = frame.assign(word=[_said(pair)[k] for k in frame["word_index"]]).drop(columns="word_index")
     if pair.method != "naaf":
         frame = frame.drop(columns=["feature_weight", "relevance_weight"])
     boxes = {name: frame[name].round().astype(int) for name in ("x1", "y1", "x2", "y2") if name in frame}

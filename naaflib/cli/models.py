@@ -136,9 +136,8 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory",
         type=memory,
-        default="1GB",
         metavar="SIZE",
-        help="for blocks of scores, beside the encoded split; at least one block",
+        help="for blocks of scores, beside the encoded split; at least one block (default: 1GiB)",
     )
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="score on the Dask cluster at tcp://HOST:PORT; keeps no scores"

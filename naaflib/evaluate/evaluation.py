@@ -118,7 +118,7 @@ def evaluate(
     precision: str = "float32",
     reuse: bool = False,
     keep_scores: bool = True,
-    memory: float = MEMORY,
+    memory: float | None = None,
     top: int = 1,
     scheduler: str | None = None,
 ) -> Evaluation:
@@ -129,9 +129,12 @@ def evaluate(
     metrics/<split>.<protocol>.json and a table of queries; out names another folder for them.
     precision: "float32", or "bf16" for the matrix product. reuse: take saved scores of the same checkpoint.
     keep_scores False: the score matrix is never held, only counted, with the same result to the last rank.
-    memory: bytes for blocks of scores, at least one block. top: best answers to keep of each query.
-    scheduler: the address of a Dask cluster that scores (see `cluster`); scores are not kept then.
+    memory: bytes for blocks of scores, at least one block; None: MEMORY. top: best answers to keep of each
+    query. scheduler: the address of a Dask cluster that scores (see `cluster`); scores are not kept then.
     """
+    if scheduler is not None and memory is not None:
+        raise UsageError("a memory is for the blocks of this process; leave it out where a cluster scores")
+    memory = MEMORY if memory is None else memory
     run, model, checkpoint = _opened(source, vocabulary, device)
     opened = open_split(data, split or default_split(data, protocol))
     check_protocol(protocol, len(opened))

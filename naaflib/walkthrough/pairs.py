@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from ..data import scenes
 from ..data.captions import tokenize
 from ..data.splits import Split
-from ..errors import UsageError
+from ..errors import NaafError, UsageError
 from ..evaluate import Encoded, encode_split, score_encoded, streamed_metrics
 from ..explanation import Explanation, explain_pairs
+from ..explanation.choice import find_caption, find_image
 from ..model import Model
 from ..viz import style
 from ..viz.attention import attention_figure, region_squares, word_region_matrix
@@ -115,16 +116,11 @@ class _Chosen(NamedTuple):
 def pick_pairs(model: Model, split: Split, pairs: str | int = 3) -> Pairs:
     """Pairs by a parameter: "3" takes so many images, each with its own caption that scores highest.
 
-    "12:60; 40:203; 7:a dog on the grass" names image and caption, the caption by its number or as any text.
-    Raises UsageError for what is neither, NaafError for numbers outside the split.
+    "12:60; 40:203; 7:a dog on the grass" names image and caption: the image by its number or its file's name,
+    the caption by its number or as any text. Raises UsageError for what the split does not have.
     """
     chosen = _read_pairs(str(pairs), split)
     images = [pair.image for pair in chosen]
-    outside = [image for image in images if not 0 <= image < len(split)]
-    if outside:
-        raise UsageError(
-            f"pairs names image {outside[0]}; the split {split.name} has images 0 to {len(split) - 1}"
-        )
     scores = _scores_of_images(model, split, images)
     captions: list[int | str] = []
     for row, pair in zip(scores, chosen, strict=True):
@@ -141,12 +137,15 @@ def _read_pairs(text: str, split: Split) -> list[_Chosen]:
     found = []
     for part in filter(None, (part.strip() for part in text.split(";"))):
         image, sign, caption = (piece.strip() for piece in part.partition(":"))
-        if not sign or not image.isdecimal() or not caption:
+        if not sign or not image or not caption:
             raise UsageError(
                 "pairs takes a number, or image:caption; image:caption; ..., such as 12:60; 40:a red star, "
                 f"and {part!r} is neither"
             )
-        found.append(_Chosen(int(image), int(caption) if caption.isdecimal() else caption))
+        try:
+            found.append(_Chosen(find_image(image, split), find_caption(caption, split)))
+        except NaafError as error:
+            raise UsageError(f"pairs has {part!r}, but in the split {split.name} {error}") from None
     if not found:
         raise UsageError("pairs is empty; give a number, or image:caption; image:caption; ...")
     return found
