@@ -63,6 +63,11 @@ class Measure:
     def sharpness(self) -> float:
         return PUBLISHED_LAMBDA[self.method] if self.lambda_softmax is None else self.lambda_softmax
 
+    @property
+    def word_major(self) -> bool:
+        """Which order of the cosines in memory suits it: SCAN i2t reduces over a caption's words."""
+        return self.method == "scan-i2t"
+
 
 def score_matrix(
     images: Tensor,
@@ -97,7 +102,7 @@ def score_matrix(
         boundary = boundary.to(images)[packing.order]
     words = packing.gather(captions)
     if torch.is_grad_enabled() and (images.requires_grad or words.requires_grad):
-        cosine = all_cosines(images, words)
+        cosine = all_cosines(images, words, word_major=measure.word_major)
         scores = cosine_scores(cosine, images @ images.mT, words, packing.groups, measure, boundary)
     else:
         scores = Scorer(words, packing, measure, boundary)(images)
@@ -174,7 +179,7 @@ class Scorer:
         def fill(block: tuple[Piece, int]) -> None:
             piece, start = block
             rows = slice(start, start + self.block)
-            cosine = _cosines(moved[rows], piece)
+            cosine = _cosines(moved[rows], piece, self.measure)
             columns = slice(piece.captions.start - wanted.start, piece.captions.stop - wanted.start)
             scores[rows, columns] = cosine_scores(
                 cosine, gram[rows], piece.words, piece.groups, self.measure, piece.boundary, piece.intra
@@ -195,18 +200,23 @@ class Scorer:
 
 
 def all_cosines(
-    images: Float[Tensor, "image region dim"], words: Float[Tensor, "word dim"]
+    images: Float[Tensor, "image region dim"], words: Float[Tensor, "word dim"], *, word_major: bool = False
 ) -> Float[Tensor, "image region word"]:
-    """One matrix product: every word with every region."""
+    """One matrix product: every word with every region. word_major: in memory the words come first."""
     regions = images.flatten(0, 1)
-    product = _padded(regions) @ _padded(words).mT
+    if word_major:
+        product = (_padded(words) @ _padded(regions).mT).mT
+    else:
+        product = _padded(regions) @ _padded(words).mT
     return product[: len(regions), : len(words)].unflatten(0, images.shape[:2])
 
 
-def _cosines(images: Float[Tensor, "image region dim"], piece: Piece) -> Float[Tensor, "image region word"]:
+def _cosines(
+    images: Float[Tensor, "image region dim"], piece: Piece, measure: Measure
+) -> Float[Tensor, "image region word"]:
     """All cosines with a piece's words, in their type, from a product in the images' type."""
     if images.dtype == piece.words.dtype:
-        return all_cosines(images, piece.words)
+        return all_cosines(images, piece.words, word_major=measure.word_major)
     above = linear(images.flatten(0, 1), piece.factor, -piece.shift.to(images.dtype))
     return above.to(piece.words.dtype).add_(piece.shift).unflatten(0, images.shape[:2])
 
@@ -261,16 +271,17 @@ def _scan_i2t(
     measure: Measure,
 ) -> Float[Tensor, "image caption"]:
     """Captions of one length: each region's cosine with the words it attends to, pooled over regions."""
-    activated = leaky_relu(cosine, SLOPE)
-    norm = activated.square().sum(dim=1, keepdim=True).clamp_min(TINY).sqrt() + EPSILON
+    by_word = cosine.permute(2, 0, 1).contiguous()  # as it lies in memory, if it is word-major
+    activated = leaky_relu(by_word, SLOPE)
+    norm = activated.square().sum(dim=-1, keepdim=True).clamp_min(TINY).sqrt() + EPSILON
+    logit = activated * (measure.sharpness / norm)
+    weight = torch.softmax(logit.unflatten(0, (length, -1)), dim=0).flatten(2)  # position, caption, region
+    projection = (weight * by_word.unflatten(0, (length, -1)).flatten(2)).sum(dim=0)
     own = words.unflatten(0, (length, -1)).transpose(0, 1)  # caption, position, dim
-    by_caption = (2, (length, len(own)))
-    logit = (measure.sharpness * activated / norm).unflatten(*by_caption)
-    weight = torch.softmax(logit, dim=2).permute(3, 0, 1, 2).flatten(1, 2)  # caption, image-region, position
-    similarity = cosine.unflatten(*by_caption).permute(3, 0, 1, 2).flatten(1, 2)
-    energy = ((weight @ (own @ own.mT)) * weight).sum(dim=-1)
+    weight = weight.transpose(0, 1)
+    energy = ((own @ own.mT @ weight) * weight).sum(dim=1)
     inverse_length = energy.where(energy > 0, 1.0).rsqrt() * (energy > 0)
-    parts = ((weight * similarity).sum(dim=-1) * inverse_length).unflatten(1, cosine.shape[:2])
+    parts = (projection * inverse_length).unflatten(1, cosine.shape[:2])
     pooled = parts.mean(-1) if measure.pooling == "mean" else _log_sum_exp(parts, -1, measure.lambda_lse)
     return pooled.mT
 

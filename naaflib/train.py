@@ -86,7 +86,7 @@ class Trainer:
             images = self.model.image_encoder(batch.regions.to(device, dtype, non_blocking=True))
             captions = self.model.text_encoder(batch.tokens.to(device, non_blocking=True), batch.lengths)
             words = packing.gather(captions)
-            cosine = all_cosines(images, words)
+            cosine = all_cosines(images, words, word_major=self.model.measure.word_major)
         images, words, cosine = images.to(dtype), words.to(dtype), cosine.to(dtype)
         scores, mined = self._scores(cosine, images, words, packing)
         loss = self.settings.loss
