@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as as_bytes
 from torch import Tensor
 
 from .config import ModelSettings
@@ -46,7 +47,7 @@ def save(path: Path, model: Model, progress: Mapping[str, object], extra: Mappin
         name: tensor.detach().cpu().contiguous().clone() for name, tensor in {**tensors, **extra}.items()
     }
     with atomic_path(path) as partial:
-        save_file(whole, partial, metadata={"naaf": json.dumps(header)})
+        partial.write_bytes(as_bytes(whole, {"naaf": json.dumps(header)}))  # save_file: for its owner alone
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -63,7 +64,9 @@ def header(path: Path) -> dict:
     except FileNotFoundError:
         raise NaafError(f"{shown(path)} is missing; train first, or name another checkpoint") from None
     except (SafetensorError, OSError, ValueError) as error:
-        raise NaafError(f"{shown(path)} is not a whole checkpoint ({error})") from None
+        raise NaafError(
+            f"{shown(path)} is not a whole checkpoint ({error}); restore it, or train its run again"
+        ) from None
     if content.get("format") != FORMAT:
         raise NaafError(f"{shown(path)} is a safetensors file, but not a checkpoint of this library")
     return content
@@ -177,7 +180,8 @@ def _released(path: Path) -> Model:
         reason = (
             f"its pickle wants {named[1]}, which could run any program"
             if named
-            else "it is no checkpoint, or its pickle holds more than tensors and options"
+            else "it is no checkpoint, or its pickle holds more than tensors and options; name a run folder, "
+            "a .safetensors or a released .pth.tar"
         )
         raise NaafError(f"{shown(path)} is not read: {reason}") from None
     except Exception as error:  # a damaged pickle may raise anything, as pickle's documentation says

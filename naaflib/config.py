@@ -6,15 +6,23 @@ whole `Settings`. What a run used stands in its `config.json`.
 
 import difflib
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UsageError
 
 
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: Any) -> object:
+        """YAML's true, yes and on would be 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("neither true nor false fits here")
+        return value
 
 
 class DataSettings(Section):
@@ -42,6 +50,7 @@ class ModelSettings(Section):
 
 
 EFFECTS = ("negative_effect", "feature_effect", "relevance_effect")
+NAAF_ONLY = ("model.lambda_intra", "mining.alpha", "mining.momentum", "mining.fixed_boundary")
 
 
 class MiningSettings(Section):
@@ -95,10 +104,21 @@ class Settings(Section):
         left_out = [name for name in EFFECTS if not getattr(self.model, name)]
         if len(left_out) == len(EFFECTS):
             raise ValueError("one of model.negative_effect, feature_effect and relevance_effect must stay on")
-        if self.model.method != "naaf" and (left_out or self.mining.fixed_boundary is not None):
-            name = f"model.{left_out[0]}" if left_out else "mining.fixed_boundary"
-            raise ValueError(f"{name} belongs to model.method naaf; SCAN has no such part")
+        if self.model.method == "naaf" and self.model.pooling == "lse":
+            raise ValueError("model.pooling lse belongs to SCAN; NAAF's score is the mean of its words")
+        if self.model.pooling == "mean" and self._is_set("model.lambda_lse"):
+            raise ValueError("model.lambda_lse belongs to model.pooling lse")
+        if self.model.method != "naaf":
+            own = [f"model.{name}" for name in left_out] + [n for n in NAAF_ONLY if self._is_set(n)]
+            if own:
+                raise ValueError(f"{own[0]} belongs to model.method naaf; SCAN has no such part")
         return self
+
+    def _is_set(self, name: str) -> bool:
+        """Whether a setting has another value than its default."""
+        section, field = name.split(".")
+        part = getattr(self, section)
+        return bool(getattr(part, field) != type(part).model_fields[field].default)
 
 
 PRESET_VALUES: dict[str, dict[str, dict[str, object]]] = {

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from .config import Settings
-from .errors import NaafError
+from .errors import NaafError, UsageError
 from .project import project_root, shown
 
 HISTORY = (
@@ -34,6 +34,8 @@ STEPS = (
     "mean_matched", "std_matched", "mean_mismatched", "std_mismatched",
 )  # fmt: skip
 LIBRARIES = ("torch", "numpy", "pandas", "matplotlib", "papermill", "nltk")
+SWEEP = "sweep.csv"  # in a sweep's folder: a row a run
+FAILURE = "failure.json"  # in a run's folder: why a sweep could not finish it
 WHOLE_CHECKSUM = 2**28  # larger files are recognised by their size and their two ends
 ENDS = 2**20
 
@@ -46,6 +48,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename == str(partial):
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -62,7 +68,7 @@ def read_json(path: Path) -> object:
     except FileNotFoundError:
         raise NaafError(f"{shown(path)} is missing") from None
     except ValueError as error:
-        raise NaafError(f"{shown(path)} is not whole JSON ({error})") from None
+        raise NaafError(f"{shown(path)} is not whole JSON ({error}); restore or remove it") from None
 
 
 def environment() -> dict[str, object]:
@@ -207,10 +213,12 @@ class Run:
         return path
 
     def save_table(self, frame, name: str) -> Path:
-        """A pandas table as tables/<name>.csv."""
+        """A pandas table as tables/<name>.csv; an index that only counts is left out."""
+        import pandas as pd
+
         path = self.path / "tables" / f"{name}.csv"
         with atomic_path(path) as partial:
-            frame.to_csv(partial)
+            frame.to_csv(partial, index=not isinstance(frame.index, pd.RangeIndex))
         return path
 
     def history(self):
@@ -294,9 +302,19 @@ def members(path: str | Path) -> list[Run]:
         key=lambda config: (len(config.parent.name), config.parent.name),
     )
     trained = [member for member in (Run.open(config.parent) for config in folders) if member.is_trained]
+    if not trained and (path / SWEEP).is_file():
+        raise NaafError(f"{shown(path)} holds a sweep; name one of its runs (`naaf runs {shown(path)}`)")
     if not trained:
         raise NaafError(f"{shown(path)} holds no trained run; notebook 02_training or `naaf train` makes one")
     return trained
+
+
+def check_apart(out: Path, run: Run) -> None:
+    """Raises UsageError for a folder inside a run's, to which nothing of another run belongs."""
+    if run.path.resolve() in out.resolve().parents:
+        raise UsageError(
+            f"{shown(out)} lies inside {shown(run.path)}, which stays as it is; name another folder"
+        )
 
 
 def open_group(path: str | Path) -> Run:

@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,11 +100,13 @@ def test_a_failing_save_leaves_the_old_checkpoint(tmp_path, model, monkeypatch):
     checkpoint.save(path, model, {})
     before = path.read_bytes()
 
-    def disk_full(tensors, file, metadata):
-        file.write_bytes(b"half")
+    write = Path.write_bytes
+
+    def disk_full(file, content):
+        write(file, content[: len(content) // 2])
         raise OSError("no space left")
 
-    monkeypatch.setattr(checkpoint, "save_file", disk_full)
+    monkeypatch.setattr(Path, "write_bytes", disk_full)
     with pytest.raises(OSError, match="no space"):
         checkpoint.save(path, model, {})
     assert path.read_bytes() == before
@@ -130,6 +133,13 @@ def test_the_trained_run_loads(trained):
     assert model.boundary.inference == pytest.approx(best.inference_boundary, abs=1e-12)
     words = json.loads((trained.path / "vocabulary.json").read_text())
     assert Vocabulary.from_json(words) == model.vocabulary
+
+
+def test_a_checkpoint_is_as_readable_as_any_file(tmp_path, model):
+    checkpoint.save(tmp_path / "a.safetensors", model, {})
+    (tmp_path / "plain").write_text("")
+    modes = [(tmp_path / name).stat().st_mode for name in ("a.safetensors", "plain")]
+    assert modes[0] == modes[1]
 
 
 def test_a_cut_file_of_ours_is_named(tmp_path, model):

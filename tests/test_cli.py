@@ -130,6 +130,11 @@ def test_the_version_is_the_package_s(naaf):
             ["NAME=VALUE", "'train.epochs'"],
         ),
         (
+            ["train", "--data", "SCENES", "--out", "x", "--set", "train.seed=1", "train.seed=2"],
+            2,
+            ["--set has train.seed twice"],
+        ),
+        (
             ["train", "--data", "SCENES", "--out", "x", "--set", "train.epochs=many"],
             2,
             ["train.epochs", "'many'"],
@@ -170,7 +175,10 @@ def test_an_unwritable_place_is_a_sentence(naaf, run_folder, scenes, tmp_path):
         naaf("evaluate", run_folder, "--data", scenes, "--out", tmp_path / "file" / "x"),
         1,
         "file",
-        "Not a directory",
+        "Not a directory; a part of the path is a file",
+    )
+    refused(
+        naaf("evaluate", run_folder, "--data", scenes, "--out", tmp_path / "file"), 1, "is a file; scores and"
     )
 
 
@@ -270,10 +278,10 @@ def test_a_protocol_of_another_size_is_refused(naaf, run_folder, scenes):
     )
 
 
-def test_an_ensemble_of_a_run_with_itself_has_its_recalls(naaf, run_folder, scenes, tmp_path):
+def test_an_ensemble_of_a_run_and_its_copy_has_its_recalls(naaf, run_folder, scenes, tmp_path):
     alone = json.loads(naaf("evaluate", run_folder, "--data", scenes, "--json")[1])
-    out = tmp_path / "joined"
-    status, text, _ = naaf("ensemble", run_folder, run_folder, "--data", scenes, "--out", out, "--json")
+    out, copy = tmp_path / "joined", shutil.copytree(run_folder, tmp_path / "copy")
+    status, text, _ = naaf("ensemble", run_folder, copy, "--data", scenes, "--out", out, "--json")
     assert status == 0
     joined = json.loads(text)
     assert (joined["i2t"], joined["t2i"]) == (alone["i2t"], alone["t2i"])
@@ -302,6 +310,17 @@ def test_runs_are_listed_with_method_data_and_state(naaf, run_folder):
     assert (row["run"], row["method"], row["data"], row["epochs"]) == ("first", "naaf", "scenes", "1/1")
     assert row["state"] == "finished"
     assert 0 <= row["best_dev_rsum"] <= 600
+
+
+def test_what_a_run_lacks_is_a_dash(naaf, run_folder, tmp_path):
+    from naaflib.runs import open_group
+
+    group = open_group(tmp_path / "group")
+    shutil.copytree(run_folder, group.path / "members" / "0")
+    _, out, _ = naaf("runs", tmp_path)
+    assert "<NA>" not in out
+    (line,) = (line.split() for line in out.splitlines() if line.split()[1] == "group")
+    assert line == ["group", "group", "-", "-", "-", "-", "-", "1", "member"]
 
 
 def test_a_damaged_run_is_listed_as_such(naaf, tmp_path):

@@ -143,7 +143,8 @@ def test_mistakes_are_one_sentence(naaf, runs, data, write_split, tmp_path):
     refused(naaf(plain, far, "--confidence", 95), 2, "between 0 and 1")
     refused(naaf(plain, far, "--resamples", 0), 2, "takes 40 resamples at least, not 0")
     refused(naaf(plain, far, "--measure", "recall"), 2, "invalid choice: 'recall'")
-    refused(naaf(far, far), 2, "is given twice")
+    refused(naaf(far, far), 2, f"{far} is given twice")
+    refused(naaf(plain, far, "--table", "some/where.xls"), 2, "some/where.xls is neither .csv nor .tex")
     assert not list(tmp_path.glob("*.xlsx"))
 
 
@@ -164,6 +165,7 @@ def test_runs_are_evaluated_where_the_data_are_given(naaf, trained, scenes, tmp_
         shutil.rmtree(tmp_path / name / "scores", ignore_errors=True)
     words = (tmp_path / "one", tmp_path / "two", "--split", "dev")
     refused(naaf(*words), 1, "one has no scores (dev), the first of 2 such runs: `naaf")
+    refused(naaf(*words[:2], "--split", "val"), 2, "has no split 'val'; its splits: train, dev, test")
     status, out, _ = naaf(*words, "--data", scenes, "--json")
     assert status == 0
     row = json.loads(out)["rows"][1]

@@ -112,6 +112,10 @@ def test_text_from_a_command_line_becomes_a_value(name, text, value):
         ("train.epochs", 0),
         ("train.epochs", "1.5"),
         ("train.epochs", None),
+        ("train.epochs", True),  # YAML's yes
+        ("mining.alpha", False),
+        ("model.lambda_intra", True),
+        ("model.method", True),
         ("train.batch_size", 1),
         ("train.seed", -1),
         ("train.seed", 2**63),  # torch has no generator for it
@@ -170,6 +174,31 @@ def test_an_unknown_preset_is_refused_with_the_nearest_name_and_all():
     assert all(name in str(refused.value) for name in PRESETS)
     with pytest.raises(NaafError, match=r"no preset 'zzz' \(presets: scenes"):
         preset("zzz")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"model.pooling": "lse"}, "model.pooling lse belongs to SCAN"),
+        ({"model.lambda_lse": 5}, "model.lambda_lse belongs to model.pooling lse"),
+        (
+            {"model.method": "scan-t2i", "model.lambda_lse": 5},
+            "model.lambda_lse belongs to model.pooling lse",
+        ),
+        ({"model.method": "scan-t2i", "mining.alpha": 1}, "mining.alpha belongs to model.method naaf"),
+        ({"model.method": "scan-i2t", "mining.momentum": 1}, "mining.momentum belongs to model.method naaf"),
+        (
+            {"model.method": "scan-i2t", "model.lambda_intra": None},
+            "model.lambda_intra belongs to model.method",
+        ),
+    ],
+)
+def test_a_setting_that_would_change_nothing_is_refused(values, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        preset("scenes", values)
+    lse = preset("scenes", {"model.method": "scan-t2i", "model.pooling": "lse", "model.lambda_lse": 5})
+    assert lse.model.lambda_lse == 5
+    assert preset("scenes", {"model.method": "scan-t2i", "mining.alpha": 2}).mining.alpha == 2  # the default
 
 
 def test_scan_has_no_boundary_to_mine_in_sequence():

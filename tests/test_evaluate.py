@@ -276,7 +276,7 @@ def test_a_run_keeps_its_scores_metrics_and_queries(data, run):
     assert what == ["test", "full", 5, 25]
     import pandas as pd
 
-    table = pd.read_csv(run.path / "tables" / "queries_test_full.csv", index_col=0)
+    table = pd.read_csv(run.path / "tables" / "queries_test_full.csv")
     assert table["rank"].tolist() == found.query_table()["rank"].tolist()
     assert not list(run.path.rglob("*partial*"))
 
@@ -514,7 +514,18 @@ def test_an_ensemble_has_members(data, two, tmp_path):
             ensemble(sources)
     np.save(tmp_path / "a.npy", np.zeros((5, 25)))
     with pytest.raises(UsageError, match="add --data"):
-        ensemble([tmp_path / "a.npy", tmp_path / "a.npy"])
+        ensemble([tmp_path / "a.npy", tmp_path / "b.npy"])
+
+
+def test_a_member_counts_once(data, two, tmp_path):
+    evaluate(two[0], data)
+    saved = two[0].scores_path("test")
+    group = open_group(tmp_path / "group")
+    (group.path / "members").mkdir()
+    (group.path / "members" / "0").symlink_to(two[0].path)
+    for sources in ([two[0], str(two[0].path)], [saved, two[1], saved], [two[0], group.path]):
+        with pytest.raises(UsageError, match="is a member twice; name each member once"):
+            ensemble(sources, data=data)
 
 
 def test_an_ensemble_keeps_to_the_protocol(two):

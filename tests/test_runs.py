@@ -259,7 +259,9 @@ def test_figures_and_tables_are_kept_where_the_report_looks(tmp_path):
     assert (run.path / "figures" / "curve.pdf").read_bytes().startswith(b"%PDF")
     table = run.save_table(pd.DataFrame({"a": [1, 2]}), "numbers")
     assert table == run.path / "tables" / "numbers.csv"
-    assert pd.read_csv(table, index_col=0).a.tolist() == [1, 2]
+    assert pd.read_csv(
+        table,
+    ).a.tolist() == [1, 2]
     assert run.notebooks.is_dir()
     assert run.scores_path("dev") == run.path / "scores" / "dev.npy"
     assert run.metrics_path("dev", "full") == run.path / "metrics" / "dev.full.json"
@@ -284,6 +286,9 @@ def test_a_folder_without_a_trained_run_is_refused(tmp_path):
     for name in ("single", "group"):
         with pytest.raises(NaafError, match=f"{name} holds no trained run"):
             members(tmp_path / name)
+    (tmp_path / "group" / "sweep.csv").write_text("")
+    with pytest.raises(NaafError, match="group holds a sweep; name one of its runs"):
+        members(tmp_path / "group")
 
 
 def test_a_group_is_made_once(tmp_path):

@@ -176,9 +176,18 @@ def test_a_variant_of_weights_is_the_source_with_other_settings_of_inference(tmp
     ("change", "sentence"),
     [
         ({"sedes": [0]}, "there is no key 'sedes', did you mean 'seeds'?"),
-        ({"seeds": ["one"]}, "seeds.0: input should be a valid integer, .*'one'"),
+        ({"seeds": ["one"]}, "seeds.0: input should be a valid integer .*'one'"),
         ({"seeds": [1, 1]}, "seeds: one stands there twice"),
-        ({"seeds": []}, "seeds: .*at least 1"),
+        ({"seeds": []}, "seeds is empty; give it something or take it out"),
+        ({"seeds": [True]}, "seeds.0: input should be a valid integer .*True"),
+        ({"seeds": [1.0]}, "seeds.0: input should be a valid integer .*1.0"),
+        ({"seeds": ["1"]}, "seeds.0: input should be a valid integer .*'1'"),
+        ({"runs": ["naaf"]}, r"runs is written as `key: value` lines \(given: \['naaf'\]\)"),
+        ({"runs": {"a": {"model.dim": True}}}, "a: setting model.dim: neither true nor false fits .*True"),
+        (
+            {"runs": {"a": {"weights": "a"}}},
+            "a: weights: there is no other variant 'a'; name another variant",
+        ),
         ({"name": "a/b"}, "name: .*'a/b'"),
         ({"preset": "scene"}, "naaf: there is no preset 'scene', did you mean 'scenes'?"),
         (
@@ -195,7 +204,7 @@ def test_a_variant_of_weights_is_the_source_with_other_settings_of_inference(tmp
             "a: mining.alpha acts in training too",
         ),
         (
-            {"runs": {"n": {}, "a": {"weights": "n", "model.pooling": "lse"}, "b": {"weights": "a"}}},
+            {"runs": {"n": {}, "a": {"weights": "n", "model.lambda_intra": 3}, "b": {"weights": "a"}}},
             "b: weights: 'a' is not trained itself; name 'n'",
         ),
         (
@@ -203,7 +212,7 @@ def test_a_variant_of_weights_is_the_source_with_other_settings_of_inference(tmp
             r"a: weights takes the name of another variant as text \(given: \['naaf'\]\); leave it out",
         ),
         (
-            {"runs": {"b": {"weights": "a", "model.pooling": "lse"}, "a": {"weights": None}}},
+            {"runs": {"b": {"weights": "a", "model.lambda_intra": 3}, "a": {"weights": None}}},
             r"a: weights takes the name of another variant as text \(given: null\); leave it out",
         ),
         (
@@ -288,6 +297,16 @@ def test_the_data_set_must_be_named_and_there(tmp_path):
         planned(tmp_path, None)
     with pytest.raises(NaafError, match="nowhere does not exist"):
         planned(tmp_path, tmp_path / "nowhere")
+    with pytest.raises(NaafError, match=r"spec\.yaml is a file; a data set is a folder"):
+        planned(tmp_path, tmp_path / "spec.yaml")
+    with pytest.raises(NaafError, match=r"train_ims\.npy is missing, and training reads it"):
+        planned(tmp_path, tmp_path, parameters={"split": "dev"}, notebooks=["02", "03"])
+
+
+def test_a_file_is_no_folder_for_the_runs(tmp_path, data):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(NaafError, match="out is a file; a sweep needs a folder"):
+        planned(tmp_path, data)
 
 
 def test_a_dry_run_shows_the_table_and_writes_nothing(tmp_path, data, capsys):
@@ -322,15 +341,21 @@ def test_a_finished_run_is_recognised_under_another_name(tmp_path, data, source)
 
 def test_a_run_of_other_settings_under_the_right_name_is_refused(tmp_path, data, source):
     place(source, tmp_path, "naaf/members/0")
-    with pytest.raises(NaafError, match="naaf/members/0 holds a run of other settings"):
+    with pytest.raises(NaafError, match=r"naaf/members/0 holds a run of another mining\.alpha than"):
         planned(tmp_path, data, runs={"naaf": {"mining.alpha": 3}})
+
+
+def test_a_damaged_config_is_not_taken_for_other_settings(tmp_path, data, source):
+    (place(source, tmp_path, "naaf/members/0") / "config.json").write_text("{")
+    with pytest.raises(NaafError, match=r"config\.json is not whole JSON .*; restore or remove it"):
+        planned(tmp_path, data)
 
 
 def test_a_run_on_other_data_under_the_right_name_is_refused(tmp_path, data, source):
     place(source, tmp_path, "naaf/members/0")
     other = Path(shutil.copytree(data, tmp_path / "tiny"))
     (other / "train_caps.txt").write_text((other / "train_caps.txt").read_text().replace("cat", "cow"))
-    with pytest.raises(NaafError, match="naaf/members/0 holds a run of other settings, weights or data"):
+    with pytest.raises(NaafError, match="naaf/members/0 holds a run of other weights or data than"):
         planned(tmp_path, other)
 
 
@@ -462,6 +487,9 @@ def test_training_settings_and_taken_folders_are_refused(tmp_path, data, source)
     assert not (tmp_path / "v").exists()
     with pytest.raises(NaafError, match="already holds a run"):
         make_variant(source, {"model.lambda_intra": None}, source.path)
+    with pytest.raises(UsageError, match=r"inside lies inside .*source, which stays as it is"):
+        make_variant(source, {"model.lambda_intra": None}, source.path / "inside")
+    assert not (source.path / "inside").exists()
 
 
 def test_a_boundary_that_was_never_learnt_cannot_come_back(tmp_path, source):
@@ -608,7 +636,7 @@ def order_for(tmp_path):
 
 
 def test_a_failed_run_is_kept_and_tried_again_only_when_asked(tmp_path, data, source, order_for):
-    from naaflib.experiments import run_sweep
+    from naaflib.experiments import run_sweep, runs_table
     from naaflib.experiments.sweep_task import work
 
     trained(data, tmp_path / "out/naaf/members/1", **{"train.seed": 1})
@@ -621,6 +649,11 @@ def test_a_failed_run_is_kept_and_tried_again_only_when_asked(tmp_path, data, so
 
     again = planned(tmp_path, data, **ask)
     assert (again.rows[0].state, again.rows[0].error) == ("failed", outcome.error)
+    (row,) = runs_table(tmp_path / "out").to_dict("records")
+    assert (row["run"], row["state"]) == ("naaf/members/1", f"failed: {outcome.error}")
+    (tmp_path / "out/naaf/members/1/config.json").rename(tmp_path / "config.json")  # failed before it began
+    assert runs_table(tmp_path / "out")["state"].tolist() == [f"failed: {outcome.error}"]
+    (tmp_path / "config.json").rename(tmp_path / "out/naaf/members/1/config.json")
     table = run_sweep(again)  # without a worker: nothing is left to do
     assert table["state"].tolist() == ["failed"]
     assert (tmp_path / "out/naaf/members/1/notebooks/08_failing.failed.ipynb").exists()
@@ -830,6 +863,8 @@ def test_an_interrupted_sweep_goes_on_and_variants_follow_their_source(tmp_path,
     assert first.returncode == 130
     assert "Traceback" not in messages
     assert "interrupted; the same command goes on where it stopped" in messages
+    assert "dashboard: http://127.0.0.1:" in messages
+    assert "Warning" not in messages
     assert pd.read_csv(out / "sweep.csv")["state"].tolist() == ["interrupted"] * 2 + ["waiting"] * 2
 
     second = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)

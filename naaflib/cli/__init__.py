@@ -4,6 +4,7 @@ Handlers import what they call when they are called, so that `naaf --help` answe
 standard output, messages to standard error; the exit status is 0 (done), 1 (failed) or 2 (wrong use).
 """
 
+import errno
 import os
 import signal
 import sys
@@ -26,6 +27,12 @@ start here:
   naaf COMMAND --help                            what a command does, with examples
 
 exit status: 0 done, 1 failed, 2 wrong use"""
+
+REMEDIES = {  # after the system's own words
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; name a place that you may use, or allow it"),
+    errno.ENOTDIR: "; a part of the path is a file",
+    errno.ENOSPC: "; make room and run it again",
+}
 
 
 def build_parser() -> Parser:
@@ -78,5 +85,5 @@ def _print_version() -> int:
 def _os_sentence(error: OSError) -> str:
     from ..project import shown
 
-    reason = error.strerror or str(error) or type(error).__name__
+    reason = (error.strerror or str(error) or type(error).__name__) + REMEDIES.get(error.errno, "")
     return f"{shown(error.filename)}: {reason}" if error.filename else reason

@@ -48,6 +48,10 @@ def overrides(assignments: list[str]) -> dict[str, str]:
             raise UsageError(
                 f"--set takes NAME=VALUE, for example train.epochs=5, and {assignment!r} is none"
             )
+    names = [name.strip() for name, _, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise UsageError(f"--set has {twice} twice; give it one value")
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
@@ -64,4 +68,8 @@ def show_json(content: object) -> None:
 def show_table(frame) -> None:
     """A result for the person: standard output."""
     named = frame.index.dtype == object or str(frame.index.dtype) == "str"
+    whole = frame.select_dtypes("Int64")  # pandas would print <NA> for what they lack
+    frame = frame.assign(
+        **{name: whole[name].astype(object).where(whole[name].notna(), "-") for name in whole}
+    )
     print(frame.to_string(index=named, float_format="{:.1f}".format, na_rep="-"))

@@ -126,9 +126,11 @@ def _aligned(shown) -> str:
 
 
 def _check_files(files: list[Path]) -> None:
+    from ..project import shown
+
     for file in files:
         if file.suffix not in (".csv", ".tex"):
-            raise UsageError(f"--table {file.name} is neither .csv nor .tex, so its format is not known")
+            raise UsageError(f"--table {shown(file)} is neither .csv nor .tex, so its format is not known")
 
 
 def _write(file: Path, table, shown, note: str) -> None:

@@ -14,7 +14,8 @@ papermill into a run folder of its own, several at once. OUT/sweep.csv grows as 
 Stop it with Ctrl-C and start it again: finished runs are recognised by their recorded settings and data,
 wherever they lie below OUT, and left alone; a half-trained one goes on from its last checkpoint. A run that
 failed stays and is tried again with --retry. With --scheduler the runs go to a Dask cluster that sees the
-same files; a worker that dies loses its run only, and another one goes on with it."""
+same files; a worker that dies loses its run only, and another one goes on with it. Without, Dask's workers
+are started on this machine, and the address of their dashboard is printed."""
 
 SWEEP_EXAMPLES = """\
 a sweep's YAML:
@@ -22,10 +23,10 @@ a sweep's YAML:
   data: data/flickr8k_precomp       # from the project's folder; --data wins
   preset: flickr8k                  # by default the one named like the data
   set: {train.epochs: 2}            # settings of every run
-  seeds: [0, 1, 2]
+  seeds: [0, 1, 2]                  # 0 alone by default
   notebooks: ["02", "03"]           # the default: training and evaluation
   parameters: {split: dev}          # of the notebooks
-  runs:                             # variants: a name, and what it sets
+  runs:                             # variants: a name (letters, digits, . _ + = -), and what it sets
     naaf: {}
     scan: {model.method: scan-t2i}
     no-propagation: {weights: naaf, model.lambda_intra: null}   # naaf's weights, another inference
@@ -162,7 +163,6 @@ def variant(arguments: argparse.Namespace) -> int:
     from ..experiments.variants import make_variant
     from ..project import shown
 
-    say("validating the weights anew under the changed settings")
     run = make_variant(arguments.source, overrides(arguments.set), arguments.out, data=arguments.data)
     show_table(runs_table(run.path))
     if not run.scores_path("dev").is_file():

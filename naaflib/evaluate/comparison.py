@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..data.npy import open_array
+from ..data.splits import split_names
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics
 from ..project import shown
@@ -120,6 +121,10 @@ def _check_scored(runs: Sequence[Run], split: str, data: str | Path | None) -> N
             f"{shown(run.path)} {why} ({split}) and no checkpoint to make them with; leave it out"
         )
     folder = Path((run.config.get("data") or {}).get("folder") or "DIR")
+    if folder.is_dir() and split not in split_names(folder):
+        raise UsageError(
+            f"{shown(folder)} has no split {split!r}; its splits: {', '.join(split_names(folder))}"
+        )
     given = f"--data {shown(folder) if folder.is_dir() else 'DIR'} --split {split}"
     raise NaafError(
         f"{shown(run.path)} {why} ({split}){f', the first of {count} such runs' if count > 1 else ''}: "

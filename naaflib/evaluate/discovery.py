@@ -18,10 +18,9 @@ from .. import checkpoint
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics
 from ..project import shown
-from ..runs import Run
+from ..runs import SWEEP, Run
 from ..significance import image_measures
 
-SWEEP = "sweep.csv"
 ENCODERS = ("model.image_encoder.", "model.text_encoder.")
 
 
@@ -212,14 +211,20 @@ def _named_apart(variants: list[Variant]) -> list[Variant]:
     """Each name once, else with the folder above. Raises UsageError for a run that is given twice."""
     names = [variant.name for variant in variants]
     result = [
-        replace(v, name=f"{v.runs[0].path.resolve().parent.name}/{v.name}") if names.count(v.name) > 1 else v
+        replace(v, name=f"{_above(v.runs[0].path)}/{v.name}") if names.count(v.name) > 1 else v
         for v in variants
     ]
     names = [variant.name for variant in result]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    twice = next((variant for variant in result if names.count(variant.name) > 1), None)
     if twice:
-        raise UsageError(f"{twice} is given twice; name each run once")
+        raise UsageError(f"{shown(twice.runs[0].path)} is given twice; name each run once")
     return result
+
+
+def _above(path: Path) -> str:
+    """The folder above a run, or above the group that it is a member of."""
+    path = path.resolve()
+    return path.parents[2].name if path.parent.name == "members" else path.parent.name
 
 
 def _same_encoders(one: Run, other: Run) -> bool:

@@ -190,6 +190,8 @@ def _elsewhere(run: Run | None, out: Path) -> Run:
     """The folder to write into, which may not be another run's."""
     if run is not None and out.resolve() == run.path.resolve():
         return run
+    if out.exists() and not out.is_dir():
+        raise NaafError(f"{shown(out)} is a file; scores and metrics need a folder: take another --out")
     if (out / "config.json").exists():
         raise NaafError(
             f"{shown(out)} holds another run, whose scores would be overwritten; take another --out"

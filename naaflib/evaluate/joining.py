@@ -36,6 +36,7 @@ def ensemble(
         None if Path(getattr(s, "path", s)).suffix == ".npy" else one_member(getattr(s, "path", s))
         for s in sources
     ]
+    _check_distinct(sources, runs)
     folder = _ensemble_data(data, runs)
     opened = open_split(folder, split or default_split(folder, protocol))
     check_protocol(protocol, len(opened))
@@ -57,6 +58,16 @@ def ensemble(
         write_json(path.with_suffix(".json"), scored_split(opened))
         save_evaluation(run, result)
     return result
+
+
+def _check_distinct(sources: Sequence[Run | str | Path], runs: Sequence[Run | None]) -> None:
+    """A member twice would weigh twice. Raises UsageError."""
+    seen = set()
+    for source, run in zip(sources, runs, strict=True):
+        path = run.path if run else Path(str(source))
+        if path.resolve() in seen:
+            raise UsageError(f"{shown(path)} is a member twice; name each member once")
+        seen.add(path.resolve())
 
 
 def _ensemble_run(out: Path, result: Evaluation) -> Run:

@@ -17,7 +17,7 @@ from ..config import Settings
 from ..errors import NaafError
 from ..evaluate import evaluate
 from ..project import shown
-from ..runs import Run, environment, fingerprint, members, open_group, read_json
+from ..runs import Run, check_apart, environment, fingerprint, members, open_group, read_json
 from .training import TRAIN, VARIANT, changed, data_record, is_finished, say, start_fingerprint, train_run
 from .variants import make_variant
 
@@ -38,6 +38,7 @@ def rerun(source: str | Path, out: str | Path, data: str | Path | None = None) -
     runs = members(source)
     if (out / "config.json").exists():
         raise NaafError(f"{shown(out)} already holds a run; name a fresh folder")
+    check_apart(out, whole)
     folders = [Path(data) if data is not None else run.data_folder for run in runs]
     for run, folder in zip(runs, folders, strict=True):
         _check(run, folder)

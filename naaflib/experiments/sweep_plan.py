@@ -16,11 +16,11 @@ from ..data.manifest import preset_of
 from ..data.splits import split_names
 from ..errors import NaafError, UsageError
 from ..project import project_root, resolve, shown
-from ..runs import Run, read_json
+from ..runs import FAILURE, Run, read_json
 from .notebooks import Notebook, fill, select
 from .records import read_record
 from .sweep_spec import SEED, Planned, Spec, expand, read_spec
-from .sweep_task import DONE, FAILED, FAILURE
+from .sweep_task import DONE, FAILED
 from .training import TRAIN, VARIANT, changed, data_record, is_finished
 
 SCENES = "scenes"  # rendered where it is missing
@@ -91,6 +91,7 @@ def plan_sweep(
         own = next((name for name in spec.parameters if name in OWN), None)
         if own:
             raise UsageError(f"parameters: {own!r} is not a notebook's to set here; the sweep gives it")
+        files = data_record(folder)["files"] if folder.is_dir() else {}
         split = spec.parameters.get("split")
         if split and folder.is_dir() and split not in split_names(folder):
             present = ", ".join(split_names(folder))
@@ -98,7 +99,8 @@ def plan_sweep(
     except UsageError as error:
         raise UsageError(f"{shown(file)}: {error}") from None
     target = Path(out).absolute() if out is not None else project_root() / "outputs" / spec.name
-    files = data_record(folder)["files"] if folder.is_dir() else {}
+    if target.exists() and not target.is_dir():
+        raise NaafError(f"{shown(target)} is a file; a sweep needs a folder: take another --out")
     plan = Plan(spec, file, folder, target, tuple(notebooks), files, retry)
     plan = replace(plan, rows=tuple(_rows(plan, planned)))
     untrained = next((row for row in plan.rows if row.state in (TO_TRAIN, TO_RESUME)), None)
@@ -145,7 +147,8 @@ def _data_folder(spec: Spec, file: Path, data: str | Path | None) -> Path:
         )
     folder = Path(data).absolute() if data is not None else resolve(spec.data)
     if not folder.is_dir() and folder.name != SCENES:
-        raise NaafError(f"{shown(folder)} does not exist; `naaf data list` says how to get a data set there")
+        what = "is a file; a data set is a folder" if folder.exists() else "does not exist"
+        raise NaafError(f"{shown(folder)} {what}; `naaf data list` says how to get a data set there")
     return folder
 
 
@@ -174,7 +177,7 @@ def _row(plan: Plan, one: Planned, found: list[Run], source: Row | None) -> Row:
     ordered = sorted(found, key=lambda run: (not is_finished(run), run.path != expected, str(run.path)))
     if not ordered and (expected / "config.json").is_file():
         raise NaafError(
-            f"{shown(expected)} holds a run of other settings, weights or data than {shown(plan.file)} "
+            f"{shown(expected)} holds a run of {_otherwise(expected, one)} than {shown(plan.file)} "
             f"asks for; rename the variant, remove the folder or take another --out"
         )
     if not ordered:
@@ -190,6 +193,13 @@ def _row(plan: Plan, one: Planned, found: list[Run], source: Row | None) -> Row:
     row.notebooks = _unfinished(plan, row)
     row.state = TO_EXECUTE if row.notebooks else DONE
     return row
+
+
+def _otherwise(folder: Path, one: Planned) -> str:
+    """In what the run of a folder is not the one that is planned."""
+    run = Run.open(folder)
+    names = list(changed(run.settings, one.settings)) if "settings" in run.config else []
+    return f"another {', '.join(names)}" if names else "other weights or data"
 
 
 def _check_weights(run: Run, source: Row) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
 
 from ..config import Settings, nearest, preset
 from ..data.manifest import preset_of
@@ -52,7 +52,7 @@ class Spec(BaseModel):
     data: str | None = None
     preset: str = ""
     settings: dict[str, Any] = Field({}, alias="set")
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    seeds: tuple[StrictInt, ...] = Field((0,), min_length=1)
     notebooks: tuple[Which, ...] = Field(("02", "03"), min_length=1)
     parameters: dict[str, Any] = {}
     runs: dict[str, dict[str, Any] | None] = {}
@@ -159,7 +159,7 @@ def _planned(
     if source is None:
         return Planned(name, seed, preset(base, {**spec.settings, **own, SEED: seed}), own)
     if source not in variants or source == name:
-        hint = nearest(source, variants) or "; name another variant"
+        hint = nearest(source, variants.keys() - {name}) or "; name another variant"
         raise UsageError(f"weights: there is no other variant {source!r}{hint}")
     if WEIGHTS in variants[source]:
         raise UsageError(
@@ -209,6 +209,10 @@ def _complaint(error: Mapping[str, Any]) -> str:
         return f"the key {place!r} is missing; `naaf sweep --help` has an example"
     if error["type"] == "tuple_type":
         return f"{place} is a list, for example [0, 1, 2] (given: {error['input']!r})"
+    if error["type"] == "too_short":
+        return f"{place} is empty; give it something or take it out"
+    if error["type"] == "dict_type":
+        return f"{place} is written as `key: value` lines (given: {error['input']!r})"
     if error["type"] == "string_type" and "[key]" in error["loc"]:
         return f"{error['loc'][0]}: a name is read as {error['input']!r}; put it in quotes"
     message = error["msg"].removeprefix("Value error, ")

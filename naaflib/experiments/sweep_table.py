@@ -9,12 +9,11 @@ import pandas as pd
 from ..errors import NaafError
 from ..evaluate import default_split
 from ..project import shown
-from ..runs import Run, atomic_path, read_json
+from ..runs import SWEEP, Run, atomic_path, read_json
 from .records import read_record
 from .sweep_plan import DONE, TO_EXECUTE, Plan, Row
 from .training import VARIANT, flat
 
-FILE = "sweep.csv"
 RECALLS = tuple(f"{way}_at_{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
 DEV = tuple(f"dev_{name}" for name in (*RECALLS, "rsum"))
 MEASURES = tuple(
@@ -42,7 +41,9 @@ def plan_table(plan: Plan) -> pd.DataFrame:
 
 
 def _sets(row: Row) -> str:
-    return ", ".join(f"{name} {value}" for name, value in row.planned.own.items())
+    return ", ".join(
+        f"{name} {'null' if value is None else value}" for name, value in row.planned.own.items()
+    )
 
 
 def sweep_table(plan: Plan) -> pd.DataFrame:
@@ -56,14 +57,14 @@ def sweep_table(plan: Plan) -> pd.DataFrame:
 def write_sweep(plan: Plan) -> pd.DataFrame:
     """Write OUT/sweep.csv anew, whole or not at all; the table."""
     table = sweep_table(plan)
-    with atomic_path(plan.out / FILE) as partial:
+    with atomic_path(plan.out / SWEEP) as partial:
         table.to_csv(partial, index=False)
     return table
 
 
 def read_sweep(out: str | Path) -> pd.DataFrame:
     """The table of a sweep's folder. Raises NaafError where there is none."""
-    path = Path(out) / FILE
+    path = Path(out) / SWEEP
     if not path.is_file():
         raise NaafError(f"{shown(path)} is missing: `naaf sweep SPEC.yaml --out {shown(out)}` writes it")
     kinds = {"variant": str, "folder": str, "weights": str, "error": str}

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import NaafError
-from ..runs import write_json
+from ..runs import FAILURE, write_json
 from .execution import Unwanted, process_variables, run_command, thread_variables
 from .notebooks import first_line
 from .pipeline import run_notebooks
 
 TICKET = ".ticket"
-FAILURE = "failure.json"
 DONE, FAILED, STOPPED = "done", "failed", "interrupted"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..errors import NaafError
-from ..runs import Run, read_json
+from ..runs import FAILURE, SWEEP, Run, read_json
 
 RUN_COLUMNS = ("run", "kind", "method", "data", "seed", "epochs", "best_dev_rsum", "state")
 RECALLS = tuple(f"{way}_at_{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
@@ -16,9 +16,10 @@ MEASURE_COLUMNS = ("run", "measure", "split", "value", "low", "high", "chance")
 def runs_table(folder: Path) -> pd.DataFrame:
     """A row a run at or below a folder: run, kind, method, data, seed, epochs, best_dev_rsum, state.
 
-    run: the path from the folder. epochs: done of planned. An unreadable folder has its reason as state.
+    run: the path from the folder. epochs: done of planned. An unreadable folder has its reason as state, and
+    so has a run that failed in a sweep.
     """
-    rows = [_run_row(config.parent, folder) for config in _configs(folder)]
+    rows = [_run_row(path, folder) for path in _run_folders(folder)]
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype({"seed": "Int64"})
 
 
@@ -41,8 +42,10 @@ def measures_table(folder: Path) -> pd.DataFrame:
     )
 
 
-def _configs(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("config.json") if not _is_hidden(path.relative_to(folder)))
+def _run_folders(folder: Path) -> list[Path]:
+    """What holds a run, or the reason why it came to none."""
+    files = [*folder.rglob("config.json"), *folder.rglob(FAILURE)]
+    return sorted({path.parent for path in files if not _is_hidden(path.relative_to(folder))})
 
 
 def _is_hidden(path: Path) -> bool:
@@ -52,6 +55,10 @@ def _is_hidden(path: Path) -> bool:
 def _run_row(path: Path, folder: Path) -> dict[str, object]:
     name = _name(path, folder)
     try:
+        if (path / FAILURE).is_file():
+            failure = read_json(path / FAILURE)
+            reason = failure.get("error") if isinstance(failure, dict) else None
+            return {"run": name, "state": f"failed: {reason}"}
         run = Run.open(path)
         row = {"run": name, "kind": run.kind, "data": _data_name(run)}
         return row | (_training_row(run) if "settings" in run.config else {"state": _group_state(run)})
@@ -87,7 +94,7 @@ def _data_name(run: Run) -> object:
 
 def _group_state(run: Run) -> str:
     if run.kind == "sweep":
-        states = list(pd.read_csv(path)["state"]) if (path := run.path / "sweep.csv").is_file() else []
+        states = list(pd.read_csv(path)["state"]) if (path := run.path / SWEEP).is_file() else []
         return f"{states.count('done')} of {len(states)} runs done"
     if run.kind != "group":
         return "finished"

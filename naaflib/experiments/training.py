@@ -252,6 +252,11 @@ def start_fingerprint(path: str | Path) -> dict[str, object]:
 def data_record(data: Path) -> dict[str, object]:
     """The folder, the manifest's name, and size and checksum of what training and validation read."""
     files = [data / f"{split}_{file}" for split in ("train", "dev") for file in FILES]
+    missing = next((path for path in files if not path.is_file()), None)
+    if missing:
+        raise NaafError(
+            f"{shown(missing)} is missing, and training reads it; name a data set's folder (`naaf data list`)"
+        )
     return {
         "folder": str(data.resolve()),
         "name": data_name(data),

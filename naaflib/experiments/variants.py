@@ -19,8 +19,8 @@ from ..metric import RetrievalMetrics
 from ..mining import Boundaries
 from ..model import Model
 from ..project import shown
-from ..runs import HISTORY, Run, environment, write_json
-from .training import VARIANT, open_splits
+from ..runs import HISTORY, Run, check_apart, environment, write_json
+from .training import VARIANT, open_splits, say
 
 FIXED = "mining.fixed_boundary"
 AT_INFERENCE = (
@@ -73,12 +73,14 @@ def make_variant(
     changed settings, and none for the other epochs, whose weights are gone; losses, steps, vocabulary and the
     other epochs' samples are the source's. The dev scores are kept, unless data.validation_images makes them
     those of a part of the split. config.json is written last, so that a folder with one is whole.
-    Raises UsageError for settings that training uses, NaafError for an `out` that holds a run already.
+    Raises UsageError for settings that training uses and an `out` inside the source's folder, NaafError for
+    one that holds a run already.
     """
     run = checkpoint.one_member(source.path if isinstance(source, Run) else source)
     settings, out = variant_settings(run.settings, overrides), Path(out)
     if (out / "config.json").exists():
         raise NaafError(f"{shown(out)} already holds a run; take another folder for the variant")
+    check_apart(out, run)
     folder = Path(data) if data is not None else run.data_folder
     weights = run.config.get("weights") or {
         "run": str(run.path.resolve()),
@@ -96,6 +98,7 @@ def make_variant(
         },
     )
     model, epoch = _model(run, settings)
+    say("validating the weights anew under the changed settings")
     _write(run, variant, model, epoch, folder, device)
     write_json(variant.path / "config.json", variant.config)
     return variant

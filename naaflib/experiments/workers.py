@@ -52,12 +52,11 @@ def open_cluster(
             threads_per_worker=1,
             processes=True,
             memory_limit=0,
-            dashboard_address="127.0.0.1:0" if find_spec("bokeh") else None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         )
     with cluster, Client(cluster) as client:
-        if find_spec("bokeh"):
-            say(f"dashboard: {cluster.dashboard_link}")
+        say(f"dashboard: {cluster.dashboard_link}")
         yield client, threads
 
 
