@@ -644,6 +644,26 @@ def test_a_forest_names_every_variant_and_is_not_cut(compared, width):
     assert (marks.count("^"), marks.count("v")) == (1, 0)
 
 
+def test_a_variant_with_a_failed_seed_does_not_shrink_the_others_to_dots():
+    names = ["naaf", *"abcdefgh"]
+    table = pd.DataFrame(
+        {"variant": names, "difference": 0.0, "verdict": "open", "covers": "images and seeds"}
+    )
+    table = table.assign(low=-3.0, high=4.0, images_low=-2.0, images_high=2.0)
+    table.loc[0, "verdict"] = "baseline"
+    plain = viz.forest_figure({"rsum": table}, {})
+    table.loc[8, ["difference", "low", "high", "images_low"]] = [-160.0, -700.0, 400.0, -170.0]
+    figure = viz.forest_figure({"rsum": table}, {"rsum": {"a": [-9.0, 1.0], "h": [-400.0, 0.0]}})
+    assert uncut(figure)
+    marks = [[line.get_marker() for line in page.axes[0].lines] for page in (plain, figure)]
+    assert [(found.count("<"), found.count(">")) for found in marks] == [(0, 0), (1, 1)]
+    low, high = figure.axes[0].get_xlim()
+    assert -20 < low < -9 < 4 < high < 20  # the dot of a row that is not cut counts
+    words = [" ".join(t.get_text() for t in page.findobj(mpl.text.Text)) for page in (plain, figure)]
+    assert ["goes on" in said for said in words] == [False, True]
+    assert "−160.0" in words[1]
+
+
 def test_a_forest_of_all_measures_stands_in_rows_of_three(compared):
     figure = walk.forest_page(compared, difference_table(compared, MEASURES, resamples=99))
     assert uncut(figure)

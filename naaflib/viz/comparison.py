@@ -29,6 +29,7 @@ VERDICTS = {  # colour, mark, whether it is filled
     "open": (style.INK, "o", False),
 }
 NAME_SIZE = 7.0
+FAR = 4.0  # times the upper quartile of the rows' reach: a row that reaches further is cut
 
 
 @styled
@@ -39,7 +40,8 @@ def forest(
 
     table: rows of one measure, the baseline first; columns variant, difference, low, high, images_low,
     images_high, verdict. dots: what each seed's run differs from the baseline's mean, by variant.
-    names: whether the rows are named, in `room` inches.
+    names: whether the rows are named, in `room` inches. A row that reaches far beyond the others, such as a
+    variant with a failed seed, is cut at the edge by an arrow, lest the others shrink to dots.
     """
     for k, row in enumerate(table.itertuples()):
         if row.verdict != "baseline":
@@ -55,6 +57,7 @@ def forest(
     )
     ax.set_yticks(range(len(table)), labels, fontsize=NAME_SIZE, parse_math=False, linespacing=0.95)
     ax.tick_params(axis="y", length=0)
+    _cut(ax, table, dots)
     _directions(ax)
     return style.grid_lines(ax, "x")
 
@@ -84,6 +87,33 @@ def _interval(ax: Axes, k: int, row) -> None:
         fontsize=NAME_SIZE,
         color=colour,
     )
+
+
+def cut_rows(table: pd.DataFrame) -> pd.Series:
+    """Which rows of a forest reach so far beyond the others that they are cut."""
+    reach = table[["low", "high", "images_low", "images_high"]].abs().max(axis=1).fillna(0)
+    return reach > FAR * max(reach[table["verdict"] != "baseline"].quantile(0.75), 1e-6)
+
+
+def _cut(ax: Axes, table: pd.DataFrame, dots: Mapping[str, Values]) -> None:
+    """Limits by the rows that are not cut, and an arrow where one that is goes on."""
+    cut = cut_rows(table)
+    if not cut.any():
+        return
+    kept = table[~cut]
+    runs = [np.atleast_1d(dots.get(variant, ())) for variant in kept["variant"]]
+    values = np.concatenate([[0.0], *runs, kept[["low", "high"]].to_numpy(float).ravel()])
+    low, high = np.nanmin(values), np.nanmax(values)
+    room = 0.25 * (high - low)
+    low, high = low - room, high + room
+    ax.set_xlim(low, high)
+    inside = 0.08 * room  # lest an arrow touch the names
+    for k, row in enumerate(table.itertuples()):
+        colour = VERDICTS.get(row.verdict, (style.INK,))[0]
+        ends = ((low + inside, row.low < low, "<"), (high - inside, row.high > high, ">"))
+        for place, beyond, mark in ends:
+            if cut.iloc[k] and beyond:
+                ax.plot(place, k, mark, color=colour, markersize=5, zorder=5)
 
 
 def _directions(ax: Axes) -> None:
@@ -121,6 +151,8 @@ def forest_figure(
     several = any((table["covers"] == "images and seeds").any() for table in tables.values())
     seeds = any(len(np.atleast_1d(runs)) > 1 for group in dots.values() for runs in group.values())
     handles = _legend_entries(set().union(*(table["verdict"] for table in tables.values())), several, seeds)
+    if any(cut_rows(table).any() for table in tables.values()):
+        handles.append(_entry("goes on", color=style.INK, marker=">", markersize=5))
     below = style.bare(figure.add_subplot(grid[-1, :]))
     ncols = 2 if width < 5 else len(handles)
     style.legend(below, handles=handles, loc="center", ncols=ncols, fontsize=6.5, handletextpad=0.9)

@@ -88,7 +88,7 @@ def variants_shown(comparison: Comparison) -> pd.DataFrame:
     for name, row in table.iterrows():
         cells = {measure: _spread(row[measure], row[f"{measure}_sd"]) for measure in MEASURES}
         low, high = row["rsum_low"], row["rsum_high"]
-        interval = "" if np.isnan(low) else f"{low:.1f} to {high:.1f}"
+        interval = "" if np.isnan(low) else f"{low:.0f} to {high:.0f}"
         rows[name] = {"seeds": f"{row['seeds']:.0f}", **cells, "95 % over seeds": interval}
     return unbroken(pd.DataFrame(rows).T.rename_axis("variant"))
 
