@@ -28,7 +28,7 @@ CASES: dict[str, Callable[[bool], list[Row]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of: {', '.join(CASES)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="small sizes, under two minutes")
+    parser.add_argument("--quick", action="store_true", help="small sizes, about two minutes")
     parser.add_argument(
         "--out", type=Path, default=Path("outputs/benchmarks.json"), help="JSON file to write"
     )
