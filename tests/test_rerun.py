@@ -197,6 +197,8 @@ def test_what_cannot_be_repeated_is_refused(copied, group, data, tmp_path):
 
     with pytest.raises(NaafError, match="already holds a run; name a fresh folder"):
         rerun(copied, group)
+    with pytest.raises(NaafError, match=r"again lies inside \S+/run, which stays as it is"):
+        rerun(copied, copied / "again")
     with pytest.raises(NaafError, match=r"nowhere, the data of \S+/run, does not exist"):
         rerun(copied, tmp_path / "again", data=tmp_path / "nowhere")
     Run.create(tmp_path / "joined", "ensemble")
