@@ -66,6 +66,12 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     assert files(tmp_path) == ["a.txt"]
 
 
+def test_a_place_that_refuses_is_named_and_not_the_file_beside_it(tmp_path):
+    with pytest.raises(PermissionError) as refused, atomic_path(tmp_path / "page.png") as partial:
+        raise PermissionError(13, "Permission denied", str(partial))
+    assert refused.value.filename == str(tmp_path / "page.png")
+
+
 def test_json_is_read_as_it_was_written(tmp_path):
     content = {"a": [1, 2.5, None], "b": {"ü": "mu\u2028"}}
     write_json(tmp_path / "a.json", content)

@@ -651,6 +651,7 @@ def test_a_failed_run_is_kept_and_tried_again_only_when_asked(tmp_path, data, so
     assert (again.rows[0].state, again.rows[0].error) == ("failed", outcome.error)
     (row,) = runs_table(tmp_path / "out").to_dict("records")
     assert (row["run"], row["state"]) == ("naaf/members/1", f"failed: {outcome.error}")
+    assert (row["method"], row["seed"]) == ("naaf", 1)  # what it has is told as of any run
     (tmp_path / "out/naaf/members/1/config.json").rename(tmp_path / "config.json")  # failed before it began
     assert runs_table(tmp_path / "out")["state"].tolist() == [f"failed: {outcome.error}"]
     (tmp_path / "config.json").rename(tmp_path / "out/naaf/members/1/config.json")

@@ -48,11 +48,12 @@ def overrides(assignments: list[str]) -> dict[str, str]:
             raise UsageError(
                 f"--set takes NAME=VALUE, for example train.epochs=5, and {assignment!r} is none"
             )
-    names = [name.strip() for name, _, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise UsageError(f"--set has {twice} twice; give it one value")
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    found: dict[str, str] = {}
+    for name, _, value in pairs:
+        if name.strip() in found:
+            raise UsageError(f"--set has {name.strip()} twice; give it one value")
+        found[name.strip()] = value.strip()
+    return found
 
 
 def say(message: str) -> None:

@@ -257,8 +257,8 @@ def _said(pair) -> list[str]:
 
 def _region_table(pair):
     """A row a word and region, as a person reads it."""
-    frame = pair.regions_frame()
-    frame = frame.assign(word=[_said(pair)[k] for k in frame["word_index"]]).drop(columns="word_index")
+    frame, words = pair.regions_frame(), _said(pair)
+    frame = frame.assign(word=[words[k] for k in frame["word_index"]]).drop(columns="word_index")
     if pair.method != "naaf":
         frame = frame.drop(columns=["feature_weight", "relevance_weight"])
     boxes = {name: frame[name].round().astype(int) for name in ("x1", "y1", "x2", "y2") if name in frame}

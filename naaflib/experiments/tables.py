@@ -55,15 +55,23 @@ def _is_hidden(path: Path) -> bool:
 def _run_row(path: Path, folder: Path) -> dict[str, object]:
     name = _name(path, folder)
     try:
-        if (path / FAILURE).is_file():
-            failure = read_json(path / FAILURE)
-            reason = failure.get("error") if isinstance(failure, dict) else None
-            return {"run": name, "state": f"failed: {reason}"}
+        failed = _failed_state(path)
+        if failed and not (path / "config.json").is_file():
+            return {"run": name, **failed}
         run = Run.open(path)
         row = {"run": name, "kind": run.kind, "data": _data_name(run)}
-        return row | (_training_row(run) if "settings" in run.config else {"state": _group_state(run)})
+        stated = _training_row(run) if "settings" in run.config else {"state": _group_state(run)}
+        return row | stated | failed
     except NaafError as error:
         return {"run": name, "state": f"unreadable: {error}"}
+
+
+def _failed_state(path: Path) -> dict[str, object]:
+    """The state of a run that failed in a sweep; nothing of any other."""
+    if not (path / FAILURE).is_file():
+        return {}
+    failure = read_json(path / FAILURE)
+    return {"state": f"failed: {failure.get('error') if isinstance(failure, dict) else None}"}
 
 
 def _training_row(run: Run) -> dict[str, object]:
