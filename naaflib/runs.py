@@ -23,14 +23,16 @@ from .config import Settings
 from .errors import NaafError, UsageError
 from .project import project_root, shown
 
+# batch_..._at_1: recall within the training batches, percent; hardest_weight: of the hardest negatives, 0 to 1.
+BATCH_COLUMNS = ("batch_i2t_at_1", "batch_t2i_at_1", "hardest_weight")
 HISTORY = (
-    "epoch", "step", "loss", "boundary", "inference_boundary",
+    "epoch", "step", "loss", *BATCH_COLUMNS, "boundary", "inference_boundary",
     "mean_matched", "std_matched", "mean_mismatched", "std_mismatched",
     "i2t_at_1", "i2t_at_5", "i2t_at_10", "t2i_at_1", "t2i_at_5", "t2i_at_10", "rsum",
     "seconds", "learning_rate",
 )  # fmt: skip
 STEPS = (
-    "step", "epoch", "loss", "grad_norm", "boundary", "inference_boundary",
+    "step", "epoch", "loss", *BATCH_COLUMNS, "grad_norm", "learning_rate", "boundary", "inference_boundary",
     "mean_matched", "std_matched", "mean_mismatched", "std_mismatched",
 )  # fmt: skip
 LIBRARIES = ("torch", "numpy", "pandas", "matplotlib", "papermill", "nltk")
