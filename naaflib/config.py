@@ -125,8 +125,8 @@ class Settings(Section):
         return bool(getattr(part, field) != type(part).model_fields[field].default)
 
 
-# The safe start: hardest negatives only as far as a batch can be ranked, and a learning rate that rises. With
-# the hardest negatives from the first step, or by the calendar, all scores can become equal: docs/training.md.
+# The safe start: hardest negatives only as far as a batch can be ranked, and a learning rate that rises.
+# With the hardest negatives from the first step, or by the calendar, all scores can become equal.
 SAFE_LOSS: dict[str, object] = {"negatives": "adaptive"}
 SAFE_TRAIN: dict[str, object] = {"seed": 0, "warmup_steps": 100}
 

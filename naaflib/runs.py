@@ -23,7 +23,7 @@ from .config import Settings
 from .errors import NaafError, UsageError
 from .project import project_root, shown
 
-# batch_..._at_1: recall within the training batches, percent; hardest_weight: of the hardest negatives, 0 to 1.
+# batch_..._at_1: recall within a training batch, percent; hardest_weight: of the hardest negatives, 0 to 1.
 BATCH_COLUMNS = ("batch_i2t_at_1", "batch_t2i_at_1", "hardest_weight")
 HISTORY = (
     "epoch", "step", "loss", *BATCH_COLUMNS, "boundary", "inference_boundary",

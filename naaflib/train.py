@@ -33,7 +33,9 @@ from .packing import Group, Packing, pack
 from .project import shown
 from .runs import BATCH_COLUMNS, HISTORY, STEPS, Run
 from .scoring import Measure, all_cosines, cosine_scores
+from .verdict import NEAR_CHANCE, equal_scores_loss
 
+STARTED = 10.0  # times the chance of a running in-batch R@1 that has left its start
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
 
 
@@ -57,6 +59,7 @@ class Trainer:
         self.optimizer = torch.optim.Adam(parameters, lr=settings.train.learning_rate)
         self.samples = Samples()  # of the last estimate
         self.steps = 0  # done so far
+        self.highest_recall = 0.0  # that the running one has reached
         self.recall = 0.0  # running in-batch R@1, 0 to 1
         self.hardest_weight = 0.0  # in the last step
 
@@ -88,7 +91,15 @@ class Trainer:
         self.steps += 1
         momentum = self.settings.loss.recall_momentum
         self.recall = momentum * recalls.mean + (1 - momentum) * self.recall
+        self.highest_recall = max(self.highest_recall, self.recall)
         return Step(loss.item(), recalls, self.hardest_weight, norm.item(), rate, self.samples)
+
+    def has_collapsed(self, pairs: int) -> bool:
+        """Whether batches of so many pairs, once ranked well, are ranked nearly blindly now; said once."""
+        fell = self.highest_recall > STARTED / pairs and self.recall < NEAR_CHANCE / pairs
+        if fell:
+            self.highest_recall = 0.0
+        return fell
 
     def _negatives(self, epoch: int) -> tuple[str, float]:
         """Which negatives count in an epoch, and the weight of the hardest among them."""
@@ -242,6 +253,8 @@ def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validat
         position.add(step)
         position.seconds = perf_counter() - started
         _log_step(run, board, position, step, model)
+        if trainer.has_collapsed(len(batch.images)):
+            tqdm.write(_collapse(trainer, position, step, len(batch.images)), file=sys.stderr)
         bar.set_postfix(
             loss=f"{position.loss / position.batch:.1f}",
             R1=f"{100 * trainer.recall:.0f}",
@@ -270,6 +283,14 @@ def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validat
         _save(run, trainer, position, "best")
     position.next_epoch()
     _save(run, trainer, position, "last")
+
+
+def _collapse(trainer: Trainer, position: _Position, step: Step, pairs: int) -> str:
+    equal = equal_scores_loss(trainer.settings, pairs, position.epoch)
+    return (
+        f"warning: training collapsed at step {position.step}: a batch finds {100 * trainer.recall:.1f} % of "
+        f"its own pairs, loss {step.loss:.1f}; equal scores cost {equal:.1f}. What was best so far is kept"
+    )
 
 
 def _history_row(trainer: Trainer, position: _Position, metrics: RetrievalMetrics, batches: int):
@@ -354,5 +375,6 @@ def _restore(run: Run, trainer: Trainer) -> _Position:
     progress = header["progress"]
     trainer.samples = Samples(*(math.nan if x is None else x for x in progress.pop("samples")))
     trainer.recall = float(progress.pop("recall", 0.0))  # the first checkpoints have none
+    trainer.highest_recall = trainer.recall
     trainer.steps = int(progress["step"])
     return _Position(**progress)

@@ -18,11 +18,13 @@ from ..data.vocabulary import Vocabulary
 from ..errors import NaafError, UsageError
 from ..evaluate import pick_device, validation_metrics
 from ..explanation import matched_samples
+from ..metric import chance_recalls
 from ..mining import Boundaries
 from ..model import Model
 from ..project import shown
 from ..runs import Run, fingerprint, open_group, write_json
 from ..train import PRECISIONS, fit
+from ..verdict import verdicts
 from .locking import exclusive
 
 FILES = ("ims.npy", "caps.txt")
@@ -73,16 +75,28 @@ def train_run(
             start = start_record(init, glove, vocabulary, target)
             run = _new_run(out, data, settings, model, start, restart)
         model = model.to(target)
+        batches = Batches(train, model.vocabulary, settings.train.batch_size, settings.train.seed)
+        if not resume:
+            run.update(sizes=_sizes(batches, dev))
         fit(
             run,
             model,
-            Batches(train, model.vocabulary, settings.train.batch_size, settings.train.seed),
+            batches,
             settings,
             validate=partial(validation_metrics, split=dev),
             observe=partial(matched_samples, split=dev),
             resume=resume,
         )
+    for sentence in verdicts([run]):
+        say(sentence)
     return run
+
+
+def _sizes(batches: Batches, dev: Split) -> dict[str, object]:
+    """What `verdict` measures a run's numbers by."""
+    chance = chance_recalls(len(dev), dev.captions_per_image)["rsum"]
+    pairs = min(batches.batch_size, len(batches.tokens))
+    return {"pairs_per_batch": pairs, "validation_images": len(dev), "chance_rsum": chance}
 
 
 def train_members(

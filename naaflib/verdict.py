@@ -1,0 +1,118 @@
+"""Has a run learnt? Read from its record: settings, history.csv, and the members beside it.
+
+A training that fails does not stop: its scores become all equal, or never part, and it ends as "finished".
+The rules, the first that applies is said, and why each is one:
+
+not learnt   the best rsum on dev is within 3 times what blind guessing gives: after one epoch of any training
+             that starts it is 4 times as much or more
+collapsed    in the last epoch a batch finds no more of its own pairs than 3 times what blind guessing finds;
+             the loss is then near 2 x margin x batch, which is what equal scores cost
+fell back    the last epoch's rsum is less than 70 % of the best: epochs differ by a few percent
+differs      the best rsum is less than 85 % of the best member's: seeds differ by a few percent
+
+A setting that mends it is part of the sentence. Runs made before the columns were kept go by the others.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from .config import SAFE_LOSS, SAFE_TRAIN, Settings
+from .runs import Run
+
+NEAR_CHANCE = 3.0  # times the chance
+FELL_BACK = 0.7  # of the best epoch's rsum
+DIFFERS = 0.85  # of the best member's rsum
+
+
+def equal_scores_loss(settings: Settings, pairs: int, epoch: int | None = None) -> float:
+    """Loss of a batch of so many pairs of equal scores: the margin for every negative that counts.
+
+    epoch: from 1; within loss.warmup_epochs all negatives count. None: after the warm-up.
+    """
+    loss = settings.loss
+    summed = loss.negatives == "sum" or (epoch is not None and epoch <= loss.warmup_epochs)
+    return 2 * loss.margin * pairs * (pairs - 1 if summed else 1)
+
+
+def verdicts(runs: Sequence[Run]) -> list[str]:
+    """A sentence for each run that has not learnt, or lies far below the best of them; none where all is well.
+
+    runs: trained members of one setting, or one run alone.
+    """
+    found = [(run, _best_rsum(run), _alone(run)) for run in runs]
+    top = max((best for _, best, _ in found), default=0.0)
+    sentences = []
+    for run, best, sentence in found:
+        if not sentence and best < DIFFERS * top:
+            sentence = (
+                f"its best rsum on dev is {best:.1f} and another member's {top:.1f}, more than seeds "
+                f"explain; {_remedy(run.settings)}"
+            )
+        if sentence:
+            sentences.append(f"{run.name}: {sentence}")
+    return sentences
+
+
+def verdict(run: Run) -> str:
+    """What `verdicts` says of one run alone; "" where it has learnt."""
+    return "".join(verdicts([run]))
+
+
+def _best_rsum(run: Run) -> float:
+    return float(run.history()["rsum"].max())
+
+
+def _alone(run: Run) -> str:
+    history, settings = run.history(), run.settings
+    if not len(history) or history["rsum"].isna().all():
+        return ""
+    best, last = history.loc[history["rsum"].idxmax()], history.iloc[-1]
+    chance = _chance(run)
+    if best["rsum"] < NEAR_CHANCE * chance:
+        return (
+            f"it has not learnt: its best rsum on dev is {best['rsum']:.1f}, where blind guessing gives "
+            f"{chance:.1f}; {_remedy(settings, last)}"
+        )
+    pairs = _pairs(run)
+    if _batch_recall(last) < NEAR_CHANCE * 100 / pairs:
+        return (
+            f"its training collapsed: in epoch {last['epoch']:.0f} the loss is {last['loss']:.1f}, equal "
+            f"scores cost {equal_scores_loss(settings, pairs, int(last['epoch'])):.1f}, and a batch finds "
+            f"{_batch_recall(last):.1f} % of its own pairs; {_remedy(settings, last)}"
+        )
+    if last["rsum"] < FELL_BACK * best["rsum"]:
+        return (
+            f"its training fell back: rsum on dev is {last['rsum']:.1f} in the last epoch and was "
+            f"{best['rsum']:.1f} in epoch {best['epoch']:.0f}, which is kept; {_remedy(settings, last)}"
+        )
+    return ""
+
+
+def _batch_recall(row: pd.Series) -> float:
+    """In-batch R@1, percent, mean of both directions; NaN where it was not kept."""
+    return float(row.get("batch_i2t_at_1", float("nan")) + row.get("batch_t2i_at_1", float("nan"))) / 2
+
+
+def _pairs(run: Run) -> int:
+    """Pairs a batch; a train split smaller than the batch makes it smaller."""
+    return int(run.config.get("sizes", {}).get("pairs_per_batch", run.settings.train.batch_size))
+
+
+def _chance(run: Run) -> float:
+    """What blind guessing gives in rsum on the validation images; NaN where their number was not kept."""
+    return float(run.config.get("sizes", {}).get("chance_rsum", float("nan")))
+
+
+def _remedy(settings: Settings, last: pd.Series | None = None) -> str:
+    """What to train anew with, as settings."""
+    if last is not None and _batch_recall(last) > 50:
+        return "the batches are learnt by heart: do captions and images belong together (`naaf data verify`)?"
+    safe = {f"loss.{name}": value for name, value in SAFE_LOSS.items()}
+    safe |= {"train.warmup_steps": SAFE_TRAIN["warmup_steps"]}
+    given = {"loss.negatives": settings.loss.negatives, "train.warmup_steps": settings.train.warmup_steps}
+    if settings.loss.warmup_epochs or any(given[name] != value for name, value in safe.items()):
+        advice = " ".join(f"{name}={value}" for name, value in safe.items())
+    else:
+        advice = f"train.learning_rate={settings.train.learning_rate / 4:g}, or another train.seed"
+    return f"train anew with {advice}"
