@@ -38,6 +38,7 @@ class ModelSettings(Section):
     method: Literal["naaf", "scan-t2i", "scan-i2t"] = "naaf"
     dim: int = Field(1024, ge=1)  # D, the paper's 1024
     word_dim: int = Field(300, ge=1)
+    word_init: float = Field(0.1, gt=0)  # word vectors start uniform in +- this; the published 0.1
     image_encoder: Literal["linear", "weight-norm"] = "linear"
     freeze_words: bool = False  # the released code fine-tunes its GloVe vectors (it means to freeze them)
     lambda_softmax: float | None = Field(None, gt=0)  # inverse temperature; None: the published 20 | 9 | 4
