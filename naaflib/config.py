@@ -126,47 +126,41 @@ class Settings(Section):
         return bool(getattr(part, field) != type(part).model_fields[field].default)
 
 
-# The safe start: hardest negatives only as far as a batch can be ranked, and a learning rate that rises.
-# With the hardest negatives from the first step, or by the calendar, all scores can become equal.
-SAFE_LOSS: dict[str, object] = {"negatives": "adaptive"}
-SAFE_TRAIN: dict[str, object] = {"seed": 0, "warmup_steps": 100}
+# The safe start: words that differ from the first step on, hardest negatives only as far as a batch can be
+# ranked, and a learning rate that rises. Without it a run may wait for long, or for ever, with equal scores.
+SAFE_START: dict[str, dict[str, object]] = {
+    "model": {"word_init": 0.5},
+    "loss": {"negatives": "adaptive"},
+    "train": {"warmup_steps": 100},
+}
+
+
+def _safe(**sections: dict[str, object]) -> dict[str, dict[str, object]]:
+    """The sections of a preset with the safe start."""
+    names = dict.fromkeys([*SAFE_START, *sections])
+    return {name: {**SAFE_START.get(name, {}), **sections.get(name, {})} for name in names}
+
 
 # f30k and coco are the published arguments; f30k-safe and coco-safe the same with the safe start.
 PRESET_VALUES: dict[str, dict[str, dict[str, object]]] = {
-    "scenes": {
-        "data": {"min_word_count": 1},
-        "model": {"dim": 128, "word_dim": 64},
-        "mining": {"min_words": 100},
-        "loss": SAFE_LOSS,
-        "train": {**SAFE_TRAIN, "epochs": 6, "batch_size": 64, "learning_rate": 2e-3, "decay_epoch": 5},
-    },
-    "flickr8k": {
-        "model": {"dim": 256},
-        "loss": SAFE_LOSS,
-        "train": {**SAFE_TRAIN, "epochs": 8, "decay_epoch": 6},
-    },
+    "scenes": _safe(
+        data={"min_word_count": 1},
+        model={"dim": 128, "word_dim": 64},
+        mining={"min_words": 100},
+        train={"seed": 0, "epochs": 6, "batch_size": 64, "learning_rate": 2e-3, "decay_epoch": 5},
+    ),
+    "flickr8k": _safe(model={"dim": 256}, train={"seed": 0, "epochs": 8, "decay_epoch": 6}),
     "f30k": {
         "data": {"validation_images": 1000},
         "train": {"seed": 0},
     },
-    "f30k-safe": {
-        "data": {"validation_images": 1000},
-        "loss": SAFE_LOSS,
-        "train": SAFE_TRAIN,
-    },
+    "f30k-safe": _safe(data={"validation_images": 1000}, train={"seed": 0}),
     "coco": {
         "data": {"validation_images": 1000},
         "train": {"seed": 0, "batch_size": 256},
     },
-    "coco-safe": {
-        "data": {"validation_images": 1000},
-        "loss": SAFE_LOSS,
-        "train": {**SAFE_TRAIN, "batch_size": 256},
-    },
-    "general": {  # any other data set
-        "loss": SAFE_LOSS,
-        "train": SAFE_TRAIN,
-    },
+    "coco-safe": _safe(data={"validation_images": 1000}, train={"seed": 0, "batch_size": 256}),
+    "general": _safe(train={"seed": 0}),  # any other data set
 }
 PRESETS = tuple(PRESET_VALUES)
 OTHER_DATA = "general"  # the preset of a data set that has none of its own

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from .config import SAFE_LOSS, SAFE_TRAIN, Settings
+from .config import SAFE_START, Settings
 from .runs import Run
 
 NEAR_CHANCE = 3.0  # times the chance
@@ -36,7 +36,7 @@ def equal_scores_loss(settings: Settings, pairs: int, epoch: int | None = None) 
 
 
 def verdicts(runs: Sequence[Run]) -> list[str]:
-    """A sentence for each run that has not learnt, or lies far below the best of them; none where all is well.
+    """A sentence for each run that has not learnt, or lies far below the best of them; none if all is well.
 
     runs: trained members of one setting, or one run alone.
     """
@@ -108,11 +108,9 @@ def _remedy(settings: Settings, last: pd.Series | None = None) -> str:
     """What to train anew with, as settings."""
     if last is not None and _batch_recall(last) > 50:
         return "the batches are learnt by heart: do captions and images belong together (`naaf data verify`)?"
-    safe = {f"loss.{name}": value for name, value in SAFE_LOSS.items()}
-    safe |= {"train.warmup_steps": SAFE_TRAIN["warmup_steps"]}
-    given = {"loss.negatives": settings.loss.negatives, "train.warmup_steps": settings.train.warmup_steps}
-    if settings.loss.warmup_epochs or any(given[name] != value for name, value in safe.items()):
-        advice = " ".join(f"{name}={value}" for name, value in safe.items())
+    safe = {(part, name): value for part, values in SAFE_START.items() for name, value in values.items()}
+    if any(getattr(getattr(settings, part), name) != value for (part, name), value in safe.items()):
+        advice = " ".join(f"{part}.{name}={value}" for (part, name), value in safe.items())
     else:
         advice = f"train.learning_rate={settings.train.learning_rate / 4:g}, or another train.seed"
     return f"train anew with {advice}"

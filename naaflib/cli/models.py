@@ -74,7 +74,8 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help="scenes, flickr8k, f30k or coco; by default the one named like the data",
+        help="scenes, flickr8k, f30k, f30k-safe, coco, coco-safe or general; by default the one named like "
+        "the data, else general",
     )
     parser.add_argument(
         "--set",
@@ -254,8 +255,7 @@ def _settings(arguments: argparse.Namespace):
 
 
 def _preset_of(data: Path) -> str:
-    from ..data.manifest import preset_of
+    from ..data.manifest import preset_of, preset_sentence
 
-    name = preset_of(data)
-    say(f"preset {name}, named like the data set")
-    return name
+    say(preset_sentence(data))
+    return preset_of(data)

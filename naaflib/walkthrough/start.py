@@ -4,6 +4,7 @@ Paths are taken from the project, never from the working directory.
 """
 
 import struct
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ from pandas.io.formats.style import Styler
 from .. import config
 from ..config import Settings
 from ..data import manifest, scenes
-from ..data.manifest import data_name, preset_of
+from ..data.manifest import preset_of, preset_sentence
 from ..errors import NaafError, UsageError
 from ..project import resolve, shown
 from ..runs import Run, members
@@ -75,9 +76,8 @@ def trained_run(run: str | Path, member: int = 0) -> Run:
 
 
 def word_threshold(folder: Path) -> int:
-    """How often a word has to occur to be known: as the preset named like the data says, else SCAN's 4."""
-    name = data_name(folder).removesuffix("_precomp")
-    return config.preset(name if name in config.PRESETS else "f30k").data.min_word_count
+    """How often a word has to occur to be known, as the data set's preset says."""
+    return config.preset(preset_of(folder)).data.min_word_count
 
 
 def settings_for(
@@ -85,8 +85,9 @@ def settings_for(
 ) -> Settings:
     """A preset's settings with some replaced.
 
-    preset: "" takes the one named like the data. settings: "model.dim=64, train.batch_size=32"; they win over
-    seed and epochs. epochs: 0 leaves the preset's number. Raises UsageError for a wrong name or value.
+    preset: "" takes the one named like the data, else "general" and says so. settings: "model.dim=64,
+    train.batch_size=32"; they win over seed and epochs. epochs: 0 leaves the preset's number. Raises
+    UsageError for a wrong name or value.
     """
     overrides: dict[str, object] = {"train.seed": seed}
     if epochs:
@@ -98,6 +99,8 @@ def settings_for(
                 f"settings takes name=value, ..., for example train.epochs=5, and {part!r} is none"
             )
         overrides[name.strip()] = value.strip()
+    if not preset and preset_of(folder) == config.OTHER_DATA:
+        print(preset_sentence(folder), file=sys.stderr)
     return config.preset(preset or preset_of(folder), overrides)
 
 
