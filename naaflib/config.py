@@ -113,6 +113,8 @@ class Settings(Section):
             raise ValueError("model.pooling lse belongs to SCAN; NAAF's score is the mean of its words")
         if self.model.pooling == "mean" and self._is_set("model.lambda_lse"):
             raise ValueError("model.lambda_lse belongs to model.pooling lse")
+        if self.loss.negatives != "adaptive" and self._is_set("loss.recall_momentum"):
+            raise ValueError("loss.recall_momentum belongs to loss.negatives adaptive")
         if self.model.method != "naaf":
             own = [f"model.{name}" for name in left_out] + [n for n in NAAF_ONLY if self._is_set(n)]
             if own:
