@@ -105,7 +105,7 @@ class Trainer:
         """Which negatives count in an epoch, and the weight of the hardest among them."""
         loss = self.settings.loss
         negatives = "sum" if epoch <= loss.warmup_epochs else loss.negatives
-        return negatives, {"sum": 0.0, "hardest": 1.0, "adaptive": self.recall}[negatives]
+        return negatives, {"sum": 0.0, "hardest": 1.0, "adaptive": math.sqrt(self.recall)}[negatives]
 
     def _loss(self, batch: Batch, negatives: str) -> tuple[Tensor, BatchRecalls, Mined | None]:
         device, dtype = self.model.device, self.model.image_encoder.fc.bias.dtype

@@ -183,6 +183,10 @@ def test_an_unknown_preset_is_refused_with_the_nearest_name_and_all():
     ("values", "sentence"),
     [
         ({"model.pooling": "lse"}, "model.pooling lse belongs to SCAN"),
+        (
+            {"loss.negatives": "hardest", "loss.recall_momentum": 0.5},
+            "loss.recall_momentum belongs to loss.negatives adaptive",
+        ),
         ({"model.lambda_lse": 5}, "model.lambda_lse belongs to model.pooling lse"),
         (
             {"model.method": "scan-t2i", "model.lambda_lse": 5},

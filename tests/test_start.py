@@ -48,12 +48,12 @@ def test_the_learning_rate_rises_linearly_and_decays_by_the_epoch(run):
     assert run.history().learning_rate.tolist() == pytest.approx([0.016, 0.002])
 
 
-def test_the_hardest_negatives_weigh_what_the_running_recall_was_before_the_step(run):
+def test_the_hardest_negatives_weigh_the_root_of_the_running_recall_before_the_step(run):
     steps = run.steps()
     recall = (steps.batch_i2t_at_1 + steps.batch_t2i_at_1) / 200
     running, momentum = 0.0, SETTINGS.loss.recall_momentum
     for weight, now in zip(steps.hardest_weight, recall, strict=True):
-        assert weight == pytest.approx(running, abs=1e-9)
+        assert weight == pytest.approx(running**0.5, abs=1e-9)
         running = momentum * now + (1 - momentum) * running
 
 
