@@ -68,8 +68,8 @@ class LossSettings(Section):
     """The hinge loss (eq. 15)."""
 
     margin: float = Field(0.2, ge=0)
-    # adaptive: of each query, the hardest negative weighs the root of the running in-batch R@1, the mean of the
-    # violating ones the rest of 1; after "Selectively Hard Negative Mining" (arXiv 2303.00181)
+    # adaptive: of each query, the hardest negative weighs the root of the running in-batch R@1, the mean of
+    # the violating ones the rest of 1; after "Selectively Hard Negative Mining" (arXiv 2303.00181)
     negatives: Literal["hardest", "sum", "adaptive"] = "hardest"
     recall_momentum: float = Field(0.05, gt=0, le=1)  # weight of a batch's R@1 in the running one
     warmup_epochs: int = Field(0, ge=0)  # so many epochs on summed negatives first
