@@ -33,7 +33,7 @@ from .packing import Group, Packing, pack
 from .project import shown
 from .runs import BATCH_COLUMNS, HISTORY, STEPS, Run
 from .scoring import Measure, all_cosines, cosine_scores
-from .verdict import NEAR_CHANCE, equal_scores_loss
+from .verdict import equal_scores_loss, is_near_chance
 
 STARTED = 10.0  # times the chance of a running in-batch R@1 that has left its start
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
@@ -96,7 +96,7 @@ class Trainer:
 
     def has_collapsed(self, pairs: int) -> bool:
         """Whether batches of so many pairs, once ranked well, are ranked nearly blindly now; said once."""
-        fell = self.highest_recall > STARTED / pairs and self.recall < NEAR_CHANCE / pairs
+        fell = self.highest_recall > STARTED / pairs and is_near_chance(self.recall, 1 / pairs, 1.0)
         if fell:
             self.highest_recall = 0.0
         return fell
