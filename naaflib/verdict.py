@@ -4,7 +4,7 @@ A training that fails does not stop: its scores become all equal, or never part,
 The rules, the first that applies is said, and why each is one:
 
 not learnt   the best rsum on dev is near what blind guessing gives
-collapsed    in the last epoch a batch finds hardly more of its own pairs than blind guessing; the loss is then
+collapsed    in the last epoch a batch finds hardly more of its own pairs than blind guessing; its loss is
              near 2 x margin x batch, which is what equal scores cost
 fell back    the last epoch's rsum is less than 70 % of the best: epochs differ by a few percent
 differs      the best rsum is less than 85 % of the best member's: seeds differ by a few percent
