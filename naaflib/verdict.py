@@ -64,7 +64,7 @@ def verdict(run: Run) -> str:
 
 def is_near_chance(value: float, chance: float, most: float) -> bool:
     """Whether a measure of at most `most` is hardly above blind guessing; False for NaN."""
-    return value < NEAR_CHANCE * chance and value - chance < NEAR_CHANCE_ROOM * (most - chance)
+    return bool(value < NEAR_CHANCE * chance and value - chance < NEAR_CHANCE_ROOM * (most - chance))
 
 
 def _best_rsum(run: Run) -> float:

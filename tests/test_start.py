@@ -1,15 +1,21 @@
 """How a training starts: rising learning rate, negatives that follow the recall, words that differ."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from naaflib import checkpoint
 from naaflib.config import SAFE_START, Settings, preset, replace
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.experiments.training import train_run
 from naaflib.model import Model
-from naaflib.runs import Run
+from naaflib.runs import BATCH_COLUMNS, Run
+from naaflib.verdict import verdict
 
 STEPS_AN_EPOCH = 4
 SETTINGS = preset(
@@ -118,3 +124,29 @@ def test_a_safe_preset_is_the_published_one_with_the_safe_start(name):
     changes = {f"{part}.{key}": value for part, keys in SAFE_START.items() for key, value in keys.items()}
     assert preset(f"{name}-safe") == replace(preset(name), changes)
     assert preset(name).loss.negatives == "hardest"
+
+
+def test_a_run_from_before_the_new_columns_goes_on(data, run, tmp_path):
+    """Its logs, settings and checkpoint know nothing of recall in a batch; the optimizer is not forgotten."""
+    old = tmp_path / "old"
+    shutil.copytree(run.path, old)
+    config = json.loads((old / "config.json").read_text())
+    del config["sizes"], config["settings"]["train"]["warmup_steps"], config["settings"]["model"]["word_init"]
+    del config["settings"]["loss"]["recall_momentum"]
+    config["settings"]["loss"]["negatives"] = "hardest"
+    (old / "config.json").write_text(json.dumps(config))
+    before = Run.open(old)
+    for name, frame in (("history.csv", before.history()), ("steps.csv", before.steps())):
+        before.save_log(name, frame.drop(columns=[*BATCH_COLUMNS, "learning_rate"], errors="ignore"))
+    path = before.checkpoint("last")
+    header = checkpoint.header(path)
+    for name in ("recall", "batch_i2t", "batch_t2i"):
+        del header["progress"][name]
+    save_file(checkpoint.read(path)[0], path, {"naaf": json.dumps(header)})
+
+    assert verdict(before) == ""
+    settings = replace(before.settings, {"train.epochs": 3})
+    after = train_run(data, old, settings, resume=True, device="cpu")
+    assert after.history().epoch.tolist() == [1, 2, 3]
+    assert after.history().batch_i2t_at_1.isna().tolist() == [True, True, False]
+    assert after.steps().hardest_weight.iloc[-1] == 1
