@@ -494,6 +494,7 @@ def convert_names(tmp_path, wanted, rows):
         (["1.png"], [("data/1.png", "x"), ("1.png", "y"), ("001.png", "z")], ["y"]),
         (["a/1.png", "b/1.png"], [("b/1.png", "x"), ("a/1.png", "y")], ["y", "x"]),
         (["a/1.png", "b/1.png"], [("b/1", "x"), ("data/a/1.png", "y")], ["y", "x"]),
+        (["1.png", "a/1.png"], [("1.png", "x"), ("a/1.png", "y")], ["x", "y"]),
         (["001.png", "1.png"], [("001.png", "x"), ("1.png", "y")], ["x", "y"]),
         (["a\\1.png"], [("a/1.png", "x"), ("b/1.png", "y")], ["x"]),
     ],

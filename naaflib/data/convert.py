@@ -5,8 +5,8 @@ little-endian float32, (num_boxes, 4) as x1, y1, x2, y2 in pixels and (num_boxes
 
 Own images need no TSV. The layout is what any region detector or a grid of a vision network can write:
 `{split}_ims.npy`, an array (images, regions, dim) of float32 or float16 with as many regions for every
-image, and `{split}_caps.txt` with five consecutive lines an image (another number goes into the folder's
-manifest.yaml as captions_per_image). For maps over the pictures add `{split}_ims_bbx.npy` (images,
+image, and `{split}_caps.txt` with five consecutive lines an image, none of them empty (another number goes
+into the folder's manifest.yaml: `{name: mine, captions_per_image: 1}`). For maps over the pictures add `{split}_ims_bbx.npy` (images,
 regions, 4), `{split}_ims_size.npy` (images, 2: width, height), `{split}_image_names.txt` and the pictures
 themselves in images/. `naaf data verify` checks the result.
 """
