@@ -40,7 +40,8 @@ examples:
       --source-splits train restval --dtype float16 --out data/mine_precomp
 
 own features need no TSV: write {split}_ims.npy (images, regions, dim), {split}_caps.txt (five lines an image;
-another number: a manifest.yaml in the folder, {name: mine, captions_per_image: 1}) and check them with naaf data verify"""
+another number: a manifest.yaml in the folder, {name: mine, captions_per_image: 1})
+and check them with naaf data verify"""
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
