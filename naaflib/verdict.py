@@ -3,11 +3,13 @@
 A training that fails does not stop: its scores become all equal, or never part, and it ends as "finished".
 The rules, the first that applies is said, and why each is one:
 
-not learnt   the best rsum on dev is near what blind guessing gives
-collapsed    in the last epoch a batch finds hardly more of its own pairs than blind guessing; its loss is
-             near 2 x margin x batch, which is what equal scores cost
-fell back    the last epoch's rsum is less than 70 % of the best: epochs differ by a few percent
-differs      the best rsum is less than 85 % of the best member's: seeds differ by a few percent
+not learnt     the best rsum on dev is near what blind guessing gives
+collapsed      in the last epoch a batch finds hardly more of its own pairs than blind guessing; its loss is
+               near 2 x margin x batch, which is what equal scores cost
+hardly learnt  in the last of two epochs or more a batch finds less than a quarter of its own pairs: a training
+               that starts is beyond that in its second epoch
+fell back      the last epoch's rsum is less than 70 % of the best: epochs differ by a few percent
+differs        the best rsum is less than 85 % of the best member's: seeds differ by a few percent
 
 Near blind guessing: less than 3 times as much, and less than a tenth of the way from there to the best that
 is possible, so that small splits and batches, where guessing often hits, raise no alarm.
@@ -24,7 +26,10 @@ from .runs import Run
 
 NEAR_CHANCE = 3.0  # times the chance
 NEAR_CHANCE_ROOM = 0.1  # of the room above the chance
+HIGHEST_RATE = 1e-3  # that is advised
+FEW = 25.0  # percent of a batch's own pairs
 FELL_BACK = 0.7  # of the best epoch's rsum
+FEW_OF_CHANCE = 30.0  # times the chance; a small batch finds a quarter of its pairs by guessing
 DIFFERS = 0.85  # of the best member's rsum
 
 
@@ -80,19 +85,25 @@ def _alone(run: Run) -> str:
     if is_near_chance(best["rsum"], chance, 600.0):
         return (
             f"it has not learnt: its best rsum on dev is {best['rsum']:.1f}, where blind guessing gives "
-            f"{chance:.1f}; {_remedy(settings, last)}"
+            f"{chance:.1f}; {_remedy(settings)}"
         )
     pairs = _pairs(run)
     if is_near_chance(_batch_recall(last), 100 / pairs, 100.0):
         return (
             f"its training collapsed: in epoch {last['epoch']:.0f} the loss is {last['loss']:.1f}, equal "
             f"scores cost {equal_scores_loss(settings, pairs, int(last['epoch'])):.1f}, and a batch finds "
-            f"{_batch_recall(last):.1f} % of its own pairs; {_remedy(settings, last)}"
+            f"{_batch_recall(last):.1f} % of its own pairs; {_remedy(settings)}"
+        )
+    if last["epoch"] > 1 and _batch_recall(last) < FEW and _batch_recall(last) < FEW_OF_CHANCE * 100 / pairs:
+        return (
+            f"it has hardly learnt: in epoch {last['epoch']:.0f} a batch finds {_batch_recall(last):.1f} % of its "
+            f"own pairs, and the loss is {last['loss']:.1f} where equal scores cost "
+            f"{equal_scores_loss(settings, pairs, int(last['epoch'])):.1f}; {_remedy(settings)}"
         )
     if last["rsum"] < FELL_BACK * best["rsum"]:
         return (
             f"its training fell back: rsum on dev is {last['rsum']:.1f} in the last epoch and was "
-            f"{best['rsum']:.1f} in epoch {best['epoch']:.0f}, which is kept; {_remedy(settings, last)}"
+            f"{best['rsum']:.1f} in epoch {best['epoch']:.0f}, which is kept; {_remedy(settings)}"
         )
     return ""
 
@@ -112,13 +123,14 @@ def _chance(run: Run) -> float:
     return float(run.config.get("sizes", {}).get("chance_rsum", float("nan")))
 
 
-def _remedy(settings: Settings, last: pd.Series | None = None) -> str:
-    """What to train anew with, as settings."""
-    if last is not None and _batch_recall(last) > 50:
-        return "the batches are learnt by heart: do captions and images belong together (`naaf data verify`)?"
+def _remedy(settings: Settings) -> str:
+    """What to train anew with, as settings, or where else the cause may lie."""
     safe = {(part, name): value for part, values in SAFE_START.items() for name, value in values.items()}
     if any(getattr(getattr(settings, part), name) != value for (part, name), value in safe.items()):
         advice = " ".join(f"{part}.{name}={value}" for (part, name), value in safe.items())
     else:
-        advice = f"train.learning_rate={settings.train.learning_rate / 4:g}, or another train.seed"
+        rate = min(settings.train.learning_rate / 4, HIGHEST_RATE)
+        advice = (
+            f"train.learning_rate={rate:g}, if captions and images do belong together (`naaf data verify`)"
+        )
     return f"train anew with {advice}"

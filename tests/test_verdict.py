@@ -49,13 +49,22 @@ def test_near_blind_guessing_it_has_not_learnt(run):
 
 
 def test_the_safe_start_is_not_advised_to_a_run_that_had_it(run):
-    sentence = verdict(run([13.0, 12.0], recall=2.0, changes={"train.learning_rate": 0.4}))
-    assert "train.learning_rate=0.1" in sentence
+    """It is the learning rate then, or the data."""
+    sentence = verdict(run([13.0, 12.0], recall=2.0, changes={"train.learning_rate": 1e-3}))
+    assert "train.learning_rate=0.00025" in sentence
+    assert "naaf data verify" in sentence
     assert "adaptive" not in sentence
 
 
-def test_batches_learnt_by_heart_point_at_the_data(run):
-    assert "naaf data verify" in verdict(run([13.0, 12.0, 12.5], recall=80.0))
+def test_batches_that_find_few_of_their_pairs_have_hardly_learnt(run):
+    """As after three epochs at a learning rate of 1."""
+    sentence = verdict(run([74.7, 152.4, 163.8], loss=23.7, recall=16.4, changes={"train.learning_rate": 1}))
+    assert "it has hardly learnt: in epoch 3 a batch finds 16.4 % of its own pairs" in sentence
+    assert "train.learning_rate=0.001" in sentence
+
+
+def test_the_first_epoch_may_find_few_pairs(run):
+    assert verdict(run([141.9], loss=48.2, recall=12.0)) == ""
 
 
 def test_a_last_epoch_of_equal_scores_is_a_collapse(run):
