@@ -6,8 +6,8 @@ The rules, the first that applies is said, and why each is one:
 not learnt     the best rsum on dev is near what blind guessing gives
 collapsed      in the last epoch a batch finds hardly more of its own pairs than blind guessing; its loss is
                near 2 x margin x batch, which is what equal scores cost
-hardly learnt  in the last of two epochs or more a batch finds less than a quarter of its own pairs: a training
-               that starts is beyond that in its second epoch
+hardly learnt  in the last of two epochs or more a batch finds less than a quarter of its own pairs: a
+               training that starts is beyond that in its second epoch
 fell back      the last epoch's rsum is less than 70 % of the best: epochs differ by a few percent
 differs        the best rsum is less than 85 % of the best member's: seeds differ by a few percent
 
@@ -29,7 +29,7 @@ NEAR_CHANCE_ROOM = 0.1  # of the room above the chance
 HIGHEST_RATE = 1e-3  # that is advised
 FEW = 25.0  # percent of a batch's own pairs
 FELL_BACK = 0.7  # of the best epoch's rsum
-FEW_OF_CHANCE = 30.0  # times the chance; a small batch finds a quarter of its pairs by guessing
+FEW_OF_CHANCE = 30.0  # times the chance: of a large batch fewer are found
 DIFFERS = 0.85  # of the best member's rsum
 
 
@@ -96,8 +96,8 @@ def _alone(run: Run) -> str:
         )
     if last["epoch"] > 1 and _batch_recall(last) < FEW and _batch_recall(last) < FEW_OF_CHANCE * 100 / pairs:
         return (
-            f"it has hardly learnt: in epoch {last['epoch']:.0f} a batch finds {_batch_recall(last):.1f} % of its "
-            f"own pairs, and the loss is {last['loss']:.1f} where equal scores cost "
+            f"it has hardly learnt: in epoch {last['epoch']:.0f} a batch finds {_batch_recall(last):.1f} % of "
+            f"its own pairs, and the loss is {last['loss']:.1f} where equal scores cost "
             f"{equal_scores_loss(settings, pairs, int(last['epoch'])):.1f}; {_remedy(settings)}"
         )
     if last["rsum"] < FELL_BACK * best["rsum"]:
