@@ -17,7 +17,9 @@ is possible, so that small splits and batches, where guessing often hits, raise 
 A setting that mends it is part of the sentence. Runs made before the columns were kept go by the others.
 """
 
+import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -48,18 +50,7 @@ def verdicts(runs: Sequence[Run]) -> list[str]:
 
     runs: trained members of one setting, or one run alone.
     """
-    found = [(run, _best_rsum(run), _alone(run)) for run in runs]
-    top = max((best for _, best, _ in found), default=0.0)
-    sentences = []
-    for run, best, sentence in found:
-        if not sentence and best < DIFFERS * top:
-            sentence = (
-                f"its best rsum on dev is {best:.1f} and another member's {top:.1f}, more than seeds "
-                f"explain; {_remedy(run.settings)}"
-            )
-        if sentence:
-            sentences.append(f"{run.name}: {sentence}")
-    return sentences
+    return list(_by_run(runs).values())
 
 
 def verdict(run: Run) -> str:
@@ -67,19 +58,40 @@ def verdict(run: Run) -> str:
     return "".join(verdicts([run]))
 
 
+def verdicts_below(folder: Path) -> dict[Path, str]:
+    """`verdicts` of the trained runs at or below a folder, by run folder; members are judged together."""
+    groups: dict[Path, list[Run]] = {}
+    for config in sorted(folder.rglob("config.json")):
+        path = config.parent
+        if (path / "history.csv").is_file() and (run := Run.open(path)).is_trained:
+            groups.setdefault(path.parent if path.parent.name == "members" else path, []).append(run)
+    return {path: sentence for runs in groups.values() for path, sentence in _by_run(runs).items()}
+
+
+def _by_run(runs: Sequence[Run]) -> dict[Path, str]:
+    found = [(run, run.best_rsum, _alone(run)) for run in runs]
+    top = max((best for _, best, _ in found if not math.isnan(best)), default=0.0)
+    sentences = {}
+    for run, best, sentence in found:
+        if not sentence and best < DIFFERS * top:
+            sentence = (
+                f"its best rsum on dev is {best:.1f} and another member's {top:.1f}, more than seeds "
+                f"explain; {_remedy(run.settings)}"
+            )
+        if sentence:
+            sentences[run.path] = f"{run.name}: {sentence}"
+    return sentences
+
+
 def is_near_chance(value: float, chance: float, most: float) -> bool:
     """Whether a measure of at most `most` is hardly above blind guessing; False for NaN."""
     return bool(value < NEAR_CHANCE * chance and value - chance < NEAR_CHANCE_ROOM * (most - chance))
 
 
-def _best_rsum(run: Run) -> float:
-    return float(run.history()["rsum"].max())
-
-
 def _alone(run: Run) -> str:
-    history, settings = run.history(), run.settings
-    if not len(history) or history["rsum"].isna().all():
+    if math.isnan(run.best_rsum):
         return ""
+    history, settings = run.history(), run.settings
     best, last = history.loc[history["rsum"].idxmax()], history.iloc[-1]
     chance = _chance(run)
     if is_near_chance(best["rsum"], chance, 600.0):
@@ -87,17 +99,17 @@ def _alone(run: Run) -> str:
             f"it has not learnt: its best rsum on dev is {best['rsum']:.1f}, where blind guessing gives "
             f"{chance:.1f}; {_remedy(settings)}"
         )
-    pairs = _pairs(run)
+    pairs = pairs_a_batch(run)
     if is_near_chance(_batch_recall(last), 100 / pairs, 100.0):
         return (
             f"its training collapsed: in epoch {last['epoch']:.0f} the loss is {last['loss']:.1f}, equal "
             f"scores cost {equal_scores_loss(settings, pairs, int(last['epoch'])):.1f}, and a batch finds "
             f"{_batch_recall(last):.1f} % of its own pairs; {_remedy(settings)}"
         )
-    if last["epoch"] > 1 and _batch_recall(last) < FEW and _batch_recall(last) < FEW_OF_CHANCE * 100 / pairs:
+    if last["epoch"] > 1 and _batch_recall(last) < min(FEW, FEW_OF_CHANCE * 100 / pairs):
         return (
-            f"it has hardly learnt: in epoch {last['epoch']:.0f} a batch finds {_batch_recall(last):.1f} % of "
-            f"its own pairs, and the loss is {last['loss']:.1f} where equal scores cost "
+            f"it has hardly learnt: in epoch {last['epoch']:.0f} a batch finds {_batch_recall(last):.1f} % "
+            f"of its own pairs, and the loss is {last['loss']:.1f} where equal scores cost "
             f"{equal_scores_loss(settings, pairs, int(last['epoch'])):.1f}; {_remedy(settings)}"
         )
     if last["rsum"] < FELL_BACK * best["rsum"]:
@@ -113,7 +125,7 @@ def _batch_recall(row: pd.Series) -> float:
     return float(row.get("batch_i2t_at_1", float("nan")) + row.get("batch_t2i_at_1", float("nan"))) / 2
 
 
-def _pairs(run: Run) -> int:
+def pairs_a_batch(run: Run) -> int:
     """Pairs a batch; a train split smaller than the batch makes it smaller."""
     return int(run.config.get("sizes", {}).get("pairs_per_batch", run.settings.train.batch_size))
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,6 +60,12 @@ def overrides(assignments: list[str]) -> dict[str, str]:
 def say(message: str) -> None:
     """A message for the person: standard error."""
     print(message, file=sys.stderr, flush=True)
+
+
+def warn(sentences: Iterable[str]) -> None:
+    """What a person has to know of the runs that a command read; nothing where all is well."""
+    for sentence in sentences:
+        say(f"warning: {sentence}")
 
 
 def show_json(content: object) -> None:

@@ -4,7 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
-from .arguments import overrides, path, say, show_json, show_table
+from .arguments import overrides, path, say, show_json, show_table, warn
 
 TRAIN = """\
 Train one model and write its run folder: settings, vocabulary, checkpoints, history, samples, TensorBoard.
@@ -183,6 +183,7 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
 def train(arguments: argparse.Namespace) -> int:
     """`naaf train`"""
     from ..experiments import runs_table, train_run
+    from ..verdict import verdicts
 
     run = train_run(
         arguments.data,
@@ -194,7 +195,8 @@ def train(arguments: argparse.Namespace) -> int:
         vocabulary=arguments.vocabulary,
         device=arguments.device,
     )
-    show_table(runs_table(run.path))
+    show_table(runs_table(run.path).drop(columns="verdict"))
+    warn(verdicts([run]))  # the last line
     return 0
 
 
@@ -221,9 +223,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def ensemble(arguments: argparse.Namespace) -> int:
     """`naaf ensemble`"""
     from ..evaluate import ensemble as join
-    from ..runs import members
+    from ..runs import Run, members
+    from ..verdict import verdicts
 
     groups = [members(source) if source.is_dir() else [source] for source in arguments.sources]
+    runs = [member for group in groups for member in group if isinstance(member, Run)]
     result = join(
         [member for group in groups for member in group],
         data=arguments.data,
@@ -232,7 +236,9 @@ def ensemble(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         device=arguments.device,
     )
-    return _show(result, as_json=arguments.json)
+    status = _show(result, as_json=arguments.json)
+    warn(verdicts(runs))
+    return status
 
 
 def _show(result, *, as_json: bool) -> int:

@@ -87,8 +87,6 @@ def train_run(
             observe=partial(matched_samples, split=dev),
             resume=resume,
         )
-    for sentence in verdicts([run]):
-        say(sentence)
     return run
 
 
@@ -119,10 +117,13 @@ def train_members(
         )
     seeds = range(settings.train.seed, settings.train.seed + members)
     folders = {seed: group.path / "members" / str(seed) for seed in seeds}
-    return [
+    trained = [
         _train_member(Path(data), folder, replace(settings, {"train.seed": seed}), how)
         for seed, folder in folders.items()
     ]
+    for sentence in verdicts(trained):
+        say(f"warning: {sentence}")
+    return trained
 
 
 def _is_one_run(out: Path) -> bool:

@@ -3,8 +3,10 @@
 Paths are taken from the project, never from the working directory.
 """
 
+import html
 import struct
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +19,8 @@ from ..data import manifest, scenes
 from ..data.manifest import preset_of, preset_sentence
 from ..errors import NaafError, UsageError
 from ..project import resolve, shown
-from ..runs import Run, members
+from ..runs import BEST_MEMBER, Run, best_member, members
+from ..verdict import verdicts
 
 SHOWN = 0.5  # files have 200 points an inch, a notebook shows 100
 HEADINGS = {  # of the columns that figures and files know by other names
@@ -66,13 +69,51 @@ def trained_runs(run: str | Path) -> list[Run]:
     return members(folder)
 
 
-def trained_run(run: str | Path, member: int = 0) -> Run:
-    """One of the trained members, counted from 0 in the order of their seeds."""
+def trained_run(run: str | Path, member: int = BEST_MEMBER) -> Run:
+    """One of the trained members, counted from 0 in the order of their seeds; -1: the best on dev."""
     found = trained_runs(run)
+    if member == BEST_MEMBER:
+        chosen = found[best_member(found)]
+        if len(found) > 1:
+            print(
+                f"{chosen.name}: of {len(found)} members the best on dev, rsum {chosen.best_rsum:.1f}; "
+                "the parameter member takes another, counted from 0"
+            )
+        return chosen
     if not 0 <= member < len(found):
         names = ", ".join(f"{k}: {one.name}" for k, one in enumerate(found))
         raise NaafError(f"there is no member {member} in {shown(resolve(run))}; members: {names}")
     return found[member]
+
+
+def alike(run: str | Path, settings: Settings) -> list[Run]:
+    """The trained members of a run folder that have these settings but for their seed."""
+    seed = {"train": {"seed"}}
+    wanted = settings.model_dump(exclude=seed)
+    return [one for one in trained_runs(run) if one.settings.model_dump(exclude=seed) == wanted]
+
+
+class Warned:
+    """What the verdicts on some runs say, as a plain box in a notebook; empty where all is well."""
+
+    def __init__(self, sentences: Sequence[str]):
+        self.sentences = tuple(sentences)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"Warning: {sentence}." for sentence in self.sentences)
+
+    def _repr_html_(self) -> str:
+        style = (
+            "border: 1px solid; border-left-width: 6px; padding: .5em 1em; margin: .5em 0; max-width: 60em"
+        )
+        lines = "".join(f"<p>{html.escape(sentence)}.</p>" for sentence in self.sentences)
+        return f'<div role="alert" style="{style}"><b>Look at this first</b>{lines}</div>' if lines else ""
+
+
+def warning(run: str | Path) -> Warned | None:
+    """A box that names the members of a run that have not learnt; None, which shows nothing, if all have."""
+    sentences = verdicts(trained_runs(run))
+    return Warned(sentences) if sentences else None
 
 
 def word_threshold(folder: Path) -> int:
