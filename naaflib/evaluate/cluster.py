@@ -226,7 +226,9 @@ _one_at_a_time = Lock()  # a worker may have several threads; what they share is
 def _own_scores(source: Source, images: slice) -> tuple[slice, np.ndarray]:
     """A task: the scores of these images' captions with their own image."""
     pairs, per_image = _pairs(source, images, images)
-    return images, pairs.own(slice(0, pairs.shape[0]), per_image)
+    own = pairs.own(slice(0, pairs.shape[0]), per_image)
+    check_finite(own.reshape(-1, per_image), images.start)  # nothing would reach a NaN: rank 0
+    return images, own
 
 
 def _counts(
@@ -241,10 +243,10 @@ def _counts(
     top: int,
 ) -> tuple[int, Counts]:
     """A task: counts of images against a band of images' captions; rows, columns: places in the fold."""
-    pairs, _ = _pairs(source, images, band)
+    pairs, per_image = _pairs(source, images, band)
     block = pairs.block(*(slice(0, size) for size in pairs.shape))
     check_finite(block, images.start)
-    return fold, count(block, rows, columns, best_own, own, top)
+    return fold, count(block, rows, columns, best_own, own, per_image, top)
 
 
 def _pairs(source: Source, images: slice, band: slice) -> tuple[Pairs, int]:
