@@ -16,7 +16,7 @@ from naaflib import checkpoint, open_split
 from naaflib.config import ModelSettings, Settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluate import cluster, evaluate, protocols
+from naaflib.evaluate import arithmetic, cluster, evaluate, protocols
 from naaflib.evaluate.cluster import Source, clustered_metrics, connect
 from naaflib.evaluate.scores import encode_split, streamed_metrics
 from naaflib.mining import Boundaries
@@ -172,8 +172,10 @@ def test_a_worker_s_last_bits_move_no_rank_past_a_real_difference(
     """One worker computes the own scores and the other every tile: ranks lie where rounding lets them."""
 
     def submit(client, work, *arguments, submit=Client.submit, **how):
-        worker = of_own if work is cluster._own_scores else 1 - of_own
-        return submit(client, work, *arguments, workers=[f"worker{worker}"], **how)
+        if work in (cluster._own_scores, cluster._counts):
+            worker = of_own if work is cluster._own_scores else 1 - of_own
+            how["workers"] = [f"worker{worker}"]
+        return submit(client, work, *arguments, **how)
 
     monkeypatch.setattr(Client, "submit", submit)
     split = open_split(data, "test")
@@ -191,6 +193,43 @@ def test_a_worker_s_last_bits_move_no_rank_past_a_real_difference(
         np.testing.assert_allclose(best.scores, getattr(alone.metrics, way).best.scores, atol=rounding)
     assert (image[found.i2t.top1] == np.arange(len(split)))[found.i2t.ranks == 0].all()
     assert (found.t2i.top1 == image)[found.t2i.ranks == 0].all()
+
+
+def test_workers_of_different_arithmetic_are_one_line(mixed, running, run, data, capsys):
+    split = open_split(data, "test")
+    source = Source.of(run.path, split)
+    clustered_metrics(running.address, source, split, progress=False)
+    assert capsys.readouterr().err == ""
+    clustered_metrics(mixed.address, source, split, progress=False)
+    error = capsys.readouterr().err
+    assert error.startswith("the workers differ in ")
+    assert "MKL (MKL_CBWR=COMPATIBLE, as it comes)" in error
+    assert "torch" not in error  # that they share
+    assert error.count("\n") == 1
+
+
+def test_a_mixture_is_named_by_what_differs_alone():
+    alike = {"device": "cpu", "instruction set": "AVX2", "torch": "2.13.0"}
+    other = {**alike, "instruction set": "AVX512"}
+    assert arithmetic.mixture([alike, dict(alike)]) is None
+    assert arithmetic.mixture([]) is None
+    sentence = arithmetic.mixture([other, alike, other])
+    assert sentence.startswith("the workers differ in instruction set (AVX2, AVX512): ")
+    assert arithmetic.arithmetic("cpu") == arithmetic.arithmetic("cpu")
+    assert all(isinstance(value, str) for value in arithmetic.arithmetic("cpu").values())
+
+
+def test_a_worker_with_another_naaflib_is_one_sentence(run, data, tmp_path):
+    (tmp_path / "naaflib").mkdir()
+    (tmp_path / "naaflib" / "__init__.py").touch()
+    split = open_split(data, "test")
+    with Cluster(tmp_path) as started:
+        started.add_worker(PYTHONPATH=str(tmp_path))
+        with connect(started.address, patience=60) as client:
+            client.wait_for_workers(1, timeout=60)
+        with pytest.raises(NaafError, match="install the same naaflib there") as refused:
+            clustered_metrics(started.address, Source.of(run.path, split), split, progress=False)
+    assert "\n" not in str(refused.value)
 
 
 def test_what_workers_do_not_see_alike_is_one_sentence(running, run, data, monkeypatch):

@@ -3,11 +3,12 @@
 The score matrix is cut into tiles along the grid of `scores`. A worker opens the data set and the model
 itself, from the paths that this process sees (a shared file system), encodes what a tile needs and sends back
 counts, never scores. The result equals a single process's exactly where workers run the same versions of the
-libraries on the same kind of processor.
+libraries on the same kind of processor; where they do not, a line says so.
 """
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
@@ -29,6 +30,7 @@ from ..model import Model
 from ..packing import Packing
 from ..ranks import Counts, RankCounter, count
 from ..runs import fingerprint
+from .arithmetic import arithmetic, mixture
 from .protocols import check_protocol, folds, joined
 from .scores import CHUNK, Encoded, Pairs, encode_captions, encode_images, pick_device
 
@@ -125,6 +127,7 @@ def clustered_metrics(
     with connect(address) as client:
         _wait_for_workers(client, address)
         try:
+            _warn_of_mixture(client, source.device)
             bands = [(band,) for fold in parts for band in _cut(fold, tile)]
             found = _results(client, _own_scores, source, bands, progress, "own captions")
             by_start = {images.start: scores for images, scores in found}
@@ -146,6 +149,16 @@ def _wait_for_workers(client: "Client", address: str) -> None:
         raise NaafError(
             f"the scheduler at {address} has no workers; `dask worker {address}` starts one"
         ) from None
+
+
+def _warn_of_mixture(client: "Client", device: str) -> None:
+    """Say in one line what the workers that are there now compute with, where they differ."""
+    how = {"allow_other_workers": True, "pure": False}  # one that dies meanwhile holds nothing up
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    asked = [client.submit(arithmetic, device, workers=[worker], **how) for worker in workers]
+    sentence = mixture([_result(future) for future in asked])
+    if sentence is not None:
+        tqdm.write(sentence, file=sys.stderr)
 
 
 def _cut(images: slice, tile: int) -> Iterator[slice]:
