@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
+from .errors import unknown
 from .similarity import EPSILON, attended_cosine, relevance_weight
 
 
@@ -44,7 +45,9 @@ def pooled(values: Float[Tensor, "image part"], pooling: str, lambda_lse: float)
     """AVG ("mean") or LogSumExp ("lse") over words or regions."""
     if pooling == "mean":
         return values.mean(dim=-1)
-    return torch.logsumexp(lambda_lse * values, dim=-1) / lambda_lse
+    if pooling == "lse":
+        return torch.logsumexp(lambda_lse * values, dim=-1) / lambda_lse
+    raise unknown("pooling", pooling, ("mean", "lse"))
 
 
 def scan_score(
@@ -60,6 +63,8 @@ def scan_score(
     cosine = words @ regions.mT
     if direction == "t2i":
         parts = word_cosine(cosine, regions @ regions.mT, lambda_softmax)
-    else:
+    elif direction == "i2t":
         parts = region_cosine(cosine, words @ words.mT, lambda_softmax)
+    else:
+        raise unknown("direction", direction, ("t2i", "i2t"))
     return pooled(parts, pooling, lambda_lse)

@@ -28,12 +28,14 @@ from .effects import (
     relevance,
     word_boundary,
 )
-from .errors import UsageError
+from .errors import UsageError, unknown
+from .inputs import as_tensor, check_pairs, checked_boundary, checked_lengths, is_number
 from .packing import Packing, pack
 from .similarity import ALL_EFFECTS, EPSILON, Effects
 from .threads import in_threads
 
 PUBLISHED_LAMBDA = {"naaf": 20.0, "scan-t2i": 9.0, "scan-i2t": 4.0}
+POOLINGS = ("mean", "lse")
 BLOCK_WORDS = 1024  # words of a block of cosines
 BLOCK_IMAGES = 20  # a chunk of captions, 200 images, holds whole blocks
 GPU_WORDS, GPU_IMAGES = 32_768, 200
@@ -53,11 +55,17 @@ class Measure:
 
     def __post_init__(self) -> None:
         if self.method not in PUBLISHED_LAMBDA:
-            raise UsageError(f"there is no method {self.method!r}; methods: {', '.join(PUBLISHED_LAMBDA)}")
-        if self.pooling not in ("mean", "lse"):
-            raise UsageError(f"there is no pooling {self.pooling!r}; poolings: mean, lse")
-        if not any(self.effects):
-            raise UsageError("a score needs one of the three effects at least")
+            raise unknown("method", self.method, PUBLISHED_LAMBDA)
+        if self.pooling not in POOLINGS:
+            raise unknown("pooling", self.pooling, POOLINGS)
+        for name, default in (("lambda_softmax", True), ("lambda_intra", True), ("lambda_lse", False)):
+            value = getattr(self, name)
+            if not (default and value is None) and not (is_number(value) and value > 0):
+                raise UsageError(
+                    f"{name} is {value!r}; it must be a finite number above 0{' or None' * default}"
+                )
+        if not isinstance(self.effects, Effects) or not any(self.effects):
+            raise UsageError("a score needs one of the three effects at least, as similarity.Effects")
 
     @property
     def sharpness(self) -> float:
@@ -70,11 +78,11 @@ class Measure:
 
 
 def score_matrix(
-    images: Tensor,
-    captions: Tensor,
-    lengths: Tensor,
+    images: Any,
+    captions: Any,
+    lengths: Any,
     *,
-    boundary: float | Tensor | None = None,
+    boundary: Any = None,
     method: str = "naaf",
     lambda_softmax: float | None = None,
     lambda_intra: float | None = 5.0,
@@ -82,23 +90,27 @@ def score_matrix(
     lambda_lse: float = 6.0,
     effects: Effects = ALL_EFFECTS,
 ) -> Float[Tensor, "image caption"]:
-    """Scores of all pairs; differentiable by images and captions.
+    """Scores of all pairs; differentiable once by images and captions.
 
-    images: unit regions (N, R, D). captions: unit words (C, L, D), padded; what stands past a caption's
-    length is never read. lengths: (C,) words of each caption, 1 to L.
-    boundary: t of NAAF, a number or one a caption (C,); only "naaf" needs it.
+    Arrays may be numpy's, too. images: unit regions (N, R, D). captions: unit words (C, L, D), padded, of the
+    images' type and device; what stands past a caption's length is never read. lengths: (C,) words of each
+    caption, whole numbers from 1 to L, or a list of them.
+    boundary: t of NAAF, a number or one a caption (C,), finite; only "naaf" needs it.
     method: "naaf" (eq. 6-12), "scan-t2i" or "scan-i2t"; lambda_softmax None: the published 20 | 9 | 4.
     lambda_intra: propagation between words at inference (eq. 8); None: the training-time mask.
     pooling (SCAN): "mean", or "lse" with lambda_lse. effects (NAAF): those that count in a word's score.
-    Raises UsageError for an unknown method or pooling, a missing boundary and sizes that do not fit.
+    Raises UsageError for an unknown method or pooling, a missing boundary, what is out of range or no number,
+    sizes, types and devices that do not fit, and second derivatives of "naaf" (see `differentiable`).
     """
     measure = Measure(method, lambda_softmax, lambda_intra, pooling, lambda_lse, effects)
-    lengths = torch.as_tensor(lengths)
-    _check(images, captions, lengths, measure, boundary)
+    images, captions = as_tensor("images", images), as_tensor("captions", captions)
+    check_pairs(images, captions)
+    lengths = checked_lengths(lengths, captions)
+    boundary = checked_boundary(boundary, captions) if method == "naaf" else None
     if len(images) == 0 or len(captions) == 0:
         return images.new_empty(len(images), len(captions))
     packing = pack(lengths, most_words=BLOCK_WORDS).to(captions.device)
-    if isinstance(boundary, Tensor) and boundary.ndim:
+    if isinstance(boundary, Tensor):
         boundary = boundary.to(images)[packing.order]
     words = packing.gather(captions)
     if torch.is_grad_enabled() and (images.requires_grad or words.requires_grad):
@@ -244,9 +256,10 @@ def cosine_scores(
     if measure.method == "scan-t2i":
         weight = relevance(cosine, groups, measure.sharpness).weight
         return _pooled_words(attended(cosine, weight, gram).cosine, groups, measure)
-    return torch.cat(
-        [_scan_i2t(cosine[..., g.words], words[g.words], g.length, measure) for g in groups], dim=-1
-    )
+    if measure.method == "scan-i2t":
+        by_length = [_scan_i2t(cosine[..., g.words], words[g.words], g.length, measure) for g in groups]
+        return torch.cat(by_length, dim=-1)
+    raise unknown("method", measure.method, PUBLISHED_LAMBDA)
 
 
 def _intra(words: Tensor, groups: Groups, measure: Measure) -> Tensor | None:
@@ -288,17 +301,3 @@ def _scan_i2t(
 
 def _log_sum_exp(values: Tensor, dim: int, sharpness: float) -> Tensor:
     return torch.logsumexp(sharpness * values, dim=dim) / sharpness
-
-
-def _check(images: Tensor, captions: Tensor, lengths: Tensor, measure: Measure, boundary: object) -> None:
-    if measure.method == "naaf" and boundary is None:
-        raise UsageError("method 'naaf' needs a boundary; a model has one: model.boundary.inference")
-    if images.ndim != 3 or captions.ndim != 3 or images.shape[-1] != captions.shape[-1]:
-        raise UsageError(
-            f"images {tuple(images.shape)} and captions {tuple(captions.shape)} do not fit: "
-            "(N, R, D) and (C, L, D) of one D are needed"
-        )
-    if lengths.shape != captions.shape[:1]:
-        raise UsageError(f"{len(captions)} captions need as many lengths, not {tuple(lengths.shape)}")
-    if len(lengths) and (lengths.min() < 1 or lengths.max() > captions.shape[1]):
-        raise UsageError(f"a caption's length lies outside 1 to {captions.shape[1]}, the padded width")

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import scan, similarity
-from ..scoring import Measure
+from ..errors import unknown
+from ..scoring import PUBLISHED_LAMBDA, Measure
 
 
 class Parts(NamedTuple):
@@ -40,8 +41,10 @@ def pair_parts(
         parts = _naaf(cosine, gram, words, measure, boundary)
     elif measure.method == "scan-t2i":
         parts = _text_to_image(cosine, gram, measure)
-    else:
+    elif measure.method == "scan-i2t":
         parts = _image_to_text(cosine, words @ words.mT, measure)
+    else:
+        raise unknown("method", measure.method, PUBLISHED_LAMBDA)
     *by_pair, score = parts
     return Parts(*(value.squeeze(0) for value in by_pair), score.squeeze(0))
 
