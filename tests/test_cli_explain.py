@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+import seeds
 
 import naaflib
 from naaflib.cli import main
@@ -18,6 +19,7 @@ from naaflib.explanation import explain, explain_pairs, pair_rows, tables, write
 from naaflib.metric import retrieval_metrics
 
 TINY = ["train.epochs=1", "model.dim=8", "model.word_dim=8", "train.batch_size=24", "mining.min_words=20"]
+TINY.append(f"train.seed={seeds.shifted()}")
 
 
 @pytest.fixture(scope="module")

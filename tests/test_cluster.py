@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-import torch
+import seeds
 
 from naaflib import checkpoint, open_split
 from naaflib.config import ModelSettings, Settings
@@ -35,7 +35,7 @@ def data(write_split, tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory):
     words = Vocabulary.build(open_split(data, "train").captions, 1)
-    torch.manual_seed(0)
+    seeds.manual_seed(0)
     model = Model(ModelSettings(dim=7, word_dim=5), 11, len(words), words)
     model.boundary = Boundaries(0.2, 0.15)
     path = tmp_path_factory.mktemp("runs") / "run"
@@ -88,7 +88,7 @@ def running(tmp_path_factory):
     with Cluster(tmp_path_factory.mktemp("dask")) as started:
         started.add_worker(), started.add_worker()
         with connect(started.address, patience=60) as client:
-            client.wait_for_workers(2, timeout=60)
+            client.wait_for_workers(2, timeout=300)
         yield started
 
 
@@ -135,7 +135,7 @@ def test_a_worker_that_dies_loses_nothing(running, run, data, alone, monkeypatch
     split = open_split(data, "test")
     victim = running.add_worker()
     with connect(running.address) as client:
-        client.wait_for_workers(3, timeout=60)
+        client.wait_for_workers(3, timeout=300)
     counted = []
 
     def kill_at_the_second(counter, counts, merge=cluster.RankCounter.merge):

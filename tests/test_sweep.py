@@ -833,7 +833,7 @@ def said(notebook: Path) -> str:
     return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
 
 
-def wait_for(condition, seconds: float = 120):
+def wait_for(condition, seconds: float = 300):
     """The condition's value as soon as it holds."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -860,7 +860,7 @@ def test_an_interrupted_sweep_goes_on_and_variants_follow_their_source(tmp_path,
     )
     wait_for(lambda: all((out / f"naaf/members/{seed}/history.csv").exists() for seed in (0, 1)))
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does
-    _, messages = first.communicate(timeout=60)
+    _, messages = first.communicate(timeout=300)
     assert first.returncode == 130
     assert "Traceback" not in messages
     assert "interrupted; the same command goes on where it stopped" in messages
