@@ -42,6 +42,12 @@ def pytest_configure(config):
     seeds.OFFSET = config.getoption("--seed-offset")
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "trained" in getattr(item, "fixturenames", ()):
+            item.add_marker("trains")
+
+
 def pytest_report_header() -> str:
     return f"seed offset: {seeds.OFFSET}"
 

@@ -18,6 +18,7 @@ from naaflib.scoring import Measure, all_cosines
 from naaflib.similarity import Effects, naaf_score
 from naaflib.train import _mine_in_order
 
+pytestmark = pytest.mark.trains
 SOME = [Effects(*switches) for switches in product((True, False), repeat=3) if any(switches)]
 LENGTHS = [4, 2, 7, 4, 1]
 SETTINGS = preset(

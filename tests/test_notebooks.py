@@ -17,6 +17,7 @@ import seeds
 
 from naaflib.experiments.notebooks import select
 
+pytestmark = pytest.mark.trains
 FOLDER = Path(__file__).parents[1] / "notebooks"
 SETTINGS = (
     "model.dim=32, model.word_dim=16, train.epochs=2, train.batch_size=16, mining.min_words=20, "

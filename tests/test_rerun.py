@@ -9,6 +9,7 @@ import seeds
 
 from naaflib.errors import NaafError
 
+pytestmark = pytest.mark.trains
 NAMES = [str(seeds.shifted(seed)) for seed in (0, 1)]
 FIRST, SECOND = (f"members/{name}" for name in NAMES)
 TINY = {

@@ -24,6 +24,7 @@ from naaflib.model import Model
 from naaflib.runs import HISTORY, STEPS, Run
 from naaflib.train import fit
 
+pytestmark = pytest.mark.trains
 STEPS_AN_EPOCH = 4  # 55 captions in batches of 13; 3 are left out
 EPOCHS = 3
 SETTINGS = preset(
