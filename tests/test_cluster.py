@@ -172,7 +172,7 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(running):
     started = time.monotonic()
     with pytest.raises(NaafError, match=r"no scheduler answers at tcp://127\.0\.0\.1:\d+ within 0\.5 s"):
         connect(f"tcp://127.0.0.1:{free_port()}", patience=0.5)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 120
     with socket.socket() as deaf:  # something else listens there
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
