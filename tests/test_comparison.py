@@ -205,7 +205,7 @@ def test_no_difference_at_all_is_no_finding():
 def test_its_variance_is_that_of_the_two_way_layout():
     """Mean squares of images, of seeds, and of what both leave, as analysis of variance has them."""
     seeds, images = 3, 7
-    runs = RNG.normal(size=(seeds, images)) + RNG.normal(size=(seeds, 1)) + RNG.normal(size=images)
+    runs = RNG.normal(size=(seeds, images)) + 9 * np.arange(seeds)[:, None] + 9 * np.arange(images)
     by_image = seeds * ((runs.mean(axis=0) - runs.mean()) ** 2).sum()
     by_seed = images * ((runs.mean(axis=1) - runs.mean()) ** 2).sum()
     left = ((runs - runs.mean()) ** 2).sum() - by_image - by_seed
