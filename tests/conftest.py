@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import seeds
 from jaxtyping import install_import_hook
 
 os.environ["MPLBACKEND"] = "Agg"  # no display is needed, and none is opened
@@ -33,13 +34,31 @@ FORMS = (
 )
 
 
+def pytest_addoption(parser):
+    parser.addoption("--seed-offset", type=int, default=0, help="added to every seed of the tests (seeds.py)")
+
+
+def pytest_configure(config):
+    seeds.OFFSET = config.getoption("--seed-offset")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "trained" in getattr(item, "fixturenames", ()):
+            item.add_marker("trains")
+
+
+def pytest_report_header() -> str:
+    return f"seed offset: {seeds.OFFSET}"
+
+
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory) -> Path:
     """A tiny built-in data set: 24 train, 10 dev and 10 test images."""
     from naaflib.data import scenes as built_in
 
     folder = tmp_path_factory.mktemp("data") / "scenes"
-    built_in.build(folder, seed=0, train=24, dev=10, test=10)
+    built_in.build(folder, seed=seeds.shifted(), train=24, dev=10, test=10)
     return folder
 
 
@@ -63,6 +82,7 @@ def trained(scenes, tmp_path_factory):
         "train.batch_size": 17,
         "train.epochs": 2,
         "mining.min_words": 20,
+        "train.seed": seeds.shifted(),
     }
     out = tmp_path_factory.mktemp("runs") / "trained"
     return train_run(scenes, out, preset("scenes", tiny), device="cpu")
@@ -86,8 +106,8 @@ def _write_split(
     rows="images",
     dtype="float32",
 ) -> Path:
-    looks = np.random.default_rng(2).normal(size=(len(NOUNS), dim))  # the same in every split
-    rng = np.random.default_rng([seed, *split.encode()])
+    looks = seeds.rng(2).normal(size=(len(NOUNS), dim))  # the same in every split
+    rng = seeds.rng(seed, *split.encode())
     shown = np.stack([rng.choice(len(NOUNS), size=2, replace=False) for _ in range(images)])
     features = 0.3 * rng.normal(size=(images, regions, dim))
     features[:, :2] += looks[shown]

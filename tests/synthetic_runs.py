@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import seeds
 
 SPLIT = "dev"
 
@@ -20,7 +21,7 @@ def write_run(
     asked = {"train.seed": seed} | {name.replace("__", "."): value for name, value in settings.items()}
     content = {"settings": preset("scenes", asked).model_dump(), "data": {"folder": str(data)}}
     run = Run.create(folder, "train", **content)
-    rng = np.random.default_rng([seed, round(1000 * skill)])
+    rng = seeds.rng(seed, round(1000 * skill))
     own = np.arange(len(opened))[:, None] == opened.image_of_caption
     scores = rng.normal(size=own.shape) + skill * own
     path = run.scores_path(split)

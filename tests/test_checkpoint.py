@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import seeds
 import torch
 
 from naaflib import checkpoint, load_checkpoint
@@ -26,7 +27,7 @@ REGION_DIM, DIM, WORD_DIM = 11, 7, 5
 
 @pytest.fixture
 def model():
-    torch.manual_seed(1)
+    seeds.manual_seed(1)
     model = Model(ModelSettings(dim=DIM, word_dim=WORD_DIM), REGION_DIM, len(WORDS), WORDS)
     model.boundary = Boundaries(1 / 3, 2 / 7)  # no float32 holds them
     return model.eval()
@@ -34,7 +35,7 @@ def model():
 
 def outputs(model):
     """Everything that a model computes, for fixed input."""
-    rng = torch.Generator().manual_seed(2)
+    rng = seeds.generator(2)
     images = model.encode_images(torch.randn(4, 3, REGION_DIM, generator=rng))
     tokens = torch.randint(len(WORDS), (6, 5), generator=rng)
     lengths = torch.tensor([5, 3, 1, 4, 5, 2])
@@ -235,7 +236,7 @@ def test_the_authors_checkpoint_gives_their_numbers(reference):
         np.testing.assert_allclose(ours.numpy(), oracle[name], rtol=0, atol=1e-5)
     for row, length in enumerate(lengths.tolist()):
         assert not captions[row, length:].any()
-    order = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(lengths), generator=seeds.generator(0))
     shuffled = model.encode_captions(torch.tensor(oracle["tokens"])[order], lengths[order])
     np.testing.assert_allclose(shuffled.numpy(), captions[order].numpy(), rtol=0, atol=1e-6)
 
@@ -253,7 +254,7 @@ def test_a_released_file_is_the_model_that_it_was(tmp_path, legacy, prefix, enco
 
 
 def test_a_weight_normed_layer_is_length_times_direction(tmp_path, model):
-    rng = np.random.default_rng(0)
+    rng = seeds.rng(0)
     g, v = np.float32(2.5), rng.normal(size=(DIM, REGION_DIM)).astype("f4")
     bias = rng.normal(size=DIM).astype("f4")
     image = {"fc.bias": torch.tensor(bias), "fc.weight_g": torch.tensor(g), "fc.weight_v": torch.tensor(v)}

@@ -8,8 +8,10 @@ import subprocess
 import sys
 
 import pytest
+import seeds
 
 TINY = ["train.epochs=1", "model.dim=8", "model.word_dim=8", "train.batch_size=24"]
+TINY.append(f"train.seed={seeds.shifted()}")
 
 
 @pytest.fixture

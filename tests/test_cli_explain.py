@@ -10,14 +10,15 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+import seeds
 
 import naaflib
 from naaflib.cli import main
 from naaflib.cli.explaining import WORD_COLUMNS
 from naaflib.explanation import explain, explain_pairs, pair_rows, tables, write_pairs
-from naaflib.metric import retrieval_metrics
 
 TINY = ["train.epochs=1", "model.dim=8", "model.word_dim=8", "train.batch_size=24", "mining.min_words=20"]
+TINY.append(f"train.seed={seeds.shifted()}")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,8 @@ def test_every_pair_of_a_split_adds_up_to_its_score_in_the_file(naaf, runs, spli
     assert tuple(captions[16]) == pair.words
     own = table[table["caption"] == 16]
     np.testing.assert_allclose(own["best_cosine"], pair.best_cosine, atol=1e-5)
-    assert own["attended_region"].tolist() == pair.attended_region.tolist()
+    most = pair.attention[np.arange(len(pair.words)), own["attended_region"]]
+    np.testing.assert_allclose(most, pair.attention.max(axis=1), atol=1e-5)
 
 
 def test_retrieved_pairs_are_those_that_retrieval_puts_first(naaf, runs, split, tmp_path):
@@ -91,8 +93,9 @@ def test_retrieved_pairs_are_those_that_retrieval_puts_first(naaf, runs, split, 
     regions = model.encode_images(np_tensor(split.regions.gather(np.arange(len(split)))))
     scores = model.score(regions, *model.encode_texts(split.captions))
     first = table.groupby("caption").first()
-    assert first["image"].tolist() == retrieval_metrics(scores).t2i.top1.tolist()
-    np.testing.assert_allclose(first["score"], scores.amax(dim=0).numpy(), atol=1e-5)
+    best = scores.amax(dim=0).numpy()
+    np.testing.assert_allclose(scores.numpy()[first["image"], first.index], best, atol=1e-5)
+    np.testing.assert_allclose(first["score"], best, atol=1e-5)
     assert first["own"].tolist() == (first["image"] == split.image_of_caption).tolist()
 
 

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import seeds
 import torch
 from distributed import Client
 
@@ -36,7 +37,7 @@ def data(write_split, tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory):
     words = Vocabulary.build(open_split(data, "train").captions, 1)
-    torch.manual_seed(0)
+    seeds.manual_seed(0)
     model = Model(ModelSettings(dim=7, word_dim=5), 11, len(words), words)
     model.boundary = Boundaries(0.2, 0.15)
     path = tmp_path_factory.mktemp("runs") / "run"
@@ -90,7 +91,7 @@ def running(tmp_path_factory):
     with Cluster(tmp_path_factory.mktemp("dask")) as started:
         started.add_worker(), started.add_worker()
         with connect(started.address, patience=60) as client:
-            client.wait_for_workers(2, timeout=60)
+            client.wait_for_workers(2, timeout=300)
         yield started
 
 
@@ -148,7 +149,7 @@ def test_a_worker_that_dies_loses_nothing(running, run, data, alone, monkeypatch
     split = open_split(data, "test")
     victim = running.add_worker()
     with connect(running.address) as client:
-        client.wait_for_workers(3, timeout=60)
+        client.wait_for_workers(3, timeout=300)
     counted = []
 
     def kill_at_the_second(counter, counts, merge=cluster.RankCounter.merge):
@@ -252,7 +253,7 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(running):
     started = time.monotonic()
     with pytest.raises(NaafError, match=r"no scheduler answers at tcp://127\.0\.0\.1:\d+ within 0\.5 s"):
         connect(f"tcp://127.0.0.1:{free_port()}", patience=0.5)
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 120
     with socket.socket() as deaf:  # something else listens there
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()

@@ -13,6 +13,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import seeds
 from matplotlib import image
 from matplotlib.transforms import Bbox
 from scipy import stats
@@ -46,7 +47,7 @@ from naaflib.viz import comparison as viz
 from naaflib.viz import style
 from naaflib.walkthrough import comparison as walk
 
-RNG = np.random.default_rng(0)
+RNG = seeds.rng(0)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,9 @@ def test_the_interval_is_scipys_percentile_bootstrap():
 
 def test_a_seed_gives_the_same_interval_again_and_another_seed_another():
     values = RNG.normal(size=(23, 1))
-    first, again, other = (image_difference(values, resamples=99, seed=seed) for seed in (3, 3, 4))
+    first, again, other = (
+        image_difference(values, resamples=99, seed=seeds.shifted(seed)) for seed in (3, 3, 4)
+    )
     assert first.low == again.low
     assert first.low != other.low
 
@@ -202,7 +205,7 @@ def test_no_difference_at_all_is_no_finding():
 def test_its_variance_is_that_of_the_two_way_layout():
     """Mean squares of images, of seeds, and of what both leave, as analysis of variance has them."""
     seeds, images = 3, 7
-    runs = RNG.normal(size=(seeds, images)) + RNG.normal(size=(seeds, 1)) + RNG.normal(size=images)
+    runs = RNG.normal(size=(seeds, images)) + 9 * np.arange(seeds)[:, None] + 9 * np.arange(images)
     by_image = seeds * ((runs.mean(axis=0) - runs.mean()) ** 2).sum()
     by_seed = images * ((runs.mean(axis=1) - runs.mean()) ** 2).sum()
     left = ((runs - runs.mean()) ** 2).sum() - by_image - by_seed
@@ -225,16 +228,16 @@ def test_independent_runs_that_happen_to_be_equal_have_the_interval_of_their_see
         assert 1.96 * error < found.high[0] < 1.001 * stats.t.ppf(0.975, 1) * error
 
 
-@pytest.mark.parametrize("seeds", [3, 6])
+@pytest.mark.parametrize("members", [3, 6])
 @pytest.mark.parametrize("spreads", [(1, 1, 1), (0, 5, 20), (2, 10, 30), (0, 0, 10)])
-def test_the_interval_over_images_and_seeds_covers_what_it_says(spreads, seeds):
+def test_the_interval_over_images_and_seeds_covers_what_it_says(spreads, members):
     """Spreads of seeds, of images, of both together: the parts that two equal settings are drawn from."""
-    rng = np.random.default_rng(1)
-    shapes = (400, 2, seeds, 1, 1), (400, 2, 1, 29, 1), (400, 2, seeds, 29, 1)
+    rng = seeds.rng(1)
+    shapes = (1500, 2, members, 1, 1), (1500, 2, 1, 29, 1), (1500, 2, members, 29, 1)
     runs = sum(rng.normal(0, spread, shape) for spread, shape in zip(spreads, shapes, strict=True))
     found = [crossed_difference(*pair) for pair in runs]
     covered = np.mean([one.low[0] <= 0 <= one.high[0] for one in found])
-    assert 0.92 <= covered <= 0.99
+    assert 0.925 <= covered <= 0.998  # 0.95 to 0.99 over many draws; their standard deviation is 0.006
 
 
 def test_a_pooled_variance_over_seeds_is_students_t_test_with_all_settings():
@@ -772,7 +775,7 @@ def test_the_notebook_runs_by_papermill_into_the_folder_of_runs(sweep, tmp_path)
     from naaflib.experiments import run_notebooks
 
     folder = shutil.copytree(sweep, tmp_path / "sweep")
-    record = run_notebooks(NOTEBOOK.stem, folder, {"resamples": 99}, progress=False, timeout=120)
+    record = run_notebooks(NOTEBOOK.stem, folder, {"resamples": 99}, progress=False, timeout=600)
     assert record.failed is None, record.sentence()
     assert kept(folder) == (FIGURES, TABLES)
     outputs = [

@@ -72,6 +72,7 @@ def test_a_released_checkpoint_gives_its_own_numbers(reference):
     )
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(
     ("prefix", "rate"), [("", 4e-4), ("early.", 4e-3)], ids=["from a trained state", "from random weights"]
 )

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+import seeds
 
 import naaflib
 from naaflib.config import ModelSettings
@@ -35,7 +35,7 @@ def bare(split, tmp_path_factory):
 
 
 def new_model(split, method="naaf", **settings) -> Model:
-    torch.manual_seed(0)
+    seeds.manual_seed(0)
     vocabulary = Vocabulary.build(split.captions, min_count=1)
     made = ModelSettings(method=method, dim=19, word_dim=13, **settings)
     model = Model(made, split.regions.shape[2], len(vocabulary), vocabulary)
@@ -91,8 +91,8 @@ def test_of_other_data_foils_are_made_of_words_that_both_models_know(bare):
 
 def test_swapped_foils_are_measured_as_any_foils_are(bare):
     model = new_model(bare)
-    measured = measure_words(model, bare, seed=5)
-    direct = foil_detection(model, bare, swapped_foils(bare, model.vocabulary, seed=5))
+    measured = measure_words(model, bare, seed=seeds.shifted(5))
+    direct = foil_detection(model, bare, swapped_foils(bare, model.vocabulary, seed=seeds.shifted(5)))
     assert measured.foils.accuracy == direct.accuracy
     pd.testing.assert_frame_equal(measured.foils.found, direct.found)
 

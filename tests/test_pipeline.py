@@ -367,7 +367,7 @@ def test_a_batch_that_is_ended_leaves_no_kernel_behind(project, tmp_path, end):
         )
         kernel = wait_for(lambda: (tmp_path / "process").exists() and (tmp_path / "process").read_text())
         batch.send_signal(end)
-        batch.communicate(timeout=30)
+        batch.communicate(timeout=300)
         wait_for(lambda: not is_alive(int(kernel)))
     finally:
         (project / "notebooks" / "09_endless.ipynb").unlink()
@@ -377,7 +377,7 @@ def test_a_batch_that_is_ended_leaves_no_kernel_behind(project, tmp_path, end):
     )
 
 
-def wait_for(condition, seconds: float = 60):
+def wait_for(condition, seconds: float = 300):
     """The condition's value as soon as it holds."""
     end = time.monotonic() + seconds
     while not (found := condition()):

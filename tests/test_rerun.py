@@ -5,10 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+import seeds
 
 from naaflib.errors import NaafError
 
+pytestmark = pytest.mark.trains
+NAMES = [str(seeds.shifted(seed)) for seed in (0, 1)]
+FIRST, SECOND = (f"members/{name}" for name in NAMES)
 TINY = {
+    "train.seed": seeds.shifted(),
     "model.dim": 13,
     "model.word_dim": 7,
     "train.batch_size": 17,
@@ -42,7 +47,7 @@ def group(data, tmp_path_factory) -> Path:
 @pytest.fixture
 def copied(group, tmp_path) -> Path:
     """A copy of the first member, to be changed."""
-    return Path(shutil.copytree(group / "members/0", tmp_path / "run"))
+    return Path(shutil.copytree(group / FIRST, tmp_path / "run"))
 
 
 def rerun(*arguments, **options):
@@ -57,20 +62,20 @@ def change_config(run: Path, **content) -> None:
 
 
 def test_every_member_of_a_group_is_the_same_again(group, tmp_path):
-    table = rerun(group, tmp_path / "again")
+    table, trained = rerun(group, tmp_path / "again"), ("weights", "history.csv", "steps.csv")
     assert table["equal"].all()
     assert list(zip(table["run"], table["what"], strict=True)) == [
-        *(("group/0", what) for what in ("weights", "history.csv", "steps.csv", "metrics/test.full.json")),
-        *(("group/1", what) for what in ("weights", "history.csv", "steps.csv")),
+        *((f"group/{NAMES[0]}", what) for what in (*trained, "metrics/test.full.json")),
+        *((f"group/{NAMES[1]}", what) for what in trained),
     ]
-    assert sorted(path.name for path in (tmp_path / "again/members").iterdir()) == ["0", "1"]
+    assert {path.name for path in (tmp_path / "again/members").iterdir()} == set(NAMES)
 
 
 def test_a_variant_is_trained_and_made_anew(group, data, tmp_path):
     from naaflib.evaluate import evaluate
     from naaflib.experiments import make_variant
 
-    run = make_variant(group / "members/0", {"mining.fixed_boundary": 0.2}, tmp_path / "variant")
+    run = make_variant(group / FIRST, {"mining.fixed_boundary": 0.2}, tmp_path / "variant")
     evaluate(run, data, split="dev")
     table = rerun(run.path, tmp_path / "again")
     assert table["what"].tolist() == ["weights", "history.csv", "steps.csv", "metrics/dev.full.json"]
@@ -82,7 +87,7 @@ def test_a_run_that_started_from_another_is_repeated_from_it(group, data, tmp_pa
     from naaflib.experiments import train_run
     from naaflib.runs import Run
 
-    start = Path(shutil.copytree(group / "members/1", tmp_path / "start"))
+    start = Path(shutil.copytree(group / SECOND, tmp_path / "start"))
     run = train_run(data, tmp_path / "run", Run.open(start).settings, init=start, device="cpu")
     assert rerun(run.path, tmp_path / "again")["equal"].all()
     (start / "checkpoints/best.safetensors").write_bytes(run.checkpoint("best").read_bytes())
@@ -95,7 +100,7 @@ def test_threads_and_device_are_recorded_and_used(group, data, copied, tmp_path,
 
     from naaflib.experiments import rerun as module
 
-    start = json.loads((group / "members/0/config.json").read_text())["start"]
+    start = json.loads((group / FIRST / "config.json").read_text())["start"]
     assert (start["device"], start["threads"]) == ("cpu", torch.get_num_threads())
     seen = {}
 
@@ -143,7 +148,8 @@ def test_the_first_difference_is_named(copied, tmp_path, capsys):
     lines[2] = ",".join([values[0], values[1], "1.5", *values[3:]])
     (copied / "history.csv").write_text("\n".join(lines) + "\n")
     metrics = json.loads((copied / "metrics/test.full.json").read_text())
-    metrics["t2i"]["at_5"] += 1
+    was = metrics["t2i"]["at_5"]
+    metrics["t2i"]["at_5"] = was + 1
     (copied / "metrics/test.full.json").write_text(json.dumps(metrics))
     change_config(copied, environment={"python": "3.1", "libraries": {"torch": "0.4"}})
     assert main(["rerun", str(copied)]) == 1
@@ -151,16 +157,16 @@ def test_the_first_difference_is_named(copied, tmp_path, capsys):
     assert f"run is not the same again: history.csv, row 2, loss: 1.5 was, {values[2]} now" in said.err
     assert "python 3.1 then, " in said.err
     assert "torch 0.4 then, " in said.err
-    assert f"t2i.at_5: {metrics['t2i']['at_5']} was, {metrics['t2i']['at_5'] - 1} now" in said.out
+    assert f"t2i.at_5: {was + 1} was, {was} now" in said.out
 
 
 def test_other_weights_are_a_difference(group, copied):
     from naaflib.experiments.rerun import compare_runs
     from naaflib.runs import Run
 
-    other = Run.open(group / "members/1")
+    other = Run.open(group / SECOND)
     shutil.copy(other.checkpoint("best"), copied / "checkpoints")
-    table = compare_runs(Run.open(group / "members/0"), Run.open(copied), other.data_folder)
+    table = compare_runs(Run.open(group / FIRST), Run.open(copied), other.data_folder)
     found = dict(zip(table["what"], table["equal"], strict=True))
     assert found == {
         "weights": False,
@@ -176,7 +182,7 @@ def test_a_row_too_many_is_a_difference(group, copied):
 
     with (copied / "steps.csv").open("a") as file:
         file.write((copied / "steps.csv").read_text().splitlines()[-1] + "\n")
-    run = Run.open(group / "members/0")
+    run = Run.open(group / FIRST)
     table = compare_runs(run, Run.open(copied), run.data_folder).set_index("what")
     assert table.loc["steps.csv", "first difference"] == "row 15 is in one of them only"
 

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+import seeds
 import torch
 
 import naaflib
@@ -28,7 +29,7 @@ FORMS = [
 
 
 def unit(*shape: int, seed: int) -> torch.Tensor:
-    numbers = torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    numbers = torch.randn(*shape, dtype=torch.float64, generator=seeds.generator(seed))
     return numbers / numbers.norm(dim=-1, keepdim=True)
 
 
@@ -172,10 +173,7 @@ def test_equally_good_regions_share_the_gradient(form):
 def test_gradient_is_autograd_s_to_the_last_digits(captions):
     """gradcheck of the own backward pass, cosines and Gram matrices apart."""
     packing = pack(torch.tensor(LENGTHS))
-    cosine = (
-        0.9 * torch.rand(2, 3, packing.words, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-        - 0.3
-    )
+    cosine = 0.9 * torch.rand(2, 3, packing.words, dtype=torch.float64, generator=seeds.generator(3)) - 0.3
     gram = torch.eye(3, dtype=torch.float64).repeat(2, 1, 1)
     limit = torch.full((packing.words,), 0.2, dtype=torch.float64)
 
@@ -223,7 +221,7 @@ def test_a_pair_s_score_does_not_depend_on_what_is_scored_beside_it(threads):
     images, padded = unit(21, 36, 64, seed=4).float(), unit(97, 40, 64, seed=5).float()
     lengths = 1 + torch.arange(97) * 7 % 40
     whole = naaflib.score_matrix(images, padded, lengths, boundary=0.1)
-    rng = torch.Generator().manual_seed(6)
+    rng = seeds.generator(6)
     try:
         for count, those in ((1, 1), (1, 97), (2, 5), (13, 40), (21, 30)):
             rows = torch.randperm(21, generator=rng)[:count]

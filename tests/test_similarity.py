@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import seeds
 import torch
 
 from naaflib import scan, similarity
@@ -12,7 +13,7 @@ BOUNDARIES = (0.0, 0.3, 0.99)  # at 0.99 no region qualifies
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
-    numbers = torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    numbers = torch.randn(*shape, dtype=torch.float64, generator=seeds.generator(seed))
     return numbers / numbers.norm(dim=-1, keepdim=True)
 
 

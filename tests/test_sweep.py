@@ -415,6 +415,7 @@ def test_a_variant_scores_with_the_changed_settings_and_its_source_is_untouched(
 
 
 def test_a_variant_is_validated_with_its_own_settings(tmp_path, data, source):
+    from naaflib import load_checkpoint
     from naaflib.evaluate import evaluate
     from naaflib.experiments import make_variant
 
@@ -425,8 +426,9 @@ def test_a_variant_is_validated_with_its_own_settings(tmp_path, data, source):
     kept = history[history["rsum"].notna()]
     assert len(kept) == 1 < len(history)
     assert kept["epoch"].item() == source.history().set_index("epoch")["rsum"].idxmax()
-    assert kept["rsum"].item() == evaluate(run, data, split="dev").metrics.rsum
-    assert kept["rsum"].item() != source.history()["rsum"].max()
+    own, before = (evaluate(load_checkpoint(one.path), data, split="dev") for one in (run, source))
+    assert kept["rsum"].item() == own.metrics.rsum
+    assert not np.allclose(own.scores, before.scores)
 
 
 @pytest.mark.parametrize("images", [None, 9])
@@ -833,7 +835,7 @@ def said(notebook: Path) -> str:
     return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
 
 
-def wait_for(condition, seconds: float = 120):
+def wait_for(condition, seconds: float = 300):
     """The condition's value as soon as it holds."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -860,7 +862,7 @@ def test_an_interrupted_sweep_goes_on_and_variants_follow_their_source(tmp_path,
     )
     wait_for(lambda: all((out / f"naaf/members/{seed}/history.csv").exists() for seed in (0, 1)))
     os.killpg(first.pid, signal.SIGINT)  # as a terminal does
-    _, messages = first.communicate(timeout=60)
+    _, messages = first.communicate(timeout=300)
     assert first.returncode == 130
     assert "Traceback" not in messages
     assert "interrupted; the same command goes on where it stopped" in messages

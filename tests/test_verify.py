@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+import seeds
 
 from naaflib.data import split_checks
 from naaflib.data.boxes import read_boxes, read_sizes
@@ -19,7 +20,7 @@ WIDTH, HEIGHT = 40, 30
 
 
 def write_split(folder, split, images=IMAGES, dim=DIM, repeat=1):
-    rng = np.random.default_rng(len(split))
+    rng = seeds.rng(len(split))
     features = rng.normal(size=(images, REGIONS, dim)).astype("float32")
     np.save(folder / f"{split}_ims.npy", features.repeat(repeat, axis=0))
     captions = [f"caption {c} of {split} image {i}" for i in range(images) for c in range(EACH)]

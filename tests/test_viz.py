@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import seeds
 from matplotlib import image
 from matplotlib.transforms import Bbox
 from scipy.stats import norm
@@ -28,7 +29,7 @@ from naaflib.viz import (
 )
 from naaflib.viz.separation import separation
 
-RNG = np.random.default_rng(0)
+RNG = seeds.rng(0)
 WORDS = ["<start>", "a", "very-long-compound-word", "girl", "costs", "$5", "or", "$6", "<end>"]
 REGIONS = 11
 BOXES = np.array([[10 * k, 5 * k, 10 * k + 60, 5 * k + 90] for k in range(REGIONS)], dtype=float)
