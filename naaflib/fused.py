@@ -11,7 +11,10 @@ is looked up from the end if it is, which keeps a loop from being vectorised.
 import numpy as np
 from numba import njit
 
+from . import similarity
+
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # never nnan or ninf: bad input must stay visible
+ABSENT = np.float32(similarity.ABSENT)  # a region that is padding: weights of 0, for all words
 SLOPE, EPSILON, TINY = np.float32(0.1), np.float32(1e-8), np.float32(1e-30)
 ZERO, ONE, TWO, HALF = np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(0.5)
 LOWEST, LARGEST_LAMBDA = np.float32(-87.0), 60.0  # exp(87) is float32's limit, in a sum over regions less
@@ -163,6 +166,8 @@ def scores_of_images(
             weighted[:words] = ZERO
             for r in range(regions):
                 s = cosine[i, r, first : first + words]
+                if s[0] == ABSENT:
+                    continue
                 _relevance_norm(s, first, members, captions, mixed, norm)
                 for c in range(captions):
                     norm[c] = sharpness / (norm[c] + EPSILON)
@@ -264,6 +269,8 @@ def gradients_of_images(
             for r in range(regions):
                 s, by = cosine[i, r, first : first + words], by_cosine[i, r, first : first + words]
                 own, activated = norms[r], relevance[r]
+                if s[0] == ABSENT:
+                    continue
                 _relevance_norm(s, first, members, captions, square, own)
                 for c in range(captions):
                     norm[c] = sharpness / (own[c] + EPSILON)
@@ -280,6 +287,8 @@ def gradients_of_images(
             for r in range(regions):
                 s, by = cosine[i, r, first : first + words], by_cosine[i, r, first : first + words]
                 own, change = norms[r], relevance[r]
+                if s[0] == ABSENT:
+                    continue
                 for w in range(words):
                     e = change[w] * total[w]
                     by[w] += e

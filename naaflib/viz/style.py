@@ -172,8 +172,9 @@ def legend_below(ax: Axes, points: Number = 30, **options) -> None:
 
 
 def diverging() -> Colormap:
-    """Vermilion (mismatched) over white to blue (matched)."""
-    return LinearSegmentedColormap.from_list("mismatched-matched", [MISMATCHED, "#FFFFFF", MATCHED])
+    """Vermilion (mismatched) over white to blue (matched); grey where there is no number."""
+    colours = LinearSegmentedColormap.from_list("mismatched-matched", [MISMATCHED, "#FFFFFF", MATCHED])
+    return colours.with_extremes(bad=FAINT)
 
 
 def heat() -> Colormap:
