@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ..data.manifest import data_name
 from ..data.splits import Split, open_split
@@ -20,6 +19,7 @@ from ..viz import style
 from ..viz.curves import RECALLS
 from ..viz.pictures import read_picture, retrieved_captions, retrieved_pictures
 from ..viz.ranks import DIRECTIONS, recall_bars
+from ..viz.style import Figure
 
 ANSWERS = 5  # on a contact sheet
 

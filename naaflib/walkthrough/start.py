@@ -7,7 +7,6 @@ import struct
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from .. import config
@@ -17,6 +16,7 @@ from ..data.manifest import data_name, preset_of
 from ..errors import NaafError, UsageError
 from ..project import resolve, shown
 from ..runs import Run, members
+from ..viz.style import Figure
 
 SHOWN = 0.5  # files have 200 points an inch, a notebook shows 100
 HEADINGS = {  # of the columns that figures and files know by other names
