@@ -30,7 +30,8 @@ class ImageEncoder(nn.Module):
             nn.init.zeros_(self.fc.bias)
 
     def forward(self, regions: Float[Tensor, "image region feature"]) -> Float[Tensor, "image region dim"]:
-        return unit(self.fc(regions))
+        """Unit vectors; a zero vector for a region whose features are all zero, which is padding."""
+        return unit(self.fc(regions)) * regions.any(dim=-1, keepdim=True)
 
 
 class TextEncoder(nn.Module):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import leaky_relu, linear, pad
 
@@ -31,7 +31,7 @@ from .effects import (
 from .errors import UsageError, unknown
 from .inputs import as_tensor, check_pairs, checked_boundary, checked_lengths, is_number
 from .packing import Packing, pack
-from .similarity import ALL_EFFECTS, EPSILON, Effects
+from .similarity import ABSENT, ALL_EFFECTS, EPSILON, Effects, padding
 from .threads import in_threads
 
 PUBLISHED_LAMBDA = {"naaf": 20.0, "scan-t2i": 9.0, "scan-i2t": 4.0}
@@ -92,9 +92,9 @@ def score_matrix(
 ) -> Float[Tensor, "image caption"]:
     """Scores of all pairs; differentiable once by images and captions.
 
-    Arrays may be numpy's, too. images: unit regions (N, R, D). captions: unit words (C, L, D), padded, of the
-    images' type and device; what stands past a caption's length is never read. lengths: (C,) words of each
-    caption, whole numbers from 1 to L, or a list of them.
+    Arrays may be numpy's, too. images: unit regions (N, R, D); a zero vector is padding and takes no part.
+    captions: unit words (C, L, D), padded, of the images' type and device; what stands past a caption's length
+    is never read. lengths: (C,) words of each caption, whole numbers from 1 to L, or a list of them.
     boundary: t of NAAF, a number or one a caption (C,), finite; only "naaf" needs it.
     method: "naaf" (eq. 6-12), "scan-t2i" or "scan-i2t"; lambda_softmax None: the published 20 | 9 | 4.
     lambda_intra: propagation between words at inference (eq. 8); None: the training-time mask.
@@ -181,6 +181,7 @@ class Scorer:
         scores = images.new_empty(len(images), wanted.stop - wanted.start)
         gram = images.new_empty(len(images), images.shape[1], images.shape[1])
         moved = images if self.product is None else images.to(self.product)
+        absent = padding(images)
 
         @torch.no_grad()
         def multiply(start: int) -> None:
@@ -191,7 +192,7 @@ class Scorer:
         def fill(block: tuple[Piece, int]) -> None:
             piece, start = block
             rows = slice(start, start + self.block)
-            cosine = _cosines(moved[rows], piece, self.measure)
+            cosine = _without(_cosines(moved[rows], piece, self.measure), absent[rows])
             columns = slice(piece.captions.start - wanted.start, piece.captions.stop - wanted.start)
             scores[rows, columns] = cosine_scores(
                 cosine, gram[rows], piece.words, piece.groups, self.measure, piece.boundary, piece.intra
@@ -214,7 +215,22 @@ class Scorer:
 def all_cosines(
     images: Float[Tensor, "image region dim"], words: Float[Tensor, "word dim"], *, word_major: bool = False
 ) -> Float[Tensor, "image region word"]:
-    """One matrix product: every word with every region. word_major: in memory the words come first."""
+    """One matrix product: every word with every region, `ABSENT` with padding.
+
+    word_major: in memory the words come first.
+    """
+    return _without(_product(images, words, word_major), padding(images))
+
+
+def _without(
+    cosine: Float[Tensor, "image region word"], absent: Bool[Tensor, "image region"]
+) -> Float[Tensor, "image region word"]:
+    return cosine.masked_fill(absent.unsqueeze(-1), ABSENT) if bool(absent.any()) else cosine
+
+
+def _product(
+    images: Float[Tensor, "image region dim"], words: Float[Tensor, "word dim"], word_major: bool
+) -> Float[Tensor, "image region word"]:
     regions = images.flatten(0, 1)
     if word_major:
         product = (_padded(words) @ _padded(regions).mT).mT
@@ -228,7 +244,7 @@ def _cosines(
 ) -> Float[Tensor, "image region word"]:
     """All cosines with a piece's words, in their type, from a product in the images' type."""
     if images.dtype == piece.words.dtype:
-        return all_cosines(images, piece.words, word_major=measure.word_major)
+        return _product(images, piece.words, measure.word_major)
     above = linear(images.flatten(0, 1), piece.factor, -piece.shift.to(images.dtype))
     return above.to(piece.words.dtype).add_(piece.shift).unflatten(0, images.shape[:2])
 
@@ -285,7 +301,10 @@ def _scan_i2t(
 ) -> Float[Tensor, "image caption"]:
     """Captions of one length: each region's cosine with the words it attends to, pooled over regions."""
     by_word = cosine.permute(2, 0, 1).contiguous()  # as it lies in memory, if it is word-major
+    absent = cosine[..., 0] == ABSENT
     activated = leaky_relu(by_word, SLOPE)
+    if bool(absent.any()):
+        activated = activated.masked_fill(absent, 0.0)
     norm = activated.square().sum(dim=-1, keepdim=True).clamp_min(TINY).sqrt() + EPSILON
     logit = activated * (measure.sharpness / norm)
     weight = torch.softmax(logit.unflatten(0, (length, -1)), dim=0).flatten(2)  # position, caption, region
@@ -295,8 +314,19 @@ def _scan_i2t(
     energy = ((own @ own.mT @ weight) * weight).sum(dim=1)
     inverse_length = energy.where(energy > 0, 1.0).rsqrt() * (energy > 0)
     parts = (projection * inverse_length).unflatten(1, cosine.shape[:2])
-    pooled = parts.mean(-1) if measure.pooling == "mean" else _log_sum_exp(parts, -1, measure.lambda_lse)
-    return pooled.mT
+    return _pooled_regions(parts, absent, measure).mT
+
+
+def _pooled_regions(
+    parts: Float[Tensor, "caption image region"], absent: Bool[Tensor, "image region"], measure: Measure
+) -> Float[Tensor, "caption image"]:
+    some = bool(absent.any())
+    if measure.pooling == "mean":
+        if not some:
+            return parts.mean(-1)
+        return parts.masked_fill(absent, 0.0).sum(-1) / (~absent).sum(-1)
+    parts = parts.masked_fill(absent, -torch.inf) if some else parts
+    return _log_sum_exp(parts, -1, measure.lambda_lse)
 
 
 def _log_sum_exp(values: Tensor, dim: int, sharpness: float) -> Tensor:

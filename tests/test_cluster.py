@@ -10,7 +10,6 @@ import time
 import numpy as np
 import pytest
 import seeds
-import torch
 from distributed import Client
 
 from naaflib import checkpoint, open_split

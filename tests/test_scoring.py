@@ -1,6 +1,11 @@
 """Every fast form against the readable one: values and gradients, on edges as well as on random data."""
 
+import os
+import shutil
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -453,3 +458,31 @@ def test_shared_work_runs_on_one_core_a_thread_and_leaves_torch_as_it_was():
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+SCORE = """
+import torch, naaflib
+from naaflib import differentiable
+words = torch.nn.functional.normalize(torch.ones(2, 3, 5), dim=-1)
+scores = naaflib.score_matrix(words, words, torch.tensor([3, 2]), boundary=0.5)
+assert differentiable.kernels() is not None
+print(naaflib.__file__, scores.tolist())
+"""
+
+
+def test_the_kernels_run_where_nothing_can_be_written(tmp_path):
+    """A read-only installation without a home: the folders for what numba keeps are files here."""
+    pytest.importorskip("numba")
+    shutil.copytree(Path(naaflib.__file__).parent, tmp_path / "naaflib", ignore=lambda *_: ["__pycache__"])
+    (tmp_path / "naaflib" / "__pycache__").write_text("")
+    nowhere = {
+        name: str(tmp_path / "naaflib" / "__init__.py" / "x")
+        for name in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")
+    }
+    environment = {**os.environ, **nowhere, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    how = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "-c", SCORE], check=False, **how)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(tmp_path))
+    assert done.stderr.count("\n") == 1
+    assert "NUMBA_CACHE_DIR names a folder" in done.stderr

@@ -207,6 +207,15 @@ def test_zero_regions_are_a_note(folder):
     assert failed(folder) == {}
 
 
+def test_an_image_of_zeros_alone_fails(folder):
+    features = np.load(folder / "train_ims.npy")
+    features[[4, 5]] = 0
+    np.save(folder / "train_ims.npy", features)
+    check = failed(folder)["empty images"]
+    assert check.found == "2"
+    assert "row 4 holds zeros only" in check.remedy
+
+
 def test_rows_may_be_captions_with_every_image_repeated(folder):
     write_split(folder, "train", repeat=EACH)
     report = verify(folder)

@@ -70,7 +70,8 @@ def warn(sentences: Iterable[str]) -> None:
 
 def show_json(content: object) -> None:
     """A result for a program: standard output; numbers that JSON has no word for become null."""
-    print(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+    escaped = "utf" not in (sys.stdout.encoding or "utf-8").lower()  # a letter that it lacks stays JSON
+    print(json.dumps(content, indent=2, ensure_ascii=escaped, default=str))
 
 
 def show_table(frame) -> None:

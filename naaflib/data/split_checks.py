@@ -168,21 +168,25 @@ class SplitChecks:
     def _values(self, features: np.ndarray) -> None:
         """NaN and infinity by image and region, block by block: 33 GB never stand in memory."""
         path = self.path("ims.npy")
-        unusable, zero = Places(), Places()
+        unusable, zero, empty = Places(), Places(), Places()
         seen = 0
         for rows in self._blocks(features):
             block = np.asarray(features[rows])
             seen += len(block)
             unusable.add(rows, ~np.isfinite(block).all(axis=-1))
             zero.add(rows, ~block.any(axis=-1))
+            empty.add(rows, ~block.any(axis=(1, 2))[:, None])
             release(features)
         verdict = f"{unusable.count} regions not" if unusable.count else "yes"
         extent = f"{verdict}, of {seen} of {len(features)} rows"
         remedy = f"{unusable.first} holds NaN or infinity; compute these features again"
         self.log.add("finite values", not unusable.count, "all", extent, path, remedy)
         if zero.count:
-            remedy = f"{zero.first} holds zeros only; such a region matches no word"
+            remedy = f"{zero.first} holds zeros only; such a region is padding and takes no part"
             self.log.add("zero regions", None, "none", zero.count, path, remedy)
+        if empty.count:
+            remedy = f"{empty.first.split(',')[0]} holds zeros only: an image without regions; compute it again"
+            self.log.add("empty images", False, "none", empty.count, path, remedy)
 
     def _blocks(self, features: np.ndarray) -> Iterator[np.ndarray]:
         """Row numbers, in blocks of about 64 MB; with `quick` of 512 rows spread over the file."""

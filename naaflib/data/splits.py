@@ -43,6 +43,10 @@ class Split:
     def image_of_caption(self) -> np.ndarray:
         return np.arange(len(self.captions)) // self.captions_per_image
 
+    @property
+    def captions_path(self) -> Path:
+        return self.folder / f"{self.name}_caps.txt"
+
     def captions_of_image(self, image: int) -> range:
         return range(image * self.captions_per_image, (image + 1) * self.captions_per_image)
 

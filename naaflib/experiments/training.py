@@ -14,7 +14,7 @@ from ..data.batches import Batches
 from ..data.glove import read_glove
 from ..data.manifest import data_name
 from ..data.splits import Split, open_split, split_names
-from ..data.vocabulary import Vocabulary
+from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
 from ..errors import NaafError, UsageError
 from ..evaluate import pick_device, validation_metrics
 from ..explanation import matched_samples
@@ -67,6 +67,8 @@ def train_run(
         Run.open(out)  # or there is nothing to lock
     else:
         model = _new_model(train, settings, init, glove, vocabulary)
+        for split in (train, dev):
+            warn_of_unknown(model.vocabulary, split.captions, split.captions_path)
     with exclusive(out, patience=PATIENCE if resume or restart else 0.0):
         if resume:
             run = _resumable(out, data, settings)
@@ -210,7 +212,7 @@ def _new_model(
             raise NaafError(f"{shown(init)} came without a vocabulary; name its JSON with --vocabulary")
         start, words = model, model.vocabulary
     else:
-        start, words = None, given or Vocabulary.build(train.captions, settings.data.min_word_count)
+        start, words = None, given or _words_of(train, settings.data.min_word_count)
     torch.manual_seed(settings.train.seed)
     model = Model(settings.model, train.regions.shape[2], len(words), words)
     if start is not None:
@@ -225,6 +227,18 @@ def _new_model(
     if settings.mining.fixed_boundary is not None:
         model.boundary = Boundaries(settings.mining.fixed_boundary, settings.mining.fixed_boundary)
     return model
+
+
+def _words_of(train: Split, min_count: int) -> Vocabulary:
+    """The vocabulary of the train captions. Raises NaafError where no word is frequent enough."""
+    words = Vocabulary.build(train.captions, min_count)
+    if len(words) == len(SPECIAL):
+        raise NaafError(
+            f"{shown(train.captions_path)}: no word occurs {min_count} times (data.min_word_count), so there "
+            "is none to learn; a small data set needs --set data.min_word_count=1, and captions without "
+            "blanks between the words, as in Chinese, need them: a word segmenter puts them in"
+        )
+    return words
 
 
 def _check_free(out: Path) -> None:

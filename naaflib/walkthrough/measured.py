@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from textwrap import fill
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ..data import scenes
 from ..data.scene_words import ANY_SHAPE, LEXICON
@@ -13,6 +12,7 @@ from ..explanation import FoilDetection, PointingGame, foil_detection, pointing_
 from ..model import Model
 from ..runs import Run
 from ..viz.measures import rates_figure
+from ..viz.style import Figure
 
 CLASSES = {
     form: kind

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ..data.manifest import data_name
 from ..data.splits import Split, open_split
@@ -21,6 +20,7 @@ from ..viz import style
 from ..viz.curves import RECALLS, training_figure
 from ..viz.pictures import read_picture, retrieved_captions, retrieved_pictures
 from ..viz.ranks import DIRECTIONS, recall_bars
+from ..viz.style import Figure
 
 ANSWERS = 5  # on a contact sheet
 

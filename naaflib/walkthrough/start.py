@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from .. import config
@@ -21,6 +20,7 @@ from ..errors import NaafError, UsageError
 from ..project import resolve, shown
 from ..runs import BEST_MEMBER, Run, best_member, members
 from ..verdict import verdicts
+from ..viz.style import Figure
 
 SHOWN = 0.5  # files have 200 points an inch, a notebook shows 100
 HEADINGS = {  # of the columns that figures and files know by other names
