@@ -93,8 +93,8 @@ def score_matrix(
     """Scores of all pairs; differentiable once by images and captions.
 
     Arrays may be numpy's, too. images: unit regions (N, R, D); a zero vector is padding and takes no part.
-    captions: unit words (C, L, D), padded, of the images' type and device; what stands past a caption's length
-    is never read. lengths: (C,) words of each caption, whole numbers from 1 to L, or a list of them.
+    captions: unit words (C, L, D), padded, of the images' type and device; what stands past a caption's
+    length is never read. lengths: (C,) words of each caption, whole numbers from 1 to L, or a list of them.
     boundary: t of NAAF, a number or one a caption (C,), finite; only "naaf" needs it.
     method: "naaf" (eq. 6-12), "scan-t2i" or "scan-i2t"; lambda_softmax None: the published 20 | 9 | 4.
     lambda_intra: propagation between words at inference (eq. 8); None: the training-time mask.
