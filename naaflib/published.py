@@ -51,6 +51,8 @@ def _range(values: tuple[float, float, float]) -> str:
     return f"{mean:.1f} ({low:.1f} to {high:.1f})"
 
 
+EXPECTED: tuple[Expected, ...] = ()
+
 F30K, COCO = ("f30k_precomp", "f30k-1k"), ("coco_precomp", "coco-1k")
 ROWS = (
     Published(*F30K, "Bi-GRU", "single", 75.9, 93.6, 97.7, 55.5, 81.0, 87.9, 491.5),

@@ -24,6 +24,7 @@ from pathlib import Path
 import pandas as pd
 
 from .config import SAFE_START, Settings
+from .errors import NaafError
 from .runs import Run
 
 NEAR_CHANCE = 3.0  # times the chance
@@ -59,13 +60,26 @@ def verdict(run: Run) -> str:
 
 
 def verdicts_below(folder: Path) -> dict[Path, str]:
-    """`verdicts` of the trained runs at or below a folder, by run folder; members are judged together."""
+    """`verdicts` of the trained runs at or below a folder, by run folder; members are judged together.
+
+    Runs whose record cannot be read are left out: what opens them says why.
+    """
     groups: dict[Path, list[Run]] = {}
     for config in sorted(folder.rglob("config.json")):
-        path = config.parent
-        if (path / "history.csv").is_file() and (run := Run.open(path)).is_trained:
-            groups.setdefault(path.parent if path.parent.name == "members" else path, []).append(run)
+        run = _trained(config.parent)
+        if run is not None:
+            group = run.path.parent if run.path.parent.name == "members" else run.path
+            groups.setdefault(group, []).append(run)
     return {path: sentence for runs in groups.values() for path, sentence in _by_run(runs).items()}
+
+
+def _trained(path: Path) -> Run | None:
+    try:
+        run = Run.open(path)
+        has_record = "settings" in run.config and run.settings and (path / "history.csv").is_file()
+    except NaafError:
+        return None
+    return run if has_record and run.is_trained else None
 
 
 def _by_run(runs: Sequence[Run]) -> dict[Path, str]:

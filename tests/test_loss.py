@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import seeds
 import torch
 
 from naaflib.loss import batch_recalls, hinge_loss
@@ -12,7 +13,7 @@ PAIRS = 7
 
 @pytest.fixture
 def scores():
-    return torch.from_numpy(np.random.default_rng(5).normal(0.5, 0.2, (PAIRS, PAIRS)))
+    return torch.from_numpy(seeds.rng(5).normal(0.5, 0.2, (PAIRS, PAIRS)))
 
 
 def costs(scores, excluded=None):

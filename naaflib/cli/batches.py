@@ -68,7 +68,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`naaf run`"""
-    from ..experiments import measures_table, results_table, run_notebooks
+    from ..experiments import expectation, measures_table, results_table, run_notebooks
     from ..project import shown
     from ..verdict import verdicts_below
 
@@ -84,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     for table in (results_table(arguments.out), measures_table(arguments.out)):
         if not table.empty:
             show_table(table)
+    for sentence in expectation(arguments.out):
+        print(sentence)
     print(report)
     return 0
 

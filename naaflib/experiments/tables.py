@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..config import preset
 from ..errors import NaafError
+from ..published import EXPECTED, Expected
 from ..runs import FAILURE, SWEEP, Run, read_json
 from ..verdict import verdicts_below
 
@@ -49,6 +51,34 @@ def measures_table(folder: Path) -> pd.DataFrame:
         if found
         else pd.DataFrame(columns=[*MEASURE_COLUMNS])
     )
+
+
+def expectation(folder: Path) -> list[str]:
+    """What models with a preset's own settings come to, and which of those below a folder lie outside.
+
+    Empty where none was trained so, or where nothing was measured (`published.EXPECTED`).
+    """
+    sentences: list[str] = []
+    for expected in EXPECTED:
+        runs = [run for run in _trained(folder) if _is_plain(run, expected)]
+        if runs:
+            sentences.append(expected.sentence())
+        for run in runs:
+            rsum = read_json(run.metrics_path(expected.split, "full"))["rsum"]
+            if not expected.holds(rsum):
+                sentences.append(f"{run.name} lies outside that range: rsum {rsum:.1f}")
+    return sentences
+
+
+def _trained(folder: Path) -> list[Run]:
+    return [Run.open(path) for path in _run_folders(folder) if (path / "history.csv").is_file()]
+
+
+def _is_plain(run: Run, expected: Expected) -> bool:
+    """Whether it has the preset's settings but for its seed, on that data, and was measured on that split."""
+    plain = preset(expected.preset, {"train.seed": run.settings.train.seed})
+    measured = run.metrics_path(expected.split, "full").is_file()
+    return measured and run.settings == plain and _data_name(run) == expected.preset
 
 
 def _run_folders(folder: Path) -> list[Path]:
