@@ -219,12 +219,13 @@ def test_a_mixture_is_named_by_what_differs_alone():
     assert all(isinstance(value, str) for value in arithmetic.arithmetic("cpu").values())
 
 
-def test_a_worker_with_another_naaflib_is_one_sentence(run, data, tmp_path):
-    (tmp_path / "naaflib").mkdir()
-    (tmp_path / "naaflib" / "__init__.py").touch()
+@pytest.mark.parametrize("where", ["", "the_worker_s"])  # processes start, and import, in tmp_path
+def test_another_naaflib_on_the_cluster_is_one_sentence(run, data, tmp_path, where):
+    (tmp_path / where / "naaflib").mkdir(parents=True)
+    (tmp_path / where / "naaflib" / "__init__.py").touch()
     split = open_split(data, "test")
     with Cluster(tmp_path) as started:
-        started.add_worker(PYTHONPATH=str(tmp_path))
+        started.add_worker(PYTHONPATH=str(tmp_path / where))
         with connect(started.address, patience=60) as client:
             client.wait_for_workers(1, timeout=60)
         with pytest.raises(NaafError, match="install the same naaflib there") as refused:

@@ -221,9 +221,12 @@ def _result(future: "Future") -> Any:
         raise NaafError(
             f"the cluster gave up: its workers died ({error}); they may need more memory each"
         ) from None
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:
+        missing = error if isinstance(error, ImportError) else error.__cause__  # a scheduler's has a cause
+        if not isinstance(missing, ImportError):
+            raise
         raise NaafError(
-            f"a worker cannot import what it needs ({error}); install the same naaflib there"
+            f"the scheduler or a worker lacks what it needs ({missing}); install the same naaflib there"
         ) from None
     except (CancelledError, OSError) as error:
         raise NaafError(
