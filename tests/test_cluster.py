@@ -219,15 +219,19 @@ def test_a_mixture_is_named_by_what_differs_alone():
     assert all(isinstance(value, str) for value in arithmetic.arithmetic("cpu").values())
 
 
-def test_a_worker_with_another_naaflib_is_one_sentence(run, data, tmp_path):
-    (tmp_path / "naaflib").mkdir()
-    (tmp_path / "naaflib" / "__init__.py").touch()
+@pytest.mark.parametrize("whose", ["scheduler", "worker"])
+def test_another_naaflib_on_the_cluster_is_one_sentence(run, data, tmp_path, whose):
+    """The scheduler imports from the folder where it starts; the worker does not, or is told of another."""
+    other = tmp_path if whose == "scheduler" else tmp_path / "other"
+    environment = {"PYTHONSAFEPATH": "1"} if whose == "scheduler" else {"PYTHONPATH": str(other)}
+    (other / "naaflib").mkdir(parents=True)
+    (other / "naaflib" / "__init__.py").touch()
     split = open_split(data, "test")
     with Cluster(tmp_path) as started:
-        started.add_worker(PYTHONPATH=str(tmp_path))
+        started.add_worker(**environment)
         with connect(started.address, patience=60) as client:
             client.wait_for_workers(1, timeout=60)
-        with pytest.raises(NaafError, match="install the same naaflib there") as refused:
+        with pytest.raises(NaafError, match=f"{whose} .*; install the same naaflib there") as refused:
             clustered_metrics(started.address, Source.of(run.path, split), split, progress=False)
     assert "\n" not in str(refused.value)
 

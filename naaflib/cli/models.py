@@ -35,8 +35,9 @@ The split is test where there is one, else dev, and is announced. Protocols:
 A run folder keeps the scores (scores/SPLIT.npy) and the metrics (metrics/SPLIT.PROTOCOL.json).
 
 A score matrix too large to keep: --no-scores counts ranks block by block, --scheduler sends blocks to a Dask
-cluster; both give the same recalls and ranks. The cluster's workers read DIR and the run from the same paths
-as this command does (a file system that all share) and have this version of naaflib installed."""
+cluster; both give the same recalls and ranks, a cluster where its workers compute alike (a line says where
+they do not). The workers read DIR and the run from the same paths as this command does (a file system that
+all share) and have this version of naaflib installed."""
 
 EVALUATE_EXAMPLES = """\
 examples:

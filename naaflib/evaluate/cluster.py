@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -126,6 +127,7 @@ def clustered_metrics(
     per_image, parts = split.captions_per_image, folds(protocol, len(split))
     with connect(address) as client:
         _wait_for_workers(client, address)
+        _check_library(client)
         try:
             _warn_of_mixture(client, source.device)
             bands = [(band,) for fold in parts for band in _cut(fold, tile)]
@@ -149,6 +151,17 @@ def _wait_for_workers(client: "Client", address: str) -> None:
         raise NaafError(
             f"the scheduler at {address} has no workers; `dask worker {address}` starts one"
         ) from None
+
+
+def _check_library(client: "Client") -> None:
+    """Raises NaafError where a worker lacks this library: a task would end it, and leave us waiting."""
+    name = arithmetic.__module__
+    try:
+        found = client.run(find_spec, name)
+    except ImportError:
+        found = {"": None}
+    if not all(found.values()):
+        raise NaafError(f"a worker lacks {name}; install the same naaflib there")
 
 
 def _warn_of_mixture(client: "Client", device: str) -> None:
@@ -221,9 +234,12 @@ def _result(future: "Future") -> Any:
         raise NaafError(
             f"the cluster gave up: its workers died ({error}); they may need more memory each"
         ) from None
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:
+        missing = error if isinstance(error, ImportError) else error.__cause__  # a scheduler's has a cause
+        if not isinstance(missing, ImportError):
+            raise
         raise NaafError(
-            f"a worker cannot import what it needs ({error}); install the same naaflib there"
+            f"the scheduler or a worker lacks what it needs ({missing}); install the same naaflib there"
         ) from None
     except (CancelledError, OSError) as error:
         raise NaafError(
