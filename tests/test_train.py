@@ -195,7 +195,7 @@ def assert_steps_equal(one, other, count, columns=("loss", "grad_norm")):
 
 def test_the_same_seed_is_the_same_run(train, whole, tmp_path):
     torch.manual_seed(99)  # whatever happened before
-    np.random.seed(99)  # noqa: NPY002  # the state that code of others uses
+    np.random.seed(99)  # noqa: NPY002  # whatever happened to the state that code of others uses
     assert_same_run(train(tmp_path / "again"), whole)
 
 
