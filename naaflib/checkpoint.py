@@ -30,6 +30,13 @@ from .project import shown
 from .runs import Run, atomic_path, members
 
 FORMAT = "naaf-checkpoint-1"
+SCAN_OPTIONS: dict[str, tuple[object, tuple[object, ...]]] = {  # SCAN's default, and what `scan` computes
+    "cross_attn": ("t2i", ("t2i", "i2t")),
+    "raw_feature_norm": ("clipped_l2norm", ("clipped_l2norm",)),
+    "agg_func": ("LogSumExp", ("LogSumExp", "Mean")),
+    "bi_gru": (False, (True,)),
+    "num_layers": (1, (1,)),
+}
 
 
 def save(path: Path, model: Model, progress: Mapping[str, object], extra: Mapping[str, Tensor] = {}) -> None:
@@ -84,7 +91,8 @@ def weights_digest(path: Path) -> str:
 
 
 def load_checkpoint(path: str | Path, vocabulary: str | Path | None = None) -> Model:
-    """A trained model from a run folder (its best epoch), a checkpoint of ours or a released `.pth.tar`.
+    """A trained model from a run folder (its best epoch), a checkpoint of ours or a released `.pth.tar`
+    (NAAF's or SCAN's).
 
     vocabulary: the JSON that belongs to a released checkpoint; needed only to encode text. Checked by size.
     Raises NaafError for a file that is missing, damaged, or does not fit its vocabulary.
@@ -189,6 +197,8 @@ def _released(path: Path) -> Model:
     try:
         image, text = ({k.removeprefix("module."): v for k, v in state.items()} for state in content["model"])
         return _from_released(image, text, vars(content["opt"]))
+    except NaafError as error:
+        raise NaafError(f"{shown(path)} is {error}") from None
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise NaafError(f"{shown(path)} is no released NAAF checkpoint ({_reason(error)})") from None
 
@@ -210,10 +220,33 @@ def _from_released(image: dict[str, Tensor], text: dict[str, Tensor], options: d
         word_dim=word_dim,
         image_encoder="weight-norm" if normed else "linear",
         lambda_softmax=options.get("lambda_softmax"),
+        **_scan_settings(options),
     )  # lambda_intra stays 5 whatever using_intra_info says: the released test code sets it itself
     weight = image.get("fc.parametrizations.weight.original1", image.get("fc.weight"))
     model = Model(settings, weight.shape[1], words).to(weight.dtype)
     model.image_encoder.load_state_dict(image)
     model.text_encoder.load_state_dict(text)
-    model.boundary = Boundaries(float(options.get("thres", 0.0)), float(options["thres_safe"]))
+    if settings.method == "naaf":
+        model.boundary = Boundaries(float(options.get("thres", 0.0)), float(options["thres_safe"]))
     return model
+
+
+def _scan_settings(options: dict) -> dict[str, object]:
+    """The similarity of SCAN's own checkpoints, which have cross_attn and no boundary; {} for NAAF's."""
+    if "thres_safe" in options:
+        return {}
+    if "cross_attn" not in options:
+        raise NaafError(
+            "no released NAAF checkpoint (its options lack thres_safe), nor SCAN's (they lack cross_attn); "
+            "train a model of this library with naaf train"
+        )
+    for name, (usual, computed) in SCAN_OPTIONS.items():
+        if options.get(name, usual) not in computed:
+            raise NaafError(
+                f"a checkpoint of SCAN with {name} {options.get(name, usual)}; this library computes "
+                f"{' and '.join(map(str, computed))}: train SCAN with naaf train --set model.method=scan-t2i"
+            )
+    found: dict[str, object] = {"method": f"scan-{options['cross_attn']}"}
+    if options.get("agg_func", "LogSumExp") == "LogSumExp":
+        found |= {"pooling": "lse", "lambda_lse": options.get("lambda_lse", 6.0)}
+    return found

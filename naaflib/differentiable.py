@@ -2,7 +2,8 @@
 
 Forward and backward go through the images block by block: by the fused kernels where numba is installed
 (float32 on a CPU), else by the vectorised form of `effects`, the kernels' oracle. The backward pass keeps
-the cosines alone and recomputes the rest: autograd would keep a dozen arrays of their size.
+the cosines alone and recomputes the rest: autograd would keep a dozen arrays of their size. Neither form can
+be differentiated twice, and both refuse it; `similarity.naaf_score` can be.
 """
 
 import os
@@ -21,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .effects import Groups, block_gradient, block_scores, caption_lengths, over_words, table_starts
+from .errors import UsageError
 from .similarity import ALL_EFFECTS, Effects
 
 BLOCK_COSINES = 500_000  # cosines reduced at a time on a CPU
@@ -63,6 +65,11 @@ class NaafScores(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, by_score: Tensor, _by_best: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # create_graph; once_differentiable would miss a plain sum of scores
+            raise UsageError(
+                "create_graph asks for second derivatives, which NAAF's fast scores do not have, also "
+                "with NAAF_FUSED=0; take the readable naaflib.similarity.naaf_score, one caption at a time"
+            )
         cosine, gram, boundary = ctx.saved_tensors
         groups, lambda_softmax, intra, counted = ctx.rest
         share = by_score / caption_lengths(groups, by_score)

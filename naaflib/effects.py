@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from .packing import Group
-from .similarity import ALL_EFFECTS, EPSILON, Effects
+from .similarity import ABSENT, ALL_EFFECTS, EPSILON, Effects
 
 SLOPE = 0.1  # of LeakyReLU
 TINY = 1e-30  # keeps the gradient of a norm finite at 0; far below epsilon squared
@@ -88,6 +88,9 @@ def relevance(cosine: Float[Tensor, "image region word"], groups: Groups, lambda
     activated = leaky_relu(cosine, SLOPE)
     norm = caption_sums(activated.square(), groups).clamp_min(TINY).sqrt()
     logit = activated * over_words(lambda_softmax / (norm + EPSILON), groups)
+    absent = cosine[..., :1] == ABSENT  # a region is padding for all words or for none
+    if bool(absent.any()):
+        logit = logit.masked_fill(absent, -torch.inf)
     return Relevance(activated, norm, torch.softmax(logit, dim=1))
 
 

@@ -30,16 +30,21 @@ class ImageEncoder(nn.Module):
             nn.init.zeros_(self.fc.bias)
 
     def forward(self, regions: Float[Tensor, "image region feature"]) -> Float[Tensor, "image region dim"]:
-        return unit(self.fc(regions))
+        """Unit vectors; a zero vector for a region whose features are all zero, which is padding."""
+        return unit(self.fc(regions)) * regions.any(dim=-1, keepdim=True)
 
 
 class TextEncoder(nn.Module):
-    """Word vectors, a one-layer bidirectional GRU, the mean of its directions, unit norm."""
+    """Word vectors, a one-layer bidirectional GRU, the mean of its directions, unit norm.
 
-    def __init__(self, words: int, word_dim: int, dim: int):
+    word_init: the word vectors start uniform in +- this. With the published 0.1 the GRU's biases outweigh
+    them, and all words of a caption start nearly parallel.
+    """
+
+    def __init__(self, words: int, word_dim: int, dim: int, word_init: float = 0.1):
         super().__init__()
         self.embed = nn.Embedding(words, word_dim)
-        nn.init.uniform_(self.embed.weight, -0.1, 0.1)
+        nn.init.uniform_(self.embed.weight, -word_init, word_init)
         self.rnn = nn.GRU(word_dim, dim, num_layers=1, batch_first=True, bidirectional=True)
 
     def forward(

@@ -1,5 +1,7 @@
 """What a user can do wrong, as one sentence. The command line prints it and exits; a notebook shows it."""
 
+from collections.abc import Iterable
+
 
 class NaafError(ValueError):
     """The input cannot be used (exit status 1). The message: the file, the place, the remedy."""
@@ -15,3 +17,8 @@ class UsageError(NaafError):
     """The request itself is wrong: an unknown name, a value out of range (exit status 2)."""
 
     exit_status = 2
+
+
+def unknown(kind: str, name: object, names: Iterable[str]) -> UsageError:
+    """The error of a name that is none of the known ones; kind: "method", "pooling", ..."""
+    return UsageError(f"there is no {kind} {name!r}; {kind}s: {', '.join(names)}")

@@ -8,13 +8,30 @@ Rows are sliced before the loops over words: an index that might be negative, as
 is looked up from the end if it is, which keeps a loop from being vectorised.
 """
 
+import sys
+
 import numpy as np
 from numba import njit
 
+from . import similarity
+
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # never nnan or ninf: bad input must stay visible
+ABSENT = np.float32(similarity.ABSENT)  # a region that is padding: weights of 0, for all words
 SLOPE, EPSILON, TINY = np.float32(0.1), np.float32(1e-8), np.float32(1e-30)
 ZERO, ONE, TWO, HALF = np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(0.5)
 LOWEST, LARGEST_LAMBDA = np.float32(-87.0), 60.0  # exp(87) is float32's limit, in a sum over regions less
+
+
+def _kept(**options):
+    """njit that keeps what it compiles for later processes, where there is a folder that can be written."""
+
+    def compile_(function):
+        try:
+            return njit(cache=True, fastmath=FAST, **options)(function)
+        except RuntimeError:  # neither beside this file, nor in a home, nor in NUMBA_CACHE_DIR
+            return njit(fastmath=FAST, **options)(function)
+
+    return compile_
 
 
 @njit(inline="always", fastmath=FAST)
@@ -38,7 +55,7 @@ def _leaky(x):
     return x if x > ZERO else x * SLOPE
 
 
-@njit(cache=True, fastmath=FAST)
+@_kept()
 def _best(cosine, i, first, words, best):
     best[:words] = cosine[i, 0, first : first + words]
     for r in range(1, cosine.shape[1]):
@@ -48,7 +65,7 @@ def _best(cosine, i, first, words, best):
                 best[w] = s[w]
 
 
-@njit(cache=True, fastmath=FAST)
+@_kept()
 def _feature_weight(cosine, i, first, words, best, boundary, sharpness, weight, projection):
     limit = boundary[first : first + words]
     projection[:words] = ZERO
@@ -60,7 +77,7 @@ def _feature_weight(cosine, i, first, words, best, boundary, sharpness, weight, 
             projection[w] += e * s[w]
 
 
-@njit(cache=True, fastmath=FAST)
+@_kept()
 def _caption_sums(values, first, groups, sums):
     """Sums (caption) of values (word) that begin at word `first` over each caption's words."""
     column = 0
@@ -76,7 +93,7 @@ def _caption_sums(values, first, groups, sums):
         column += captions
 
 
-@njit(cache=True, fastmath=FAST)
+@_kept()
 def _over_words(values, first, groups, spread):
     """Each caption's value (caption) at all its words, which begin at word `first`."""
     column = 0
@@ -91,7 +108,7 @@ def _over_words(values, first, groups, spread):
         column += captions
 
 
-@njit(cache=True, fastmath=FAST)
+@_kept()
 def _propagate(above, first, groups, intra, propagated):
     """Equation 8: each word's value above the boundary averaged over its caption's words by `intra`."""
     propagated[:] = ZERO
@@ -108,7 +125,7 @@ def _propagate(above, first, groups, intra, propagated):
                     to[c] += share[c] * source[c]
 
 
-@njit(cache=True, fastmath=FAST)
+@_kept()
 def _relevance_norm(s, first, groups, captions, square, norm):
     """Norm (caption), above 0, of one region's activated cosines s (word) over a caption's words."""
     for w in range(len(s)):
@@ -119,7 +136,7 @@ def _relevance_norm(s, first, groups, captions, square, norm):
         norm[c] = np.sqrt(max(norm[c], TINY))
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@_kept(nogil=True)
 def scores_of_images(
     cosine, gram, boundary, groups, runs, sharpness, counted, intra, sums, best_out, below_out, start, stop
 ):
@@ -163,6 +180,8 @@ def scores_of_images(
             weighted[:words] = ZERO
             for r in range(regions):
                 s = cosine[i, r, first : first + words]
+                if s[0] == ABSENT:
+                    continue
                 _relevance_norm(s, first, members, captions, mixed, norm)
                 for c in range(captions):
                     norm[c] = sharpness / (norm[c] + EPSILON)
@@ -190,7 +209,7 @@ def scores_of_images(
             sums[i, column : column + captions] = norm[:captions]
 
 
-@njit(nogil=True, cache=True, fastmath=FAST)
+@_kept(nogil=True)
 def gradients_of_images(
     share, cosine, gram, boundary, groups, runs, sharpness, counted, below, by_cosine, by_gram, start, stop
 ):
@@ -264,6 +283,8 @@ def gradients_of_images(
             for r in range(regions):
                 s, by = cosine[i, r, first : first + words], by_cosine[i, r, first : first + words]
                 own, activated = norms[r], relevance[r]
+                if s[0] == ABSENT:
+                    continue
                 _relevance_norm(s, first, members, captions, square, own)
                 for c in range(captions):
                     norm[c] = sharpness / (own[c] + EPSILON)
@@ -280,6 +301,8 @@ def gradients_of_images(
             for r in range(regions):
                 s, by = cosine[i, r, first : first + words], by_cosine[i, r, first : first + words]
                 own, change = norms[r], relevance[r]
+                if s[0] == ABSENT:
+                    continue
                 for w in range(words):
                     e = change[w] * total[w]
                     by[w] += e
@@ -299,3 +322,11 @@ def gradients_of_images(
         for r in range(regions):
             for q in range(r):
                 by_gram[i, q, r] = by_gram[i, r, q]
+
+
+if not scores_of_images.stats.cache_path:
+    print(
+        "the compiled kernels are kept nowhere, as no folder for them can be written: each process compiles "
+        "them again, which takes up to a minute; NUMBA_CACHE_DIR names a folder",
+        file=sys.stderr,
+    )

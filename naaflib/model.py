@@ -36,7 +36,7 @@ class Model(nn.Module):
         super().__init__()
         self.settings, self.region_dim, self.vocabulary = settings, region_dim, vocabulary
         self.image_encoder = ImageEncoder(region_dim, settings.dim, settings.image_encoder == "weight-norm")
-        self.text_encoder = TextEncoder(words, settings.word_dim, settings.dim)
+        self.text_encoder = TextEncoder(words, settings.word_dim, settings.dim, settings.word_init)
         self.text_encoder.embed.weight.requires_grad_(not settings.freeze_words)
         self.register_buffer("boundary_pair", torch.zeros(2, dtype=torch.float64))
 

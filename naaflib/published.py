@@ -23,6 +23,36 @@ class Published(NamedTuple):
     rsum: float
 
 
+class Expected(NamedTuple):
+    """What trainings of a preset's settings came to on a split: number, then (mean, lowest, highest)."""
+
+    preset: str
+    split: str
+    trainings: int
+    i2t_at_1: tuple[float, float, float]
+    t2i_at_1: tuple[float, float, float]
+    rsum: tuple[float, float, float]
+
+    def sentence(self) -> str:
+        """In one line."""
+        r1 = " / ".join(_range(values) for values in (self.i2t_at_1, self.t2i_at_1))
+        return (
+            f"expected of one model with the settings of preset {self.preset} on {self.split}: R@1 {r1}, "
+            f"rsum {_range(self.rsum)}: mean and range of {self.trainings} trainings"
+        )
+
+    def holds(self, rsum: float) -> bool:
+        """Whether a model's rsum lies within the range."""
+        return self.rsum[1] <= rsum <= self.rsum[2]
+
+
+def _range(values: tuple[float, float, float]) -> str:
+    mean, low, high = values
+    return f"{mean:.1f} ({low:.1f} to {high:.1f})"
+
+
+EXPECTED: tuple[Expected, ...] = ()
+
 F30K, COCO = ("f30k_precomp", "f30k-1k"), ("coco_precomp", "coco-1k")
 ROWS = (
     Published(*F30K, "Bi-GRU", "single", 75.9, 93.6, 97.7, 55.5, 81.0, 87.9, 491.5),

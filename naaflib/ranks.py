@@ -1,13 +1,17 @@
 """Ranks and best answers of a score matrix that comes in blocks, equal to those of the whole matrix.
 
 numpy only. Axes: image, caption. Caption c belongs to image c // captions_per_image. What a block adds to a
-rank is a count of answers that score at least as much as the right one, so the right ones' scores have to be
-known first (`own`), each exactly as the matrix has it. Blocks may come in any order; every pair comes once.
+rank is a count of wrong answers that score at least as much as the right one, so the right ones' scores have
+to be known first (`own`). A pair of a caption with its own image is told by its place and never counted:
+another processor may have computed `own`, with other last bits. Blocks may come in any order; every pair
+comes once.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+
+from .errors import NaafError
 
 
 @dataclass(frozen=True)
@@ -31,27 +35,45 @@ class Counts:
 
     images: slice
     captions: slice
-    image_rivals: np.ndarray  # (image,) captions of the block that score at least as the image's best own one
-    caption_rivals: np.ndarray  # (caption,) images of the block that score at least as the caption's own one
+    image_rivals: np.ndarray  # (image,) wrong captions of the block that score at least as its best own one
+    caption_rivals: np.ndarray  # (caption,) wrong images of the block that score at least as its own one
     image_best: Best  # answers counted over the whole matrix
     caption_best: Best
 
 
 def count(
-    block: np.ndarray, images: slice, captions: slice, best_own: np.ndarray, own: np.ndarray, k: int = 1
+    block: np.ndarray,
+    images: slice,
+    captions: slice,
+    best_own: np.ndarray,
+    own: np.ndarray,
+    captions_per_image: int,
+    k: int = 1,
 ) -> Counts:
     """Counts of a block (image, caption) that stands at these images and captions of the matrix.
 
     best_own (image,): each of the images' best own score; own (caption,): each of the captions' own score.
     """
+    image_of_caption = np.arange(captions.start, captions.stop) // captions_per_image
+    column = np.flatnonzero((image_of_caption >= images.start) & (image_of_caption < images.stop))
+    right = image_of_caption[column] - images.start, column
+    if (block[right] != own[column]).any():  # then the best answers, too, go by the given own scores
+        block = block.copy()
+        block[right] = own[column]
     return Counts(
         images,
         captions,
-        np.count_nonzero(block >= best_own[:, None], axis=1),
-        np.count_nonzero(block >= own, axis=0),
+        _wrong(block >= best_own[:, None], right).sum(axis=1),
+        _wrong(block >= own, right).sum(axis=0),
         best_answers(block, k, captions.start),
         best_answers(block.T, k, images.start),
     )
+
+
+def _wrong(reach: np.ndarray, right: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Where a wrong answer reaches the own score (image, caption); right: rows and columns of own pairs."""
+    reach[right] = False
+    return reach
 
 
 class RankCounter:
@@ -59,7 +81,7 @@ class RankCounter:
 
     def __init__(self, own: np.ndarray, captions_per_image: int, k: int = 1) -> None:
         """own (caption,): the score of each caption with its own image; k: best answers to keep."""
-        self.own, self.per_image, self.k = own, captions_per_image, k
+        self.own, self.per_image, self.k, self.pairs = own, captions_per_image, k, 0
         self.best_own = own.reshape(-1, captions_per_image).max(axis=1)
         self.image_rivals = np.zeros(len(self.best_own), np.int64)
         self.caption_rivals = np.zeros(len(own), np.int64)
@@ -68,10 +90,12 @@ class RankCounter:
 
     def add(self, block: np.ndarray, images: slice, captions: slice) -> None:
         """One block (image, caption) of the matrix."""
-        self.merge(count(block, images, captions, self.best_own[images], self.own[captions], self.k))
+        limits = self.best_own[images], self.own[captions]
+        self.merge(count(block, images, captions, *limits, self.per_image, self.k))
 
     def merge(self, counts: Counts) -> None:
         """What was counted elsewhere."""
+        self.pairs += len(counts.image_rivals) * len(counts.caption_rivals)
         self.image_rivals[counts.images] += counts.image_rivals
         self.caption_rivals[counts.captions] += counts.caption_rivals
         _keep(self.image_best, counts.images, counts.image_best)
@@ -79,14 +103,26 @@ class RankCounter:
 
     @property
     def image_ranks(self) -> np.ndarray:
-        """From 0, among the WRONG captions: an image's own captions never push each other down."""
-        own = self.own.reshape(-1, self.per_image)
-        return self.image_rivals - np.count_nonzero(own >= self.best_own[:, None], axis=1)
+        """From 0, among the WRONG captions: an image's own captions never push each other down.
+
+        Raises NaafError where the counts cannot be those of the whole matrix, each pair counted once.
+        """
+        return self._checked(self.image_rivals, len(self.own) - self.per_image)
 
     @property
     def caption_ranks(self) -> np.ndarray:
-        """From 0; a caption's own image has counted itself."""
-        return self.caption_rivals - 1
+        """From 0, among the other images. Raises NaafError as `image_ranks` does."""
+        return self._checked(self.caption_rivals, len(self.best_own) - 1)
+
+    def _checked(self, ranks: np.ndarray, wrong: int) -> np.ndarray:
+        """Ranks of queries that have so many wrong answers."""
+        pairs = len(self.own) * len(self.best_own)
+        if self.pairs != pairs or ranks.min() < 0 or ranks.max() > wrong:
+            raise NaafError(
+                f"ranks {ranks.min()} to {ranks.max()} among {wrong} wrong answers, from {self.pairs:,} of "
+                f"{pairs:,} pairs, cannot be right; count each pair once, by one naaflib everywhere"
+            )
+        return ranks
 
 
 def best_answers(scores: np.ndarray, k: int, first: int = 0) -> Best:

@@ -8,10 +8,11 @@ figures/, tables/, notebooks/ and report.html. Several seeds stand side by side 
 import csv
 import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,14 +24,16 @@ from .config import Settings
 from .errors import NaafError, UsageError
 from .project import project_root, shown
 
+# batch_..._at_1: recall within a training batch, percent; hardest_weight: of the hardest negatives, 0 to 1.
+BATCH_COLUMNS = ("batch_i2t_at_1", "batch_t2i_at_1", "hardest_weight")
 HISTORY = (
-    "epoch", "step", "loss", "boundary", "inference_boundary",
+    "epoch", "step", "loss", *BATCH_COLUMNS, "boundary", "inference_boundary",
     "mean_matched", "std_matched", "mean_mismatched", "std_mismatched",
     "i2t_at_1", "i2t_at_5", "i2t_at_10", "t2i_at_1", "t2i_at_5", "t2i_at_10", "rsum",
     "seconds", "learning_rate",
 )  # fmt: skip
 STEPS = (
-    "step", "epoch", "loss", "grad_norm", "boundary", "inference_boundary",
+    "step", "epoch", "loss", *BATCH_COLUMNS, "grad_norm", "learning_rate", "boundary", "inference_boundary",
     "mean_matched", "std_matched", "mean_mismatched", "std_mismatched",
 )  # fmt: skip
 LIBRARIES = ("torch", "numpy", "pandas", "matplotlib", "papermill", "nltk")
@@ -225,6 +228,11 @@ class Run:
         """A pandas row an epoch."""
         return self._frame("history.csv")
 
+    @property
+    def best_rsum(self) -> float:
+        """The highest rsum on the validation split; NaN where none was logged."""
+        return float(self.history()["rsum"].max()) if (self.path / "history.csv").is_file() else math.nan
+
     def steps(self):
         """A pandas row a training step."""
         return self._frame("steps.csv")
@@ -307,6 +315,15 @@ def members(path: str | Path) -> list[Run]:
     if not trained:
         raise NaafError(f"{shown(path)} holds no trained run; notebook 02_training or `naaf train` makes one")
     return trained
+
+
+BEST_MEMBER = -1  # where a member is asked for: `best_member`
+
+
+def best_member(runs: Sequence[Run]) -> int:
+    """Which of some trained runs has the highest rsum on the validation split; the first one of a tie."""
+    rsums = [run.best_rsum for run in runs]
+    return max(range(len(runs)), key=lambda k: -math.inf if math.isnan(rsums[k]) else rsums[k])
 
 
 def check_apart(out: Path, run: Run) -> None:

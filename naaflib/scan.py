@@ -5,11 +5,12 @@ holds: the attended vector is never built.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
-from .similarity import EPSILON, attended_cosine, relevance_weight
+from .errors import unknown
+from .similarity import ABSENT, EPSILON, attended_cosine, cosines, padding, relevance_weight
 
 
 def word_cosine(
@@ -25,7 +26,7 @@ def region_weight(
     cosine: Float[Tensor, "image word region"], lambda_softmax: float
 ) -> Float[Tensor, "image region word"]:
     """Image-to-text attention: LeakyReLU, normed over the image's regions, softmax over words."""
-    relevance = leaky_relu(cosine, 0.1).mT
+    relevance = leaky_relu(cosine, 0.1).masked_fill(cosine == ABSENT, 0.0).mT
     norm = relevance.norm(dim=-2, keepdim=True) + EPSILON
     return torch.softmax(lambda_softmax * relevance / norm, dim=-1)
 
@@ -40,11 +41,19 @@ def region_cosine(
     return attended_cosine(weight, cosine.mT, word_gram.expand(len(cosine), -1, -1))
 
 
-def pooled(values: Float[Tensor, "image part"], pooling: str, lambda_lse: float) -> Float[Tensor, " image"]:
-    """AVG ("mean") or LogSumExp ("lse") over words or regions."""
+def pooled(
+    values: Float[Tensor, "image part"],
+    pooling: str,
+    lambda_lse: float,
+    absent: Bool[Tensor, "image part"] | None = None,
+) -> Float[Tensor, " image"]:
+    """AVG ("mean") or LogSumExp ("lse") over words or regions; absent: those that take no part."""
+    left_out = torch.zeros_like(values, dtype=torch.bool) if absent is None else absent
     if pooling == "mean":
-        return values.mean(dim=-1)
-    return torch.logsumexp(lambda_lse * values, dim=-1) / lambda_lse
+        return values.masked_fill(left_out, 0.0).sum(dim=-1) / (~left_out).sum(dim=-1)
+    if pooling == "lse":
+        return torch.logsumexp((lambda_lse * values).masked_fill(left_out, -torch.inf), dim=-1) / lambda_lse
+    raise unknown("pooling", pooling, ("mean", "lse"))
 
 
 def scan_score(
@@ -57,9 +66,11 @@ def scan_score(
     lambda_lse: float = 6.0,
 ) -> Float[Tensor, " image"]:
     """The score of one caption with each image; direction is "t2i" or "i2t"."""
-    cosine = words @ regions.mT
+    cosine = cosines(words, regions)
     if direction == "t2i":
         parts = word_cosine(cosine, regions @ regions.mT, lambda_softmax)
-    else:
+        return pooled(parts, pooling, lambda_lse)
+    if direction == "i2t":
         parts = region_cosine(cosine, words @ words.mT, lambda_softmax)
-    return pooled(parts, pooling, lambda_lse)
+        return pooled(parts, pooling, lambda_lse, padding(regions))
+    raise unknown("direction", direction, ("t2i", "i2t"))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import leaky_relu, linear, pad
 
@@ -28,12 +28,14 @@ from .effects import (
     relevance,
     word_boundary,
 )
-from .errors import UsageError
+from .errors import UsageError, unknown
+from .inputs import as_tensor, check_pairs, checked_boundary, checked_lengths, is_number
 from .packing import Packing, pack
-from .similarity import ALL_EFFECTS, EPSILON, Effects
+from .similarity import ABSENT, ALL_EFFECTS, EPSILON, Effects, padding
 from .threads import in_threads
 
 PUBLISHED_LAMBDA = {"naaf": 20.0, "scan-t2i": 9.0, "scan-i2t": 4.0}
+POOLINGS = ("mean", "lse")
 BLOCK_WORDS = 1024  # words of a block of cosines
 BLOCK_IMAGES = 20  # a chunk of captions, 200 images, holds whole blocks
 GPU_WORDS, GPU_IMAGES = 32_768, 200
@@ -53,11 +55,17 @@ class Measure:
 
     def __post_init__(self) -> None:
         if self.method not in PUBLISHED_LAMBDA:
-            raise UsageError(f"there is no method {self.method!r}; methods: {', '.join(PUBLISHED_LAMBDA)}")
-        if self.pooling not in ("mean", "lse"):
-            raise UsageError(f"there is no pooling {self.pooling!r}; poolings: mean, lse")
-        if not any(self.effects):
-            raise UsageError("a score needs one of the three effects at least")
+            raise unknown("method", self.method, PUBLISHED_LAMBDA)
+        if self.pooling not in POOLINGS:
+            raise unknown("pooling", self.pooling, POOLINGS)
+        for name, default in (("lambda_softmax", True), ("lambda_intra", True), ("lambda_lse", False)):
+            value = getattr(self, name)
+            if not (default and value is None) and not (is_number(value) and value > 0):
+                raise UsageError(
+                    f"{name} is {value!r}; it must be a finite number above 0{' or None' * default}"
+                )
+        if not isinstance(self.effects, Effects) or not any(self.effects):
+            raise UsageError("a score needs one of the three effects at least, as similarity.Effects")
 
     @property
     def sharpness(self) -> float:
@@ -70,11 +78,11 @@ class Measure:
 
 
 def score_matrix(
-    images: Tensor,
-    captions: Tensor,
-    lengths: Tensor,
+    images: Any,
+    captions: Any,
+    lengths: Any,
     *,
-    boundary: float | Tensor | None = None,
+    boundary: Any = None,
     method: str = "naaf",
     lambda_softmax: float | None = None,
     lambda_intra: float | None = 5.0,
@@ -82,23 +90,27 @@ def score_matrix(
     lambda_lse: float = 6.0,
     effects: Effects = ALL_EFFECTS,
 ) -> Float[Tensor, "image caption"]:
-    """Scores of all pairs; differentiable by images and captions.
+    """Scores of all pairs; differentiable once by images and captions.
 
-    images: unit regions (N, R, D). captions: unit words (C, L, D), padded; what stands past a caption's
-    length is never read. lengths: (C,) words of each caption, 1 to L.
-    boundary: t of NAAF, a number or one a caption (C,); only "naaf" needs it.
+    Arrays may be numpy's, too. images: unit regions (N, R, D); a zero vector is padding and takes no part.
+    captions: unit words (C, L, D), padded, of the images' type and device; what stands past a caption's
+    length is never read. lengths: (C,) words of each caption, whole numbers from 1 to L, or a list of them.
+    boundary: t of NAAF, a number or one a caption (C,), finite; only "naaf" needs it.
     method: "naaf" (eq. 6-12), "scan-t2i" or "scan-i2t"; lambda_softmax None: the published 20 | 9 | 4.
     lambda_intra: propagation between words at inference (eq. 8); None: the training-time mask.
     pooling (SCAN): "mean", or "lse" with lambda_lse. effects (NAAF): those that count in a word's score.
-    Raises UsageError for an unknown method or pooling, a missing boundary and sizes that do not fit.
+    Raises UsageError for an unknown method or pooling, a missing boundary, what is out of range or no number,
+    sizes, types and devices that do not fit, and second derivatives of "naaf" (see `differentiable`).
     """
     measure = Measure(method, lambda_softmax, lambda_intra, pooling, lambda_lse, effects)
-    lengths = torch.as_tensor(lengths)
-    _check(images, captions, lengths, measure, boundary)
+    images, captions = as_tensor("images", images), as_tensor("captions", captions)
+    check_pairs(images, captions)
+    lengths = checked_lengths(lengths, captions)
+    boundary = checked_boundary(boundary, captions) if method == "naaf" else None
     if len(images) == 0 or len(captions) == 0:
         return images.new_empty(len(images), len(captions))
     packing = pack(lengths, most_words=BLOCK_WORDS).to(captions.device)
-    if isinstance(boundary, Tensor) and boundary.ndim:
+    if isinstance(boundary, Tensor):
         boundary = boundary.to(images)[packing.order]
     words = packing.gather(captions)
     if torch.is_grad_enabled() and (images.requires_grad or words.requires_grad):
@@ -169,6 +181,7 @@ class Scorer:
         scores = images.new_empty(len(images), wanted.stop - wanted.start)
         gram = images.new_empty(len(images), images.shape[1], images.shape[1])
         moved = images if self.product is None else images.to(self.product)
+        absent = padding(images)
 
         @torch.no_grad()
         def multiply(start: int) -> None:
@@ -179,7 +192,7 @@ class Scorer:
         def fill(block: tuple[Piece, int]) -> None:
             piece, start = block
             rows = slice(start, start + self.block)
-            cosine = _cosines(moved[rows], piece, self.measure)
+            cosine = _without(_cosines(moved[rows], piece, self.measure), absent[rows])
             columns = slice(piece.captions.start - wanted.start, piece.captions.stop - wanted.start)
             scores[rows, columns] = cosine_scores(
                 cosine, gram[rows], piece.words, piece.groups, self.measure, piece.boundary, piece.intra
@@ -202,7 +215,22 @@ class Scorer:
 def all_cosines(
     images: Float[Tensor, "image region dim"], words: Float[Tensor, "word dim"], *, word_major: bool = False
 ) -> Float[Tensor, "image region word"]:
-    """One matrix product: every word with every region. word_major: in memory the words come first."""
+    """One matrix product: every word with every region, `ABSENT` with padding.
+
+    word_major: in memory the words come first.
+    """
+    return _without(_product(images, words, word_major), padding(images))
+
+
+def _without(
+    cosine: Float[Tensor, "image region word"], absent: Bool[Tensor, "image region"]
+) -> Float[Tensor, "image region word"]:
+    return cosine.masked_fill(absent.unsqueeze(-1), ABSENT) if bool(absent.any()) else cosine
+
+
+def _product(
+    images: Float[Tensor, "image region dim"], words: Float[Tensor, "word dim"], word_major: bool
+) -> Float[Tensor, "image region word"]:
     regions = images.flatten(0, 1)
     if word_major:
         product = (_padded(words) @ _padded(regions).mT).mT
@@ -216,7 +244,7 @@ def _cosines(
 ) -> Float[Tensor, "image region word"]:
     """All cosines with a piece's words, in their type, from a product in the images' type."""
     if images.dtype == piece.words.dtype:
-        return all_cosines(images, piece.words, word_major=measure.word_major)
+        return _product(images, piece.words, measure.word_major)
     above = linear(images.flatten(0, 1), piece.factor, -piece.shift.to(images.dtype))
     return above.to(piece.words.dtype).add_(piece.shift).unflatten(0, images.shape[:2])
 
@@ -244,9 +272,10 @@ def cosine_scores(
     if measure.method == "scan-t2i":
         weight = relevance(cosine, groups, measure.sharpness).weight
         return _pooled_words(attended(cosine, weight, gram).cosine, groups, measure)
-    return torch.cat(
-        [_scan_i2t(cosine[..., g.words], words[g.words], g.length, measure) for g in groups], dim=-1
-    )
+    if measure.method == "scan-i2t":
+        by_length = [_scan_i2t(cosine[..., g.words], words[g.words], g.length, measure) for g in groups]
+        return torch.cat(by_length, dim=-1)
+    raise unknown("method", measure.method, PUBLISHED_LAMBDA)
 
 
 def _intra(words: Tensor, groups: Groups, measure: Measure) -> Tensor | None:
@@ -272,7 +301,10 @@ def _scan_i2t(
 ) -> Float[Tensor, "image caption"]:
     """Captions of one length: each region's cosine with the words it attends to, pooled over regions."""
     by_word = cosine.permute(2, 0, 1).contiguous()  # as it lies in memory, if it is word-major
+    absent = cosine[..., 0] == ABSENT
     activated = leaky_relu(by_word, SLOPE)
+    if bool(absent.any()):
+        activated = activated.masked_fill(absent, 0.0)
     norm = activated.square().sum(dim=-1, keepdim=True).clamp_min(TINY).sqrt() + EPSILON
     logit = activated * (measure.sharpness / norm)
     weight = torch.softmax(logit.unflatten(0, (length, -1)), dim=0).flatten(2)  # position, caption, region
@@ -282,23 +314,20 @@ def _scan_i2t(
     energy = ((own @ own.mT @ weight) * weight).sum(dim=1)
     inverse_length = energy.where(energy > 0, 1.0).rsqrt() * (energy > 0)
     parts = (projection * inverse_length).unflatten(1, cosine.shape[:2])
-    pooled = parts.mean(-1) if measure.pooling == "mean" else _log_sum_exp(parts, -1, measure.lambda_lse)
-    return pooled.mT
+    return _pooled_regions(parts, absent, measure).mT
+
+
+def _pooled_regions(
+    parts: Float[Tensor, "caption image region"], absent: Bool[Tensor, "image region"], measure: Measure
+) -> Float[Tensor, "caption image"]:
+    some = bool(absent.any())
+    if measure.pooling == "mean":
+        if not some:
+            return parts.mean(-1)
+        return parts.masked_fill(absent, 0.0).sum(-1) / (~absent).sum(-1)
+    parts = parts.masked_fill(absent, -torch.inf) if some else parts
+    return _log_sum_exp(parts, -1, measure.lambda_lse)
 
 
 def _log_sum_exp(values: Tensor, dim: int, sharpness: float) -> Tensor:
     return torch.logsumexp(sharpness * values, dim=dim) / sharpness
-
-
-def _check(images: Tensor, captions: Tensor, lengths: Tensor, measure: Measure, boundary: object) -> None:
-    if measure.method == "naaf" and boundary is None:
-        raise UsageError("method 'naaf' needs a boundary; a model has one: model.boundary.inference")
-    if images.ndim != 3 or captions.ndim != 3 or images.shape[-1] != captions.shape[-1]:
-        raise UsageError(
-            f"images {tuple(images.shape)} and captions {tuple(captions.shape)} do not fit: "
-            "(N, R, D) and (C, L, D) of one D are needed"
-        )
-    if lengths.shape != captions.shape[:1]:
-        raise UsageError(f"{len(captions)} captions need as many lengths, not {tuple(lengths.shape)}")
-    if len(lengths) and (lengths.min() < 1 or lengths.max() > captions.shape[1]):
-        raise UsageError(f"a caption's length lies outside 1 to {captions.shape[1]}, the padded width")

@@ -3,16 +3,20 @@
 Axes, always in this order: image, word, region, dim. Words are those of ONE caption, `<start>` and
 `<end>` included. Words and regions have unit norm; cosine is their inner product. These readable forms
 explain single pairs and are the oracle of the fast forms in `scoring`, which all pairs go through.
+
+A region that is a zero vector is padding: it takes no part. Its cosines are replaced by `ABSENT`, which no
+maximum chooses and no boundary lets pass, and its relevance weight is 0.
 """
 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 EPSILON = 1e-8  # the released code adds it to norms
+ABSENT = -2.0  # in the place of a cosine, and below every one: the region is padding
 
 
 class Effects(NamedTuple):
@@ -24,6 +28,19 @@ class Effects(NamedTuple):
 
 
 ALL_EFFECTS = Effects()
+
+
+def padding(regions: Float[Tensor, "*image region dim"]) -> Bool[Tensor, "*image region"]:
+    """Regions that are padding: zero vectors. An image of nothing else keeps them, with cosines of 0."""
+    absent = ~regions.any(dim=-1)
+    return absent & ~absent.all(dim=-1, keepdim=True)
+
+
+def cosines(
+    words: Float[Tensor, "*caption word dim"], regions: Float[Tensor, "*image region dim"]
+) -> Float[Tensor, "*image word region"]:
+    """Each word's cosine with each region, `ABSENT` where the region is padding."""
+    return (words @ regions.mT).masked_fill(padding(regions).unsqueeze(-2), ABSENT)
 
 
 def intra_attention(words: Float[Tensor, "word dim"], lambda_intra: float) -> Float[Tensor, "word word"]:
@@ -102,7 +119,8 @@ def relevance_weight(
     """Eq. 11's attention: LeakyReLU (paper: ReLU), normed over the caption's words, softmax over regions."""
     relevance = leaky_relu(cosine, 0.1)
     norm = relevance.norm(dim=-2, keepdim=True) + EPSILON
-    return torch.softmax(lambda_softmax * relevance / norm, dim=-1)
+    logit = lambda_softmax * relevance / norm
+    return torch.softmax(logit.masked_fill(cosine == ABSENT, -torch.inf), dim=-1)
 
 
 def relevance_effect(
@@ -122,7 +140,7 @@ def naaf_score(
     effects: Effects = ALL_EFFECTS,
 ) -> Float[Tensor, " image"]:
     """Eq. 12: mean over the words of the effects that count. lambda_intra None: as in training."""
-    cosine = words @ regions.mT
+    cosine = cosines(words, regions)
     intra = None if lambda_intra is None else intra_attention(words, lambda_intra)
     effect = torch.zeros_like(cosine[..., 0])
     if effects.negative:

@@ -25,15 +25,17 @@ from .data.batches import Batch, Batches
 from .differentiable import naaf_scores
 from .effects import Groups, word_boundary
 from .errors import NaafError
-from .loss import hinge_loss, same_image
+from .loss import BatchRecalls, batch_recalls, hinge_loss, same_image
 from .metric import RetrievalMetrics
 from .mining import Mined, Samples, batch_mining, sequential_mining
 from .model import Model
 from .packing import Group, Packing, pack
 from .project import shown
-from .runs import HISTORY, STEPS, Run
+from .runs import BATCH_COLUMNS, HISTORY, STEPS, Run
 from .scoring import Measure, all_cosines, cosine_scores
+from .verdict import equal_scores_loss, is_near_chance
 
+STARTED = 10.0  # times the chance of a running in-batch R@1 that has left its start
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
 
 
@@ -41,7 +43,10 @@ class Step(NamedTuple):
     """What one training step leaves in steps.csv."""
 
     loss: float
+    recalls: BatchRecalls
+    hardest_weight: float
     grad_norm: float
+    learning_rate: float
     samples: Samples
 
 
@@ -53,18 +58,24 @@ class Trainer:
         parameters = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.Adam(parameters, lr=settings.train.learning_rate)
         self.samples = Samples()  # of the last estimate
+        self.steps = 0  # done so far
+        self.highest_recall = 0.0  # that the running one has reached
+        self.recall = 0.0  # running in-batch R@1, 0 to 1
+        self.hardest_weight = 0.0  # in the last step
 
-    def start_epoch(self, epoch: int) -> float:
-        """Set and return the learning rate of an epoch (from 1): decayed every decay_epoch epochs."""
+    def learning_rate(self, epoch: int) -> float:
+        """Of the next step, in an epoch from 1: risen over warmup_steps, decayed every decay_epoch epochs."""
         train = self.settings.train
-        rate = train.learning_rate * train.decay_factor ** ((epoch - 1) // train.decay_epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        return rate
+        rise = min(1.0, (self.steps + 1) / train.warmup_steps) if train.warmup_steps else 1.0
+        return rise * train.learning_rate * train.decay_factor ** ((epoch - 1) // train.decay_epoch)
 
     def step(self, batch: Batch, epoch: int) -> Step:
         """One batch: loss, gradients, optimizer, boundary. Raises NaafError for a loss that is not finite."""
-        loss, mined = self._loss(batch, epoch)
+        rate = self.learning_rate(epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        negatives, self.hardest_weight = self._negatives(epoch)
+        loss, recalls, mined = self._loss(batch, negatives)
         if not torch.isfinite(loss):
             raise NaafError(
                 "the loss is not finite; lower train.learning_rate, or train with precision float32"
@@ -77,9 +88,26 @@ class Trainer:
             self.model.boundary = mined.boundaries
             if not math.isnan(mined.samples.mean_matched):
                 self.samples = mined.samples
-        return Step(loss.item(), norm.item(), self.samples)
+        self.steps += 1
+        momentum = self.settings.loss.recall_momentum
+        self.recall = momentum * recalls.mean + (1 - momentum) * self.recall
+        self.highest_recall = max(self.highest_recall, self.recall)
+        return Step(loss.item(), recalls, self.hardest_weight, norm.item(), rate, self.samples)
 
-    def _loss(self, batch: Batch, epoch: int) -> tuple[Tensor, Mined | None]:
+    def has_collapsed(self, pairs: int) -> bool:
+        """Whether batches of so many pairs, once ranked well, are ranked nearly blindly now; said once."""
+        fell = self.highest_recall > STARTED / pairs and is_near_chance(self.recall, 1 / pairs, 1.0)
+        if fell:
+            self.highest_recall = 0.0
+        return fell
+
+    def _negatives(self, epoch: int) -> tuple[str, float]:
+        """Which negatives count in an epoch, and the weight of the hardest among them."""
+        loss = self.settings.loss
+        negatives = "sum" if epoch <= loss.warmup_epochs else loss.negatives
+        return negatives, {"sum": 0.0, "hardest": 1.0, "adaptive": math.sqrt(self.recall)}[negatives]
+
+    def _loss(self, batch: Batch, negatives: str) -> tuple[Tensor, BatchRecalls, Mined | None]:
         device, dtype = self.model.device, self.model.image_encoder.fc.bias.dtype
         packing = pack(batch.lengths).to(device)
         with self._autocast():
@@ -88,11 +116,11 @@ class Trainer:
             words = packing.gather(captions)
             cosine = all_cosines(images, words, word_major=self.model.measure.word_major)
         images, words, cosine = images.to(dtype), words.to(dtype), cosine.to(dtype)
-        scores, mined = self._scores(cosine, images, words, packing)
-        loss = self.settings.loss
-        negatives = "sum" if epoch <= loss.warmup_epochs else loss.negatives
+        packed, mined = self._scores(cosine, images, words, packing)
+        loss, scores = self.settings.loss, packing.unpack(packed)
         excluded = same_image(batch.images.to(device)) if loss.exclude_same_image else None
-        return hinge_loss(packing.unpack(scores), loss.margin, negatives, excluded), mined
+        value = hinge_loss(scores, loss.margin, negatives, excluded, self.hardest_weight)
+        return value, batch_recalls(scores.detach(), excluded), mined
 
     def _scores(
         self, cosine: Tensor, images: Tensor, words: Tensor, packing: Packing
@@ -191,17 +219,25 @@ class _Position:
         self.batch = int(values.get("batch", 0))
         self.step = int(values.get("step", 0))
         self.loss = float(values.get("loss", 0.0))
+        self.batch_i2t = float(values.get("batch_i2t", 0.0))
+        self.batch_t2i = float(values.get("batch_t2i", 0.0))
         self.seconds = float(values.get("seconds", 0.0))
         self.best = float(values.get("best", -1.0))
 
+    def add(self, step: Step) -> None:
+        self.step, self.batch = self.step + 1, self.batch + 1
+        self.loss += step.loss
+        self.batch_i2t += step.recalls.i2t
+        self.batch_t2i += step.recalls.t2i
+
     def next_epoch(self) -> None:
-        self.epoch, self.batch, self.loss, self.seconds = self.epoch + 1, 0, 0.0, 0.0
+        self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
+        self.loss = self.batch_i2t = self.batch_t2i = 0.0
 
 
 def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validate, observe, board) -> None:
     """The rest of an epoch, its validation, its row and its checkpoints."""
     settings, model = trainer.settings.train, trainer.model
-    rate = trainer.start_epoch(position.epoch)
     model.train()
     started = perf_counter() - position.seconds
     bar = tqdm(
@@ -214,12 +250,16 @@ def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validat
     )
     for batch in bar:
         step = trainer.step(batch, position.epoch)
-        position.step, position.batch = position.step + 1, position.batch + 1
-        position.loss += step.loss
+        position.add(step)
         position.seconds = perf_counter() - started
         _log_step(run, board, position, step, model)
+        if trainer.has_collapsed(len(batch.images)):
+            tqdm.write(_collapse(trainer, position, step, len(batch.images)), file=sys.stderr)
         bar.set_postfix(
-            loss=f"{position.loss / position.batch:.1f}", t=f"{model.boundary.training:.2f}", refresh=False
+            loss=f"{position.loss / position.batch:.1f}",
+            R1=f"{100 * trainer.recall:.0f}",
+            t=f"{model.boundary.training:.2f}",
+            refresh=False,
         )
         inside = position.batch < len(batches)
         if inside and settings.checkpoint_steps and position.step % settings.checkpoint_steps == 0:
@@ -227,7 +267,7 @@ def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validat
     model.eval()
     metrics = validate(model)
     position.seconds = perf_counter() - started
-    row = _history_row(trainer, position, metrics, rate, len(batches))
+    row = _history_row(trainer, position, metrics, len(batches))
     run.append("history.csv", HISTORY, row)
     run.save_samples(position.epoch, observe(model))
     for name, value in row.items():
@@ -245,20 +285,31 @@ def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validat
     _save(run, trainer, position, "last")
 
 
-def _history_row(trainer: Trainer, position: _Position, metrics: RetrievalMetrics, rate: float, batches: int):
+def _collapse(trainer: Trainer, position: _Position, step: Step, pairs: int) -> str:
+    equal = equal_scores_loss(trainer.settings, pairs, position.epoch)
+    return (
+        f"warning: training collapsed at step {position.step}: a batch finds {100 * trainer.recall:.1f} % of "
+        f"its own pairs, loss {step.loss:.1f}; equal scores cost {equal:.1f}. What was best so far is kept"
+    )
+
+
+def _history_row(trainer: Trainer, position: _Position, metrics: RetrievalMetrics, batches: int):
     recalls = {f"{way}_at_{k}": getattr(metrics, way).recall(k) for way in ("i2t", "t2i") for k in (1, 5, 10)}
     boundary = trainer.model.boundary
     return {
         "epoch": position.epoch,
         "step": position.step,
         "loss": position.loss / batches,
+        "batch_i2t_at_1": 100 * position.batch_i2t / batches,
+        "batch_t2i_at_1": 100 * position.batch_t2i / batches,
+        "hardest_weight": trainer.hardest_weight,
         "boundary": boundary.training,
         "inference_boundary": boundary.inference,
         **trainer.samples._asdict(),
         **recalls,
         "rsum": metrics.rsum,
         "seconds": position.seconds,
-        "learning_rate": rate,
+        "learning_rate": trainer.optimizer.param_groups[0]["lr"],
     }
 
 
@@ -268,13 +319,17 @@ def _log_step(run: Run, board, position: _Position, step: Step, model: Model) ->
         "step": position.step,
         "epoch": position.epoch,
         "loss": step.loss,
+        "batch_i2t_at_1": 100 * step.recalls.i2t,
+        "batch_t2i_at_1": 100 * step.recalls.t2i,
+        "hardest_weight": step.hardest_weight,
         "grad_norm": step.grad_norm,
+        "learning_rate": step.learning_rate,
         "boundary": boundary.training,
         "inference_boundary": boundary.inference,
         **step.samples._asdict(),
     }
     run.append("steps.csv", STEPS, row)
-    for name in ("loss", "grad_norm", "boundary", "inference_boundary"):
+    for name in ("loss", *BATCH_COLUMNS, "grad_norm", "learning_rate", "boundary", "inference_boundary"):
         board.add_scalar(f"step/{name}", row[name], position.step)
 
 
@@ -286,7 +341,8 @@ def _tensorboard(run: Run, step: int):
 
 def _save(run: Run, trainer: Trainer, position: _Position, which: str) -> None:
     """The best checkpoint holds the model; the last one everything that resuming needs."""
-    progress = {**vars(position), "samples": [None if math.isnan(x) else x for x in trainer.samples]}
+    samples = [None if math.isnan(x) else x for x in trainer.samples]
+    progress = {**vars(position), "samples": samples, "recall": trainer.recall}
     extra: dict[str, Tensor] = {}
     if which == "last":
         for index, state in trainer.optimizer.state_dict()["state"].items():
@@ -318,4 +374,7 @@ def _restore(run: Run, trainer: Trainer) -> _Position:
         torch.cuda.set_rng_state(tensors["random.cuda"], trainer.model.device)
     progress = header["progress"]
     trainer.samples = Samples(*(math.nan if x is None else x for x in progress.pop("samples")))
+    trainer.recall = float(progress.pop("recall", 0.0))  # the first checkpoints have none
+    trainer.highest_recall = trainer.recall
+    trainer.steps = int(progress["step"])
     return _Position(**progress)

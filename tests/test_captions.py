@@ -1,6 +1,8 @@
 """From text to word ids: tokens, caption files, vocabularies of all three forms, GloVe files."""
 
+import gzip
 import json
+import pickle
 import zipfile
 
 import numpy as np
@@ -168,6 +170,17 @@ def test_what_is_no_vocabulary_is_named(tmp_path, content, reason):
         Vocabulary.read(path)
 
 
+class Pickled:
+    """As SCAN's and VSE++'s first vocabularies were written."""
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickled_vocabulary_is_not_run_and_says_how_it_becomes_json(tmp_path, protocol):
+    (tmp_path / "f30k_vocab.pkl").write_bytes(pickle.dumps(Pickled(), protocol))
+    with pytest.raises(NaafError, match=r"f30k_vocab\.pkl: a pickled vocabulary.*json\.dump"):
+        Vocabulary.read(tmp_path / "f30k_vocab.pkl")
+
+
 def test_a_missing_vocabulary_is_named(tmp_path):
     with pytest.raises(NaafError, match=r"gone\.json is missing; it should be a vocabulary JSON"):
         Vocabulary.read(tmp_path / "gone.json")
@@ -195,6 +208,54 @@ def test_a_zip_is_read_as_its_text(tmp_path):
         archive.writestr("glove.840B.300d.txt", LINES)
         archive.writestr("README", "read me")
     check(read_glove(tmp_path / "glove.zip", VOCABULARY))
+
+
+@pytest.mark.parametrize("ending", [" \n", "\t\n", "\r\n", " \r\n"])
+def test_what_stands_at_a_line_s_end_is_no_number(tmp_path, ending):
+    """fastText's own .vec files end every line in a blank."""
+    (tmp_path / "wiki.vec").write_bytes(("4 3\n" + LINES + "\n").replace("\n", ending).encode())
+    check(read_glove(tmp_path / "wiki.vec", VOCABULARY))
+
+
+def test_a_tab_parts_numbers_as_a_blank_does(tmp_path):
+    (tmp_path / "glove.txt").write_text(LINES.replace(". . .", "*").replace(" ", "\t").replace("*", ". . ."))
+    check(read_glove(tmp_path / "glove.txt", VOCABULARY))
+
+
+@pytest.mark.parametrize("name", ["cc.en.300.vec.gz", "renamed.txt"])
+def test_a_gzip_is_read_as_its_text_whatever_it_is_called(tmp_path, name):
+    (tmp_path / name).write_bytes(gzip.compress(LINES.encode()))
+    check(read_glove(tmp_path / name, VOCABULARY))
+
+
+def test_a_zip_of_fasttext_is_read(tmp_path):
+    with zipfile.ZipFile(tmp_path / "crawl.zip", "w") as archive:
+        archive.writestr("crawl-300d-2M.vec", LINES)
+    check(read_glove(tmp_path / "crawl.zip", VOCABULARY))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"8 3\ndog " + np.float32([0.5, 1, 2]).tobytes(),  # word2vec's binary form
+        (793712314).to_bytes(4, "little") + bytes(60),  # fastText's own model
+        LINES.encode("utf-16"),
+    ],
+    ids=["word2vec", "fastText", "UTF-16"],
+)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_binary_vectors_are_refused_with_the_form_that_is_read(tmp_path, content, pack):
+    (tmp_path / "vectors.bin").write_bytes(pack(content))
+    with pytest.raises(NaafError, match=r"vectors\.bin holds binary vectors.*\.vec or \.txt"):
+        read_glove(tmp_path / "vectors.bin", VOCABULARY)
+
+
+def test_a_cut_gzip_is_named(tmp_path):
+    whole = gzip.compress("".join(f"{k} {k} 1 2\n" for k in range(5000)).encode())
+    for size in (3, 30, len(whole) // 2, len(whole) - 3):
+        (tmp_path / "glove.txt.gz").write_bytes(whole[:size])
+        with pytest.raises(NaafError, match=r"glove\.txt\.gz is not a whole gzip file; download it again"):
+            read_glove(tmp_path / "glove.txt.gz", VOCABULARY)
 
 
 def test_a_word2vec_header_and_strange_bytes_are_passed_over(tmp_path):

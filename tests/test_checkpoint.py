@@ -289,6 +289,54 @@ def test_numpy_numbers_beside_the_tensors_do_not_hinder(tmp_path, model, best, h
     assert load_checkpoint(path).boundary == (float(best), float(best))
 
 
+SCAN = {  # a checkpoint of SCAN's own code (Lee et al., 2018): no boundary, a cross attention
+    "cross_attn": "t2i",
+    "raw_feature_norm": "clipped_l2norm",
+    "agg_func": "LogSumExp",
+    "bi_gru": True,
+    "num_layers": 1,
+    "lambda_lse": 5.0,
+    "lambda_softmax": 4.0,
+}
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+@pytest.mark.parametrize("pooling", ["LogSumExp", "Mean"])
+def test_scan_s_own_checkpoint_is_that_method(tmp_path, direction, pooling):
+    changes = {"pooling": "lse", "lambda_lse": 5.0} if pooling == "LogSumExp" else {}
+    how = {"method": f"scan-{direction}", "lambda_softmax": 4.0, **changes}
+    scan = Model(ModelSettings(dim=DIM, word_dim=WORD_DIM, **how), REGION_DIM, len(WORDS))
+    options = argparse.Namespace(**{**SCAN, "cross_attn": direction, "agg_func": pooling})
+    found = load_checkpoint(released(tmp_path / "scan.pth.tar", scan, opt=options))
+    assert_same(found, scan)
+    assert found.settings == scan.settings
+    assert found.boundary == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cross_attn", "both"),
+        ("raw_feature_norm", "softmax"),
+        ("agg_func", "Max"),
+        ("bi_gru", False),
+        ("num_layers", 2),
+    ],
+)
+def test_another_kind_of_scan_is_named_with_a_way_on(tmp_path, model, name, value):
+    path = released(tmp_path / "scan.pth.tar", model, opt=argparse.Namespace(**{**SCAN, name: value}))
+    with pytest.raises(
+        NaafError, match=rf"scan\.pth\.tar is a checkpoint of SCAN with {name} {value}.*naaf train"
+    ):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_of_neither_method_says_what_it_lacks(tmp_path, model):
+    path = released(tmp_path / "vse.pth.tar", model, opt=argparse.Namespace(max_violation=True))
+    with pytest.raises(NaafError, match=r"lack thres_safe.* lack cross_attn"):
+        load_checkpoint(path)
+
+
 @pytest.mark.parametrize("random", [0, 2])
 def test_glove_vectors_of_a_released_file_stand_before_its_random_ones(tmp_path, model, random):
     text = model.text_encoder.state_dict()

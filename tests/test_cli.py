@@ -211,6 +211,35 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.fixture(scope="module")
+def chinese(write_split, tmp_path_factory):
+    """A run on captions of Chinese words, and its data."""
+    from naaflib.cli import main
+
+    data = write_split(tmp_path_factory.mktemp("data"), "train", 11)
+    write_split(data, "dev", 7)
+    for path in data.glob("*_caps.txt"):
+        path.write_text(path.read_text("utf-8").replace("cat", "猫").replace("the", "这个"), "utf-8")
+    how = ["--set", *TINY, "data.min_word_count=1"]
+    assert main(["train", "--data", str(data), "--out", str(data / "run"), "--preset", "scenes", *how]) == 0
+    return data
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("options", [[], ["--json"], ["--regions"]], ids=["table", "json", "regions"])
+def test_a_letter_that_the_terminal_lacks_is_written_by_its_number(chinese, encoding, options):
+    words = ["explain", chinese / "run", "--data", chinese, "--split", "dev", "--image", "0", *options]
+    command = [sys.executable, "-m", "naaflib", *map(str, words), "--caption", "这个 猫"]
+    how = {"env": {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}, "check": False}
+    done = subprocess.run(command, capture_output=True, **how)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.decode(encoding)
+    if options == ["--json"]:
+        assert json.loads(shown)["text"] == "这个 猫"
+    else:
+        assert ("猫" if encoding == "utf-8" else r"\u732b") in shown
+
+
 def test_the_known_data_sets_are_listed(naaf):
     from naaflib.data.manifest import names
 

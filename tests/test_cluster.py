@@ -10,12 +10,13 @@ import time
 import numpy as np
 import pytest
 import seeds
+from distributed import Client
 
 from naaflib import checkpoint, open_split
 from naaflib.config import ModelSettings, Settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluate import cluster, evaluate, protocols
+from naaflib.evaluate import arithmetic, cluster, evaluate, protocols
 from naaflib.evaluate.cluster import Source, clustered_metrics, connect
 from naaflib.evaluate.scores import encode_split, streamed_metrics
 from naaflib.mining import Boundaries
@@ -63,19 +64,20 @@ class Cluster:
         )
         return self
 
-    def add_worker(self):
-        where = ("--local-directory", str(self.folder))
-        worker = self._start(
-            "dask_worker", self.address, "--nthreads", "1", "--no-nanny", "--no-dashboard", *where
-        )
+    def add_worker(self, **environment):
+        where = ("--local-directory", str(self.folder), "--name", f"worker{len(self.workers)}")
+        options = ("--nthreads", "1", "--no-nanny", "--no-dashboard", *where)
+        worker = self._start("dask_worker", self.address, *options, **environment)
         self.workers.append(worker)
         return worker
 
-    def _start(self, module, *arguments):
+    def _start(self, module, *arguments, **environment):
         log = (self.folder / f"{module}{len(self.workers)}.log").open("wb")
         command = [sys.executable, "-m", f"distributed.cli.{module}", *arguments, "--host", "127.0.0.1"]
         with log:
-            return subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+            return subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.folder, env={**os.environ, **environment}
+            )
 
     def __exit__(self, *_):
         for process in (*self.workers, self.scheduler):
@@ -89,6 +91,17 @@ def running(tmp_path_factory):
         started.add_worker(), started.add_worker()
         with connect(started.address, patience=60) as client:
             client.wait_for_workers(2, timeout=300)
+        yield started
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """worker0 computes as this process does, worker1 with the least instructions and without the kernels."""
+    with Cluster(tmp_path_factory.mktemp("mixed")) as started:
+        started.add_worker()
+        started.add_worker(ATEN_CPU_CAPABILITY="default", MKL_CBWR="COMPATIBLE", NAAF_FUSED="0")
+        with connect(started.address, patience=60) as client:
+            client.wait_for_workers(2, timeout=60)
         yield started
 
 
@@ -150,6 +163,73 @@ def test_a_worker_that_dies_loses_nothing(running, run, data, alone, monkeypatch
     assert victim.wait() == -signal.SIGKILL
     assert len(counted) == 9
     assert_same(found, alone.metrics)
+
+
+@pytest.mark.parametrize("of_own", [0, 1])
+def test_a_worker_s_last_bits_move_no_rank_past_a_real_difference(
+    mixed, run, data, alone, of_own, monkeypatch
+):
+    """One worker computes the own scores and the other every tile: ranks lie where rounding lets them."""
+
+    def submit(client, work, *arguments, submit=Client.submit, **how):
+        if work in (cluster._own_scores, cluster._counts):
+            worker = of_own if work is cluster._own_scores else 1 - of_own
+            how["workers"] = [f"worker{worker}"]
+        return submit(client, work, *arguments, **how)
+
+    monkeypatch.setattr(Client, "submit", submit)
+    split = open_split(data, "test")
+    found = clustered_metrics(
+        mixed.address, Source.of(run.path, split), split, top=3, tile=TILE, progress=False
+    )
+    scores, image = alone.scores.astype("f8"), split.image_of_caption
+    own = scores[image, np.arange(len(image))]
+    wrong = image != np.arange(len(split))[:, None]
+    rounding = 1e-5  # float32, beside scores of about 1
+    for way, reached, axis in (("i2t", own.reshape(-1, 5).max(axis=1)[:, None], 1), ("t2i", own, 0)):
+        ranks, best = getattr(found, way).ranks, getattr(found, way).best
+        assert (ranks >= (wrong & (scores >= reached + rounding)).sum(axis=axis)).all()
+        assert (ranks <= (wrong & (scores >= reached - rounding)).sum(axis=axis)).all()
+        np.testing.assert_allclose(best.scores, getattr(alone.metrics, way).best.scores, atol=rounding)
+    assert (image[found.i2t.top1] == np.arange(len(split)))[found.i2t.ranks == 0].all()
+    assert (found.t2i.top1 == image)[found.t2i.ranks == 0].all()
+
+
+def test_workers_of_different_arithmetic_are_one_line(mixed, running, run, data, capsys):
+    split = open_split(data, "test")
+    source = Source.of(run.path, split)
+    clustered_metrics(running.address, source, split, progress=False)
+    assert capsys.readouterr().err == ""
+    clustered_metrics(mixed.address, source, split, progress=False)
+    error = capsys.readouterr().err
+    assert error.startswith("the workers differ in ")
+    assert "MKL (MKL_CBWR=COMPATIBLE, as it comes)" in error
+    assert "torch" not in error  # that they share
+    assert error.count("\n") == 1
+
+
+def test_a_mixture_is_named_by_what_differs_alone():
+    alike = {"device": "cpu", "instruction set": "AVX2", "torch": "2.13.0"}
+    other = {**alike, "instruction set": "AVX512"}
+    assert arithmetic.mixture([alike, dict(alike)]) is None
+    assert arithmetic.mixture([]) is None
+    sentence = arithmetic.mixture([other, alike, other])
+    assert sentence.startswith("the workers differ in instruction set (AVX2, AVX512): ")
+    assert arithmetic.arithmetic("cpu") == arithmetic.arithmetic("cpu")
+    assert all(isinstance(value, str) for value in arithmetic.arithmetic("cpu").values())
+
+
+def test_a_worker_with_another_naaflib_is_one_sentence(run, data, tmp_path):
+    (tmp_path / "naaflib").mkdir()
+    (tmp_path / "naaflib" / "__init__.py").touch()
+    split = open_split(data, "test")
+    with Cluster(tmp_path) as started:
+        started.add_worker(PYTHONPATH=str(tmp_path))
+        with connect(started.address, patience=60) as client:
+            client.wait_for_workers(1, timeout=60)
+        with pytest.raises(NaafError, match="install the same naaflib there") as refused:
+            clustered_metrics(started.address, Source.of(run.path, split), split, progress=False)
+    assert "\n" not in str(refused.value)
 
 
 def test_what_workers_do_not_see_alike_is_one_sentence(running, run, data, monkeypatch):

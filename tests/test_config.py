@@ -24,6 +24,7 @@ def test_defaults_are_the_published_numbers():
         "model.method": "naaf",
         "model.dim": 1024,
         "model.word_dim": 300,
+        "model.word_init": 0.1,
         "model.image_encoder": "linear",
         "model.freeze_words": False,
         "model.lambda_softmax": None,
@@ -40,12 +41,14 @@ def test_defaults_are_the_published_numbers():
         "mining.fixed_boundary": None,
         "loss.margin": 0.2,
         "loss.negatives": "hardest",
+        "loss.recall_momentum": 0.05,
         "loss.warmup_epochs": 0,
         "loss.exclude_same_image": False,
         "train.seed": 3,
         "train.epochs": 20,
         "train.batch_size": 128,
         "train.learning_rate": 5e-4,
+        "train.warmup_steps": 0,
         "train.decay_epoch": 10,
         "train.decay_factor": 0.1,
         "train.clip": 2.0,
@@ -180,6 +183,10 @@ def test_an_unknown_preset_is_refused_with_the_nearest_name_and_all():
     ("values", "sentence"),
     [
         ({"model.pooling": "lse"}, "model.pooling lse belongs to SCAN"),
+        (
+            {"loss.negatives": "hardest", "loss.recall_momentum": 0.5},
+            "loss.recall_momentum belongs to loss.negatives adaptive",
+        ),
         ({"model.lambda_lse": 5}, "model.lambda_lse belongs to model.pooling lse"),
         (
             {"model.method": "scan-t2i", "model.lambda_lse": 5},

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import seeds
 
-from naaflib.data.caption_tables import aliases
 from naaflib.data.convert import convert_tsv
+from naaflib.data.image_ids import aliases
 from naaflib.data.splits import open_split
 from naaflib.data.verify import verify
 from naaflib.errors import NaafError, UsageError
@@ -390,3 +390,254 @@ def test_progress_goes_to_stderr_only(tmp_path, tsv, table, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert "3/3" in err
+
+
+# --- columns and quotation marks of plain tables ---
+
+
+def converted(tmp_path, tsv, text, name="captions.csv", captions_per_image=5, **options):
+    """The captions that a table's text gives the split, or the NaafError."""
+    (tmp_path / name).write_bytes(text.encode())
+    convert_tsv(
+        [tsv], tmp_path / name, tmp_path / "own", "dev", captions_per_image=captions_per_image, **options
+    )
+    return open_split(tmp_path / "own", "dev").captions
+
+
+@pytest.mark.parametrize(
+    ("header", "form"),
+    [
+        ("image_name,comment_number,comment", "{name},{k},{text}"),
+        ("image_name| comment_number| comment", "{name}| {k}| {text}"),
+        ("image;number;caption", "{name};{k};{text}"),
+        ("image_name\tcomment_number\tcomment", "{name}\t{k}\t{text}"),
+        ('"image","caption","split"', '{name},"{text}",val'),
+        ("caption\timage", "{text}\t{name}"),
+        ("id,image_id,caption", "9{k},{name},{text}"),
+        ("Image,Words", "{name},{text}"),
+        ("\ufeff\nimage,caption", "{name},{text}"),
+    ],
+)
+def test_a_header_says_which_column_is_the_caption(tmp_path, tsv, header, form):
+    lines = [form.format(name=name, k=k, text=f"{k} of {name[0]}") for name in NAMES for k in range(5)]
+    found = converted(tmp_path, tsv, "\r\n".join([header, *lines]))
+    assert found == [f"{k} of {name[0]}" for name in NAMES for k in range(5)]
+
+
+def test_commas_in_the_last_column_belong_to_the_caption(tmp_path, tsv):
+    for header in ("", "image,caption\n"):
+        lines = [f'{name},seen {k}, red, and "{name[0]}"' for name in NAMES for k in range(5)]
+        found = converted(tmp_path, tsv, header + "\n".join(lines), overwrite=True)
+        assert found[6] == 'seen 1, red, and "a"'
+
+
+@pytest.mark.parametrize("mark", [",", "\t"])
+def test_a_column_of_numbers_without_a_header_is_refused_with_the_header_that_helps(tmp_path, tsv, mark):
+    lines = [f"{name}{mark}{k}{mark}seen" for name in NAMES for k in range(5)]
+    with pytest.raises(NaafError, match="the second of three columns holds numbers") as caught:
+        converted(tmp_path, tsv, "\n".join(lines))
+    header = str(caught.value).rsplit("first line: ", 1)[1]
+    assert converted(tmp_path, tsv, "\n".join([header, *lines])) == ["seen"] * 15
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (
+            ["image,caption,split", "b.jpg,red, and blue,val"],
+            "line 2: 4 columns where the first line names 3",
+        ),
+        (["image,number,caption", "b.jpg,one"], "line 2: 2 columns where the first line names 3"),
+        (
+            ["image,number,words", "b.jpg,1,one"],
+            "line 1: no column of image, number, words .*call it caption",
+        ),
+        (["image,caption", "b.jpg,"], "line 2: write"),
+        (["b.jpg,one", 'b.jpg,"two', "a.jpg,three", 'c.jpg,four" or five'], "line 2: a quotation mark"),
+        (["b.jpg,one", 'b.jpg,"two" or three'], "line 2: a quotation mark"),
+        (["b.jpg,one", '"b.jpg,two'], "line 2: a quotation mark"),
+    ],
+)
+def test_a_line_that_does_not_say_what_its_caption_is_is_refused(tmp_path, tsv, lines, says):
+    path = tmp_path / "captions.csv"
+    path.write_text("\n".join(lines))
+    refused(f"captions.csv, {says}", tmp_path, [tsv], path, tmp_path / "own", "dev", captions_per_image=1)
+
+
+def test_quotation_marks_mean_nothing_between_tabs(tmp_path, tsv):
+    lines = [f'{name}\t"{k}' for name in NAMES for k in range(5)]
+    assert converted(tmp_path, tsv, "\n".join(lines))[:2] == ['"0', '"1']
+
+
+# --- whose a row is ---
+
+
+def convert_names(tmp_path, wanted, rows):
+    """One caption each for the wanted names, rows (id, look): the looks that the images get."""
+    path, out = tmp_path / "captions.txt", tmp_path / "own"
+    path.write_text("".join(f"{name}\ta caption\n" for name in wanted))
+    tsv = write_tsv(tmp_path / "r.tsv", [row(i, features=encode(features_of(look))) for i, look in rows])
+    convert_tsv([tsv], path, out, "dev", captions_per_image=1)
+    looks = {look: features_of(look) for _, look in rows}
+    return [
+        next(look for look, features in looks.items() if np.array_equal(features, found))
+        for found in np.load(out / "dev_ims.npy")
+    ]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("wanted", "rows", "looks"),
+    [
+        (["Market/1.png"], [("CUHK/1.png", "x"), ("Market/1.png", "y")], ["y"]),
+        (["Market/1.png"], [("1.png", "x"), ("Market/1.png", "y")], ["y"]),
+        (["Market/1.png"], [("1", "x"), ("CUHK/1.png", "y")], ["x"]),
+        (["1.png"], [("data/1.png", "x"), ("1.png", "y"), ("001.png", "z")], ["y"]),
+        (["a/1.png", "b/1.png"], [("b/1.png", "x"), ("a/1.png", "y")], ["y", "x"]),
+        (["a/1.png", "b/1.png"], [("b/1", "x"), ("data/a/1.png", "y")], ["y", "x"]),
+        (["1.png", "a/1.png"], [("1.png", "x"), ("a/1.png", "y")], ["x", "y"]),
+        (["001.png", "1.png"], [("001.png", "x"), ("1.png", "y")], ["x", "y"]),
+        (["a\\1.png"], [("a/1.png", "x"), ("b/1.png", "y")], ["x"]),
+    ],
+)
+def test_the_exact_id_wins_over_a_shortened_one_in_any_order(tmp_path, wanted, rows, looks, turned):
+    assert convert_names(tmp_path, wanted, rows[::-1] if turned else rows) == looks
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("wanted", "rows", "says"),
+    [
+        (["Market/1.png"], [("CUHK/1.png", "x")], "1 of 1 images of dev have no regions"),
+        (["1.png"], [("a/1.png", "x"), ("b/1.png", "y")], r"image 1\.png: its id fits two rows"),
+        (["a/1.png"], [("1.png", "x"), ("1", "y")], r"image a/1\.png: its id fits two rows"),
+        (["a/1.png", "b/1.png"], [("1.png", "x"), ("a/1.png", "y")], r"two images are called 1\.png \(a/1"),
+    ],
+)
+def test_a_shortened_id_that_fits_two_is_refused(tmp_path, wanted, rows, says, turned):
+    with pytest.raises(NaafError, match=says):
+        convert_names(tmp_path, wanted, rows[::-1] if turned else rows)
+    assert not (tmp_path / "own").exists()
+
+
+def test_images_of_one_file_name_keep_their_folders_and_their_pictures(tmp_path):
+    convert_names(tmp_path, ["a/1.png", "b/1.png"], [("b/1.png", "x"), ("a/1.png", "y")])
+    for folder in "ab":
+        (tmp_path / "own/images" / folder).mkdir(parents=True)
+        (tmp_path / "own/images" / folder / "1.png").write_bytes(b"")
+    split = open_split(tmp_path / "own", "dev")
+    assert split.image_names == ["a/1.png", "b/1.png"]
+    assert split.image_path(1) == tmp_path / "own/images/b/1.png"
+
+
+def test_a_list_of_images_names_each_exactly(tmp_path):
+    path, listing = tmp_path / "captions.txt", tmp_path / "dev.txt"
+    path.write_text("a/1.png\tone\nb/1.png\tother\n")
+    tsv = write_tsv(tmp_path / "r.tsv", [row("a/1.png"), row("b/1.png")])
+    listing.write_text("b/1.png\n")
+    convert_tsv([tsv], path, tmp_path / "own", "dev", captions_per_image=1, images=listing)
+    assert open_split(tmp_path / "own", "dev").captions == ["other"]
+    listing.write_text("1.png\n")
+    refused(
+        r"dev\.txt: 1\.png may be a/1\.png and b/1\.png",
+        tmp_path,
+        [tsv],
+        path,
+        tmp_path / "x",
+        "dev",
+        captions_per_image=1,
+        images=listing,
+    )
+
+
+def test_ids_of_another_kind_are_shown_with_the_field_that_holds_them(tmp_path):
+    path = karpathy(tmp_path, [{**entry(100 + n, "val"), "imgid": n} for n in range(4)])
+    tsv = write_tsv(tmp_path / "r.tsv", [row(str(n)) for n in range(4)])
+    message = refused("--id-field imgid", tmp_path, [tsv], path, tmp_path / "own", "dev")
+    assert "the captions call the first 100, the TSV calls its first 0" in message
+    assert "other TSV files" not in message
+    convert_tsv([tsv], path, tmp_path / "own", "dev", id_field="imgid")
+    np.testing.assert_array_equal(open_split(tmp_path / "own", "dev").regions[3], features_of("3"))
+    tsv = write_tsv(tmp_path / "r.tsv", [row(str(100 + n)) for n in range(4)])
+    refused("--id-field cocoid", tmp_path, [tsv], path, tmp_path / "x", "dev", id_field="imgid")
+
+
+def test_ids_of_another_kind_in_a_table_are_shown_side_by_side(tmp_path, table):
+    tsv = write_tsv(tmp_path / "r.tsv", [row("7"), row("8"), row("9")])
+    message = refused("3 of 3 images of dev", tmp_path, [tsv], table, tmp_path / "own", "dev")
+    assert "the captions call the first b.jpg, the TSV calls its first 7" in message
+
+
+# --- damaged rows, and rows of other number types ---
+
+
+@pytest.mark.parametrize("name", ["z.jpg", "a.jpg"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"features": "?"},
+        {"features": encode(np.full((REGIONS, DIM), np.nan))},
+        {"boxes": ""},
+        {"num_boxes": 12},
+        {"image_w": "?"},
+        "a column too few",
+        "not UTF-8",
+    ],
+    ids=lambda damage: damage if isinstance(damage, str) else "-".join(damage),
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_damaged_row_that_nothing_depends_on_stops_nothing(tmp_path, table, name, damage, first):
+    """Of an image that nobody asks for, or of one that has a whole row further up or down."""
+    rows = [row(name, **damage) if isinstance(damage, dict) else row(name)]
+    whole = [row(each) for each in NAMES]
+    tsv = write_tsv(tmp_path / "r.tsv", rows + whole if first else whole + rows)
+    lines = tsv.read_bytes().splitlines(keepends=True)
+    place = 0 if first else len(lines) - 1
+    if damage == "a column too few":
+        lines[place] = lines[place].rsplit(b"\t", 1)[0] + b"\n"
+    elif damage == "not UTF-8":
+        lines[place] = lines[place].replace(b"AA", b"\xff\xfe", 1)
+    tsv.write_bytes(b"".join(lines))
+    convert_tsv([tsv], table, tmp_path / "own", "dev")
+    np.testing.assert_array_equal(np.load(tmp_path / "own/dev_ims.npy"), [features_of(n) for n in NAMES])
+
+
+def test_a_row_without_an_id_is_told_where_an_image_is_missing(tmp_path, table):
+    tsv = write_tsv(tmp_path / "r.tsv", [row(name) for name in NAMES])
+    lines = tsv.read_text().splitlines()
+    tsv.write_text("\n".join([lines[0], lines[1].rsplit("\t", 1)[1], lines[2]]))
+    refused("r.tsv, line 2: not a row", tmp_path, [tsv], table, tmp_path / "own", "dev")
+
+
+def test_many_damaged_rows_are_told_before_the_whole_file_is_read(tmp_path, monkeypatch):
+    from naaflib.data import matches
+
+    monkeypatch.setattr(matches, "MOST_DAMAGED", 3)
+    names = [f"{k}.jpg" for k in range(7)]
+    path = tmp_path / "captions.txt"
+    path.write_text("".join(f"{name}\tone\n" for name in names))
+    tsv = write_tsv(tmp_path / "r.tsv", [row(name, features="?") for name in names])
+    refused("r.tsv, line 3", tmp_path, [tsv], path, tmp_path / "own", "dev", captions_per_image=1)
+
+
+@pytest.mark.parametrize("column", ["features", "boxes"])
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("<f2", "float16"),
+        ("<f8", "float64"),
+        (">f4", "big-endian float32"),
+        (">f2", "float16"),
+        (">f8", "float64"),
+        ("<i4", "int32"),
+    ],
+)
+def test_numbers_of_another_type_are_named_with_the_type_that_is_read(tmp_path, table, column, code, named):
+    def written(name):
+        values = {"features": 9 * features_of(name, dim=16), "boxes": boxes_of()}[column]
+        return base64.b64encode(np.abs(values).astype(code).tobytes()).decode()
+
+    tsv = write_tsv(tmp_path / "r.tsv", [row(name, dim=16, **{column: written(name)}) for name in NAMES])
+    message = refused(named, tmp_path, [tsv], table, tmp_path / "own", "dev")
+    assert f"line 1, image b.jpg: its {column} were written as" in message
+    assert "astype('<f4')" in message

@@ -223,7 +223,7 @@ def test_a_member_that_is_not_there_is_named_with_those_that_are(walked):
     from naaflib import walkthrough as walk
 
     assert walk.trained_run(walked.out, 1).name == f"walk/{MEMBERS[1]}"
-    for member in (2, -1):
+    for member in (2, -2):
         with pytest.raises(
             NaafError, match=rf"no member {member} in .*0: walk/{MEMBERS[0]}, 1: walk/{MEMBERS[1]}"
         ):
@@ -252,12 +252,12 @@ def test_a_misspelt_setting_is_refused(scenes, settings, sentence):
         walk.settings_for(scenes, settings=settings)
 
 
-def test_data_without_a_preset_of_its_own_asks_for_one(tmp_path):
+def test_data_without_a_preset_of_its_own_gets_the_general_one_and_is_told(tmp_path, capsys):
     from naaflib import walkthrough as walk
-    from naaflib.errors import UsageError
+    from naaflib.config import preset
 
-    with pytest.raises(UsageError, match=r"parameter\): scenes"):
-        walk.settings_for(tmp_path / "holiday")
+    assert walk.settings_for(tmp_path / "holiday") == preset("general")
+    assert "preset general, because none is named like" in capsys.readouterr().err
 
 
 def evaluation(scores: np.ndarray, split, protocol: str = "full"):

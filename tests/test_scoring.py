@@ -1,7 +1,13 @@
 """Every fast form against the readable one: values and gradients, on edges as well as on random data."""
 
+import os
+import shutil
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
+import numpy as np
 import pytest
 import seeds
 import torch
@@ -9,6 +15,8 @@ import torch
 import naaflib
 from naaflib import differentiable, effects, scoring
 from naaflib.errors import UsageError
+from naaflib.explanation.parts import pair_parts
+from naaflib.mining import Boundaries
 from naaflib.packing import pack
 from naaflib.scan import scan_score
 from naaflib.scoring import PUBLISHED_LAMBDA
@@ -267,6 +275,169 @@ def test_a_wrong_call_is_one_sentence(images, captions, how, sentence):
         naaflib.score_matrix(how.pop("images"), how.pop("captions"), how.pop("lengths"), **how)
 
 
+def changed(array, place, value):
+    array = array.clone()
+    array[place] = value
+    return array
+
+
+NAN = float("nan")
+LIMITS = torch.full((len(LENGTHS),), 0.1)
+
+
+@pytest.mark.parametrize("given", ["numpy", "big-endian", "read-only", "reversed", "lists"])
+def test_arrays_score_as_tensors_do(images, captions, given):
+    lengths = torch.tensor(LENGTHS)
+    expected = naaflib.score_matrix(images, captions, lengths, boundary=LIMITS.double())
+    arrays = [x.numpy().copy() for x in (images, captions, lengths, LIMITS.double())]
+    if given == "big-endian":
+        arrays = [x.astype(x.dtype.newbyteorder(">")) for x in arrays]
+    if given == "reversed":  # strides below 0, which torch does not have
+        arrays = [x[::-1].copy()[::-1] for x in arrays]
+    if given == "read-only":
+        [x.setflags(write=False) for x in arrays]
+    if given == "lists":
+        arrays[2:] = [x.tolist() for x in arrays[2:]]
+    found = naaflib.score_matrix(*arrays[:3], boundary=arrays[3])
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32, np.uint64])
+def test_lengths_of_any_whole_number_type_are_lengths(images, captions, kind):
+    expected = naaflib.score_matrix(images, captions, torch.tensor(LENGTHS), boundary=0.1)
+    found = naaflib.score_matrix(images, captions, np.array(LENGTHS, kind), boundary=np.float32(0.1))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ({"boundary": NAN}, "a boundary must be a finite number"),
+        ({"boundary": float("inf")}, "a boundary must be a finite number"),
+        ({"boundary": torch.tensor(NAN)}, "a boundary must be a finite number"),
+        ({"boundary": changed(LIMITS, 4, NAN)}, "a boundary must be a finite number"),
+        ({"boundary": torch.full((5,), 0.1)}, r"boundary \(5,\) does not fit 9 captions"),
+        ({"boundary": torch.full((1,), 0.1)}, r"boundary \(1,\) does not fit 9 captions"),
+        ({"boundary": LIMITS[:, None]}, r"boundary \(9, 1\) does not fit 9 captions"),
+        ({"boundary": torch.ones(9, dtype=torch.bool)}, "a boundary must be a finite number"),
+        ({"boundary": True}, "boundary must be a tensor or a numpy array of numbers, not a bool"),
+        ({"boundary": "0.1"}, "boundary must be a tensor or a numpy array of numbers, not a str"),
+        ({"boundary": Boundaries(0.2, 0.1)}, "boundary must be a tensor .*, not a Boundaries"),
+        ({"boundary": LIMITS.clone().requires_grad_()}, r"no gradient .* boundary; give boundary\.detach"),
+        ({"lambda_softmax": 0.0}, "lambda_softmax is 0.0; it must be a finite number above 0 or None"),
+        ({"lambda_softmax": -20.0}, "lambda_softmax is -20.0; it must be"),
+        ({"lambda_softmax": NAN}, "lambda_softmax is nan; it must be"),
+        ({"lambda_softmax": float("inf")}, "lambda_softmax is inf; it must be"),
+        ({"lambda_intra": 0.0}, "lambda_intra is 0.0; it must be"),
+        ({"lambda_intra": -5.0}, "lambda_intra is -5.0; it must be"),
+        ({"lambda_intra": NAN}, "lambda_intra is nan; it must be"),
+        ({"lambda_lse": 0.0}, "lambda_lse is 0.0; it must be a finite number above 0$"),
+        ({"lambda_lse": -6.0, "method": "scan-t2i", "pooling": "lse"}, "lambda_lse is -6.0; it must be"),
+        ({"lengths": torch.tensor(LENGTHS).float()}, "whole numbers, not torch.float32"),
+        ({"lengths": [3.0, *LENGTHS[1:]]}, "whole numbers, not torch.float64"),
+        ({"lengths": torch.tensor(LENGTHS) > 1}, "whole numbers, not torch.bool"),
+        ({"lengths": [14, *LENGTHS[1:]]}, "outside 1 to 13"),
+        ({"lengths": [-1, *LENGTHS[1:]]}, "outside 1 to 13"),
+        ({"lengths": [[3], [1, 2]]}, "lengths must be a tensor .*, not a list"),
+        ({"lengths": LENGTHS[1:]}, "9 captions need as many lengths"),
+        ({"lengths": 3}, "lengths must be a tensor .*, not a int"),
+        ({"images": [[[0.6, 0.8]]]}, "images must be a tensor .*, not a list"),
+        ({"images": np.array([["a"]])}, "images must be a tensor .*, not an array of <U1"),
+        ({"images": None}, "images must be a tensor .*, not a NoneType"),
+        ({"captions": "a dog"}, "captions must be a tensor .*, not a str"),
+        ({"images": torch.zeros(2, 0, 7, dtype=torch.float64)}, r"images \(2, 0, 7\) need one region"),
+        (
+            {"images": torch.zeros(2, 3, 7)},
+            "images are float32 on cpu and captions float64 on cpu; both must",
+        ),
+        ({"images": torch.zeros(2, 3, 7, dtype=torch.int64)}, "images are int64 on cpu and captions float64"),
+        (
+            {"images": torch.zeros(2, 3, 7, dtype=torch.float64, device="meta")},
+            "float64 on meta and captions",
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("gradient", [False, True])
+def test_what_cannot_be_right_is_one_sentence(images, captions, how, sentence, gradient):
+    how = {"images": images, "captions": captions, "lengths": LENGTHS, "boundary": 0.1, **how}
+    captions = how.pop("captions")
+    captions = (
+        captions.clone().requires_grad_() if gradient and isinstance(captions, torch.Tensor) else captions
+    )
+    with pytest.raises(UsageError, match=sentence) as refused:
+        naaflib.score_matrix(how.pop("images"), captions, how.pop("lengths"), **how)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_unknown_name_is_never_another_method_s_score(images, captions):
+    words = captions[0, :3]
+    measure = scoring.Measure("scan-i2t")
+    object.__setattr__(measure, "method", "scan-i2i")
+    packing = pack(torch.tensor([3]))
+    cosine = scoring.all_cosines(images, words)
+    for score in (
+        lambda: scoring.cosine_scores(cosine, images @ images.mT, words, packing.groups, measure, None),
+        lambda: pair_parts(images[0], words, measure, 0.0),
+    ):
+        with pytest.raises(UsageError, match="no method 'scan-i2i'; methods: naaf, scan-t2i, scan-i2t"):
+            score()
+    how = {"direction": "t2i", "lambda_softmax": 9.0}
+    for name, bad in (("direction", "i2i"), ("pooling", "max")):
+        with pytest.raises(UsageError, match=f"no {name} '{bad}'; {name}s: "):
+            scan_score(images, words, **{**how, name: bad})
+
+
+# ---- derivatives
+
+
+METHODS = [
+    {"boundary": 0.3},
+    {"boundary": 0.3, "lambda_intra": None},
+    *({"method": m, "pooling": p} for m in ("scan-t2i", "scan-i2t") for p in ("mean", "lse")),
+]
+
+
+def few(images, captions):
+    """Three images and captions, so that every number can be moved in turn."""
+    return images[:3].clone().requires_grad_(), captions[:4].nan_to_num(0.0).requires_grad_()
+
+
+@pytest.mark.parametrize("how", METHODS, ids=str)
+def test_gradients_of_score_matrix_are_the_slopes_of_its_scores(images, captions, how):
+    def score(v, u):
+        return naaflib.score_matrix(v, u, LENGTHS[:4], **how)
+
+    assert torch.autograd.gradcheck(score, few(images, captions), fast_mode=True)
+
+
+@pytest.mark.parametrize("how", METHODS[2:], ids=str)
+def test_second_derivatives_of_scan_are_right(images, captions, how):
+    def score(v, u):
+        return naaflib.score_matrix(v, u, LENGTHS[:4], **how)
+
+    assert torch.autograd.gradgradcheck(score, few(images, captions), fast_mode=True)
+
+
+@pytest.mark.parametrize("lambda_intra", [None, 5.0])
+def test_second_derivatives_of_naaf_are_refused_and_the_readable_form_has_them(
+    images, captions, form, lambda_intra
+):
+    """A plain sum, too, whose gradient by the scores is a constant: once_differentiable lets that through."""
+    how = {"boundary": 0.3, "lambda_intra": lambda_intra}
+    regions, words = (x.detach().to(form).requires_grad_() for x in few(images, captions))
+    for weigh in (torch.sum, lambda scores: scores.square().sum()):
+        loss = weigh(naaflib.score_matrix(regions, words, LENGTHS[:4], **how))
+        with pytest.raises(
+            UsageError, match=r"second derivatives.*; take the readable naaflib\.similarity\.naaf_score"
+        ):
+            torch.autograd.grad(loss, (regions, words), create_graph=True)
+        with pytest.raises(UsageError, match="second derivatives"):
+            loss.backward(create_graph=True)
+    regions, word = images[:3].clone().requires_grad_(), captions[0, :3].clone().requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda v, u: naaf_score(v, u, **how), (regions, word), fast_mode=True)
+
+
 def test_shared_work_runs_on_one_core_a_thread_and_leaves_torch_as_it_was():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
@@ -286,3 +457,31 @@ def test_shared_work_runs_on_one_core_a_thread_and_leaves_torch_as_it_was():
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+SCORE = """
+import torch, naaflib
+from naaflib import differentiable
+words = torch.nn.functional.normalize(torch.ones(2, 3, 5), dim=-1)
+scores = naaflib.score_matrix(words, words, torch.tensor([3, 2]), boundary=0.5)
+assert differentiable.kernels() is not None
+print(naaflib.__file__, scores.tolist())
+"""
+
+
+def test_the_kernels_run_where_nothing_can_be_written(tmp_path):
+    """A read-only installation without a home: the folders for what numba keeps are files here."""
+    pytest.importorskip("numba")
+    shutil.copytree(Path(naaflib.__file__).parent, tmp_path / "naaflib", ignore=lambda *_: ["__pycache__"])
+    (tmp_path / "naaflib" / "__pycache__").write_text("")
+    nowhere = {
+        name: str(tmp_path / "naaflib" / "__init__.py" / "x")
+        for name in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")
+    }
+    environment = {**os.environ, **nowhere, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    how = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    done = subprocess.run([sys.executable, "-c", SCORE], check=False, **how)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(tmp_path))
+    assert done.stderr.count("\n") == 1
+    assert "NUMBA_CACHE_DIR names a folder" in done.stderr

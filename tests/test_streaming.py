@@ -1,6 +1,7 @@
 """Scores cut up in any way, and ranks counted block by block: the whole matrix's, to the last bit."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
 from naaflib.evaluate import encode_split, evaluate, protocol_metrics, protocols, score_encoded, scores
 from naaflib.evaluate.scores import Encoded, Pairs, encode_captions, encode_images, streamed_metrics
+from naaflib.metric import metrics_of
 from naaflib.mining import Boundaries
 from naaflib.model import Model
 from naaflib.ranks import RankCounter, best_answers
+from naaflib.ranks import count as count_block
 from naaflib.runs import Run
 
 IMAGES, PER_IMAGE, REGION_DIM = 43, 5, 11
@@ -277,6 +280,66 @@ def test_blocks_in_any_order_count_as_the_whole_does(levels, top):
         ):
             np.testing.assert_array_equal(best.answers, other.answers)
             np.testing.assert_array_equal(best.scores, other.scores)
+
+
+def counted(matrix, own, per_image, top=1):
+    """The ranks that tiles of the matrix count against own scores, which another processor may have made."""
+    counter = RankCounter(own, per_image, top)
+    images, captions = matrix.shape
+    for r in range(0, images, 5):
+        for c in range(0, captions, 11):
+            tile = slice(r, min(r + 5, images)), slice(c, min(c + 11, captions))
+            counter.add(matrix[tile], *tile)
+    return metrics_of(counter)
+
+
+@pytest.mark.parametrize("per_image", [1, 3, 5])
+@pytest.mark.parametrize("to", [-np.inf, np.inf])
+def test_an_own_score_s_last_bit_changes_no_rank_and_no_answer(to, per_image):
+    """No two scores are equal: the order of right and wrong is the same with either bits."""
+    captions = 13 * per_image
+    matrix = np.random.default_rng(per_image).permutation(13 * captions).reshape(13, captions).astype("f4")
+    own = matrix[np.arange(captions) // per_image, np.arange(captions)]
+    before, moved = matrix.copy(), np.nextafter(own, np.float32(to))
+    for which in (slice(None), slice(None, None, 2), slice(1, None, 2)):
+        mixed = own.copy()
+        mixed[which] = moved[which]
+        found, expected = counted(matrix, mixed, per_image, 3), retrieval_metrics(matrix, per_image, 3)
+        for way in ("i2t", "t2i"):
+            ours, theirs = getattr(found, way), getattr(expected, way)
+            np.testing.assert_array_equal(ours.ranks, theirs.ranks)
+            np.testing.assert_array_equal(ours.best.answers, theirs.best.answers)
+    np.testing.assert_array_equal(matrix, before)  # a tile is read, never written
+
+
+@pytest.mark.parametrize("to", [-np.inf, np.inf])
+def test_ranks_and_top_answers_go_by_the_same_own_scores(to):
+    """All scores tie but for the last bit of the own ones: those are the best answers, or the worst."""
+    matrix = np.zeros((13, 39), "f4")
+    own = np.nextafter(np.zeros(39, "f4"), np.float32(to))
+    found = counted(matrix, own, 3)
+    np.testing.assert_array_equal(found.i2t.ranks == 0, found.i2t.top1 // 3 == np.arange(13))
+    np.testing.assert_array_equal(found.t2i.ranks == 0, found.t2i.top1 == np.arange(39) // 3)
+    assert {found.i2t.ranks.max(), found.t2i.ranks.max()} == ({0} if to > 0 else {36, 12})
+
+
+@pytest.mark.parametrize("way", ["image_ranks", "caption_ranks"])
+def test_counts_that_cannot_be_right_are_refused(way):
+    matrix = np.random.default_rng(3).normal(size=(13, 39))
+    whole = slice(0, 13), slice(0, 39)
+    limits = (own := matrix[np.arange(39) // 3, np.arange(39)]).reshape(-1, 3).max(axis=1), own
+    right = count_block(matrix, *whole, *limits, 3)
+    wrong = [
+        replace(right, image_rivals=right.image_rivals * 0 - 1, caption_rivals=right.caption_rivals * 0 - 1),
+        replace(right, image_rivals=right.image_rivals + 37, caption_rivals=right.caption_rivals + 13),
+    ]
+    for parts in ([wrong[0]], [wrong[1]], [], [right, right]):
+        counter = RankCounter(own, 3)
+        for part in parts:
+            counter.merge(part)
+        with pytest.raises(NaafError, match=r"ranks .* cannot be right; count each pair once") as refused:
+            getattr(counter, way)
+        assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("levels", [1, 3, 10**6])

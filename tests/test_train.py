@@ -15,7 +15,7 @@ from naaflib.data.batches import Batches
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluate import validation_metrics
+from naaflib.evaluate import evaluate, validation_metrics
 from naaflib.experiments import training
 from naaflib.experiments.training import train_members, train_run
 from naaflib.metric import Retrieval, RetrievalMetrics, chance_recalls
@@ -40,6 +40,15 @@ SETTINGS = preset(
         "train.decay_epoch": 2,
         "train.seed": seeds.shifted(3),
     },
+)
+
+
+CHINESE = (
+    "一只黑色的猫坐在窗边",
+    "两条狗在草地上奔跑",
+    "孩子们在海滩上玩",
+    "山上有一座老房子",
+    "红色的船停在港口",
 )
 
 
@@ -731,3 +740,51 @@ def test_csv_files_are_plain(whole):
         header, *rows = csv.reader(file)
     assert tuple(header) == HISTORY
     assert all(math.isfinite(float(value)) for row in rows for value in row)
+
+
+# ---- words
+
+
+def chinese(folder, write_split, blanks: bool, images: int = 11):
+    """Captions of Chinese, the letters parted by blanks or not; each caption once with a number."""
+    for split, count in (("train", images), ("dev", 7)):
+        write_split(folder, split, count)
+        letters = " " if blanks else ""
+        lines = [letters.join(CHINESE[k % 5] + split[0] + str(k)) for k in range(5 * count)]
+        (folder / f"{split}_caps.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("case", ["no blanks", "too few"])
+def test_a_vocabulary_without_words_is_refused_before_anything_is_written(tmp_path, write_split, case):
+    if case == "no blanks":
+        data = chinese(tmp_path / "data", write_split, blanks=False)
+    else:
+        data, _ = write_split(tmp_path / "data", "train", 1), write_split(tmp_path / "data", "dev", 7)
+    changes = {"data.min_word_count": 50 if case == "too few" else 4}
+    remedy = r"train_caps\.txt: no word occurs \d+ times.*data\.min_word_count=1.*blanks between the words"
+    with pytest.raises(NaafError, match=remedy):
+        train_run(data, tmp_path / "run", replace(SETTINGS, changes), device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("blanks", "told"), [(False, True), (True, False)])
+def test_training_says_in_one_sentence_that_most_words_are_unknown(
+    tmp_path, write_split, capsys, blanks, told
+):
+    """Without blanks every caption of train is a word, which dev does not have."""
+    data = chinese(tmp_path / "data", write_split, blanks)
+    changes = {"data.min_word_count": 1, "train.epochs": 1}
+    run = train_run(data, tmp_path / "run", replace(SETTINGS, changes), device="cpu")
+    said = capsys.readouterr().err
+    assert said.count("unknown to the model") == told
+    assert ("dev_caps.txt: 100% of its words are unknown" in said) == told
+    evaluate(run, data, split="dev")
+    assert ("dev_caps.txt: 100% of its words are unknown" in capsys.readouterr().err) == told
+
+
+def test_a_share_of_unknown_words_counts_running_words():
+    vocabulary = Vocabulary(("<pad>", "<start>", "<end>", "<unk>", "a", "cat"))
+    assert vocabulary.unknown_share(["a cat", "a dog runs", "A cat"]) == pytest.approx(2 / 7)
+    assert vocabulary.unknown_share(["a dog"] * 10_000) == 0.5
+    assert vocabulary.unknown_share([]) == vocabulary.unknown_share([""]) == 0

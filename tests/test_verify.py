@@ -207,6 +207,15 @@ def test_zero_regions_are_a_note(folder):
     assert failed(folder) == {}
 
 
+def test_an_image_of_zeros_alone_fails(folder):
+    features = np.load(folder / "train_ims.npy")
+    features[[4, 5]] = 0
+    np.save(folder / "train_ims.npy", features)
+    check = failed(folder)["empty images"]
+    assert check.found == "2"
+    assert "row 4 holds zeros only" in check.remedy
+
+
 def test_rows_may_be_captions_with_every_image_repeated(folder):
     write_split(folder, "train", repeat=EACH)
     report = verify(folder)
@@ -271,12 +280,44 @@ def test_captions_that_are_not_utf8_name_their_line(folder):
     assert "line 4" in failed(folder)["captions text"].remedy
 
 
-def test_an_empty_caption_is_a_note_and_still_counts(folder):
+def test_an_empty_caption_fails_because_it_may_move_all_that_follow(folder):
     lines = (folder / "train_caps.txt").read_text().split("\n")
     lines[2] = "  "
     (folder / "train_caps.txt").write_text("\r\n".join(lines))
-    assert "line 3" in notes(folder)["empty captions"].remedy
+    found = failed(folder)
+    assert found.keys() == {"empty captions"}
+    assert "line 3" in found["empty captions"].remedy
+    lines[2] = "."
+    (folder / "train_caps.txt").write_text("\r\n".join(lines))
     assert failed(folder) == {}
+
+
+def test_what_a_split_refuses_fails(folder):
+    """Rows that are images, each with one caption; rows that repeat though one caption is stated; names."""
+    features = np.load(folder / "train_ims.npy")
+    lines = (folder / "train_caps.txt").read_text().split("\n")
+    for name in ("ims_bbx.npy", "ims_size.npy", "image_names.txt"):
+        (folder / f"train_{name}").unlink()
+    np.save(folder / "train_ims.npy", features[:5])
+    (folder / "train_caps.txt").write_text("\n".join(lines[:5]))
+    remedy = failed(folder)["rows repeat"].remedy
+    assert "captions_per_image: 1}" in remedy
+    assert "get the file again" not in remedy
+    write_split(folder, "train", repeat=EACH)
+    for name in ("dev_ims.npy", "dev_caps.txt", "dev_ims_bbx.npy", "dev_ims_size.npy", "dev_image_names.txt"):
+        (folder / name).unlink()
+    (folder / "manifest.yaml").write_text("name: toys\ncaptions_per_image: 1\n")
+    for name in ("ims_bbx.npy", "ims_size.npy", "image_names.txt"):
+        (folder / f"train_{name}").unlink()
+    assert f"captions_per_image: {EACH}" in failed(folder)["opens"].remedy
+
+
+def test_pictures_in_subfolders_are_counted(folder):
+    (folder / "images/a").mkdir(parents=True)
+    (folder / "images/a/0.jpg").write_bytes(b"")
+    (folder / "dev_image_names.txt").write_text("a/0.jpg\nb/0.jpg\n")
+    (check,) = [c for c in verify(folder).checks if c.what == "pictures" and c.split == "dev"]
+    assert (check.expected, check.found) == ("2", "1")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
 """Figures: nothing is cut off or left open, what is drawn says what the numbers say."""
 
 import gc
+import os
+import subprocess
+import sys
+import warnings
 import weakref
 from collections import Counter
 from io import BytesIO
@@ -201,11 +205,92 @@ def test_figures_are_not_pyplots_and_are_freed():
     assert ghost() is None
 
 
-def test_the_house_style_holds_whatever_the_readers_settings_are():
-    plain = style.png(FIGURES["matrix"]())
-    with mpl.rc_context({"font.size": 20, "axes.facecolor": "black", "savefig.dpi": 30}):
-        assert style.png(FIGURES["matrix"]()) == plain
+READERS = {
+    "font.size": 20,
+    "axes.facecolor": "black",
+    "savefig.dpi": 30,
+    "figure.dpi": 300,
+    "axes.grid": True,
+    "axes.grid.axis": "x",
+    "axes.xmargin": 0.3,
+    "axes.formatter.use_mathtext": True,
+    "axes.unicode_minus": False,
+    "axes.titlepad": 20,
+    "figure.autolayout": True,
+    "figure.constrained_layout.h_pad": 0.5,
+    "image.origin": "lower",
+    "image.interpolation": "bicubic",
+    "legend.fancybox": False,
+    "lines.dashed_pattern": (9, 9),
+    "patch.edgecolor": "red",
+    "patch.force_edgecolor": True,
+    "savefig.bbox": "tight",
+    "savefig.transparent": True,
+    "text.usetex": True,
+    "xtick.direction": "in",
+    "xtick.minor.visible": True,
+    "path.sketch": (1, 100, 2),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_house_style_holds_whatever_the_readers_settings_are(name, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "RNG", np.random.default_rng(1))
+    plain = style.png(FIGURES[name]())
+    monkeypatch.setattr(sys.modules[__name__], "RNG", np.random.default_rng(1))  # the same numbers again
+    with mpl.rc_context(READERS):
+        assert style.png(FIGURES[name]()) == plain
         assert mpl.rcParams["font.size"] == 20
+
+
+DRAW = """
+import hashlib
+from naaflib.viz import style
+figure, axes = style.panels(title="two of three - 1.5")
+axes[0, 0].plot([-1, 2, 3], label="loss")
+style.legend(axes[0, 0])
+print(hashlib.sha256(style.png(figure)).hexdigest())
+"""
+
+
+def drawn(**environment: str) -> tuple[str, str]:
+    """A figure's checksum from a process with this environment, and what it said."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "MATPLOTLIB"))}
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW], env=kept | environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr
+
+
+def test_a_readers_matplotlibrc_and_backend_change_no_figure_and_stop_none(tmp_path):
+    plain, said = drawn()
+    assert said == ""
+    rc = tmp_path / "matplotlibrc"
+    rc.write_text("text.usetex: True\nfont.size: 20\nfigure.dpi: 300\naxes.grid: True\n")
+    assert drawn(MATPLOTLIBRC=str(rc)) == (plain, "")
+    rc.write_bytes(b"font.family: \xff\xfe")
+    for environment in ({"MPLBACKEND": "nonsense"}, {"MATPLOTLIBRC": str(rc)}):
+        figure, said = drawn(**environment)
+        assert figure == plain
+        assert "cannot be used and is passed over" in said
+        assert "Traceback" not in said
+
+
+def test_letters_that_no_font_has_are_told_once_with_a_remedy(monkeypatch, capsys):
+    monkeypatch.setattr(style, "_told", set())
+    letters = "".join(map(chr, range(0xE000, 0xE007)))  # for private use: no font has them
+    for title in (letters, letters, letters[::-1]):
+        style.png(style.figure(title=title))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith(f"no installed font has {' '.join(letters[:5])} and others")
+    assert "install one that has them" in said
+
+
+def test_another_warning_while_a_figure_is_drawn_is_passed_on():
+    with pytest.warns(UserWarning, match="something else"), style.house_style():
+        warnings.warn("something else", UserWarning, stacklevel=1)
 
 
 def test_jupyter_is_given_a_png_at_its_true_size():

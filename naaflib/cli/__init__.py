@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     advice = CONTINUES
     if argv is None:  # a scheduler's way to stop a job: end what was started, keep the record
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        sys.stdout.reconfigure(errors="backslashreplace")  # a letter that the terminal lacks
     try:
         arguments = build_parser().parse_args(argv)
         if arguments.version:

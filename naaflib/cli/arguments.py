@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,9 +62,16 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def warn(sentences: Iterable[str]) -> None:
+    """What a person has to know of the runs that a command read; nothing where all is well."""
+    for sentence in sentences:
+        say(f"warning: {sentence}")
+
+
 def show_json(content: object) -> None:
     """A result for a program: standard output; numbers that JSON has no word for become null."""
-    print(json.dumps(content, indent=2, ensure_ascii=False, default=str))
+    escaped = "utf" not in (sys.stdout.encoding or "utf-8").lower()  # a letter that it lacks stays JSON
+    print(json.dumps(content, indent=2, ensure_ascii=escaped, default=str))
 
 
 def show_table(frame) -> None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import NaafError, UsageError
-from .arguments import path, say, show_json, show_table
+from .arguments import path, say, show_json, show_table, warn
 
 RUN = """\
 Execute the notebooks in their order with papermill and gather them in OUT/report.html.
@@ -25,7 +25,9 @@ parameters: the tagged cell of each notebook in notebooks/ lists its own; data (
 members, seed, epochs, settings and split are the usual ones"""
 
 RUNS = """\
-List the runs below a folder: method, data, settings in short, best rsum on the dev split, and state."""
+List the runs below a folder: method, data, settings in short, best rsum on the dev split, and state.
+
+A run that ended without having learnt is "finished, not well", and why stands below the table."""
 
 RUNS_EXAMPLES = """\
 examples:
@@ -66,8 +68,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`naaf run`"""
-    from ..experiments import measures_table, results_table, run_notebooks
+    from ..experiments import expectation, measures_table, results_table, run_notebooks
     from ..project import shown
+    from ..verdict import verdicts_below
 
     parameters = _parameters(arguments.parameters)
     _check_values(parameters, arguments.out)
@@ -77,9 +80,12 @@ def run(arguments: argparse.Namespace) -> int:
         say(report)
         raise NaafError(record.sentence())
     say(record.sentence())
+    warn(verdicts_below(arguments.out).values())
     for table in (results_table(arguments.out), measures_table(arguments.out)):
         if not table.empty:
             show_table(table)
+    for sentence in expectation(arguments.out):
+        print(sentence)
     print(report)
     return 0
 
@@ -93,7 +99,7 @@ def _check_values(parameters: dict[str, object], out: Path) -> None:
         raise NaafError(f"{data} does not exist; `naaf data list` says how to get a data set there")
     settings_for(data, str(parameters.get("preset") or "scenes"), str(parameters.get("settings", "")))
     fresh = not (out / "config.json").is_file()
-    if fresh and str(parameters.get("member", "0")) != "0" and "members" not in parameters:
+    if fresh and str(parameters.get("member", "0")) not in ("0", "-1") and "members" not in parameters:
         raise UsageError(
             f"member {parameters['member']} would be looked at, but one alone is trained; "
             "for several add -p members N"
@@ -113,7 +119,8 @@ def runs(arguments: argparse.Namespace) -> int:
     elif table.empty:
         say(f"no runs below {shown(arguments.folder)}: naaf train or naaf run makes one")
     else:
-        show_table(table)
+        show_table(table.drop(columns="verdict"))
+    warn(table["verdict"].dropna())
     return 0
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import UsageError
-from .arguments import path, say, show_json
+from .arguments import path, say, show_json, warn
 from .models import PROTOCOLS
 
 COMPARE = """\
@@ -89,6 +89,7 @@ def compare(arguments: argparse.Namespace) -> int:
     from ..evaluate.comparison import compare_runs
     from ..evaluate.differences import coverage_note, difference_table, readable_differences
     from ..significance import check_request
+    from ..verdict import verdicts
 
     check_request(arguments.confidence, arguments.resamples, arguments.seed)
     asked = ("data", "split", "protocol", "baseline", "seeds_together", "device")
@@ -111,6 +112,8 @@ def compare(arguments: argparse.Namespace) -> int:
                 f"{comparison.baseline.name} is the baseline as the first found; --baseline RUN takes another"
             )
         print(f"\n{_aligned(shown)}\n\n{note}")
+    for variant in comparison.variants:
+        warn(verdicts(variant.runs))
     return 0
 
 

@@ -27,7 +27,9 @@ CONVERT = """\
 Turn bottom-up-attention TSV files (image_id, image_w, image_h, num_boxes, boxes, features) and captions into
 one split of the layout: features, boxes, sizes, image names, captions, in the order of the captions.
 
-Captions: Karpathy's dataset_*.json, or a table with a line a caption (image, tab or comma, caption).
+Captions: Karpathy's dataset_*.json, or a table with a line a caption (image, tab or comma, caption); a first
+line may name the columns in any order (image, number, caption). A row belongs to the image whose id it has
+exactly, else to the one that a shortened form of its id fits. Numbers are little-endian float32.
 Nothing is overwritten unless --overwrite asks for it; the files appear only when all of them are whole."""
 
 CONVERT_EXAMPLES = """\
@@ -37,7 +39,8 @@ examples:
   naaf data convert coco_36.tsv --captions dataset_coco.json --id-field cocoid --split train \\
       --source-splits train restval --dtype float16 --out data/mine_precomp
 
-own features need no TSV: write {split}_ims.npy (images, regions, dim), {split}_caps.txt (five lines an image)
+own features need no TSV: write {split}_ims.npy (images, regions, dim), {split}_caps.txt (five lines an image;
+another number: a manifest.yaml in the folder, {name: mine, captions_per_image: 1})
 and check them with naaf data verify"""
 
 

@@ -4,7 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
-from .arguments import overrides, path, say, show_json, show_table
+from .arguments import overrides, path, say, show_json, show_table, warn
 
 TRAIN = """\
 Train one model and write its run folder: settings, vocabulary, checkpoints, history, samples, TensorBoard.
@@ -74,7 +74,8 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help="scenes, flickr8k, f30k or coco; by default the one named like the data",
+        help="scenes, flickr8k, f30k, f30k-safe, coco, coco-safe or general; by default the one named like "
+        "the data, else general",
     )
     parser.add_argument(
         "--set",
@@ -182,6 +183,7 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
 def train(arguments: argparse.Namespace) -> int:
     """`naaf train`"""
     from ..experiments import runs_table, train_run
+    from ..verdict import verdicts
 
     run = train_run(
         arguments.data,
@@ -193,7 +195,8 @@ def train(arguments: argparse.Namespace) -> int:
         vocabulary=arguments.vocabulary,
         device=arguments.device,
     )
-    show_table(runs_table(run.path))
+    show_table(runs_table(run.path).drop(columns="verdict"))
+    warn(verdicts([run]))  # the last line
     return 0
 
 
@@ -220,9 +223,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def ensemble(arguments: argparse.Namespace) -> int:
     """`naaf ensemble`"""
     from ..evaluate import ensemble as join
-    from ..runs import members
+    from ..runs import Run, members
+    from ..verdict import verdicts
 
     groups = [members(source) if source.is_dir() else [source] for source in arguments.sources]
+    runs = [member for group in groups for member in group if isinstance(member, Run)]
     result = join(
         [member for group in groups for member in group],
         data=arguments.data,
@@ -231,7 +236,9 @@ def ensemble(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         device=arguments.device,
     )
-    return _show(result, as_json=arguments.json)
+    status = _show(result, as_json=arguments.json)
+    warn(verdicts(runs))
+    return status
 
 
 def _show(result, *, as_json: bool) -> int:
@@ -254,8 +261,7 @@ def _settings(arguments: argparse.Namespace):
 
 
 def _preset_of(data: Path) -> str:
-    from ..data.manifest import preset_of
+    from ..data.manifest import preset_of, preset_sentence
 
-    name = preset_of(data)
-    say(f"preset {name}, named like the data set")
-    return name
+    say(preset_sentence(data))
+    return preset_of(data)

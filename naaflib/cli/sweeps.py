@@ -21,7 +21,7 @@ SWEEP_EXAMPLES = """\
 a sweep's YAML:
   name: claims                      # OUT is outputs/claims, unless --out names another folder
   data: data/flickr8k_precomp       # from the project's folder; --data wins
-  preset: flickr8k                  # by default the one named like the data
+  preset: flickr8k                  # by default the one named like the data, else general
   set: {train.epochs: 2}            # settings of every run
   seeds: [0, 1, 2]                  # 0 alone by default
   notebooks: ["02", "03"]           # the default: training and evaluation
@@ -125,6 +125,7 @@ def _add_rerun(commands: argparse._SubParsersAction) -> None:
 
 def sweep(arguments: argparse.Namespace) -> int:
     """`naaf sweep`"""
+    from ..data.manifest import preset_sentence
     from ..experiments.sweep import compare_variants, run_sweep
     from ..experiments.sweep_plan import plan_sweep
     from ..experiments.sweep_table import plan_table
@@ -134,6 +135,8 @@ def sweep(arguments: argparse.Namespace) -> int:
     if arguments.workers is not None and arguments.workers < 1:
         raise UsageError(f"--workers is {arguments.workers}; at least 1 is needed")
     plan = plan_sweep(arguments.spec, data=arguments.data, out=arguments.out, retry=arguments.retry)
+    if plan.spec.preset is None:
+        say(preset_sentence(plan.data))
     table = plan_table(plan)
     if arguments.dry_run:
         if arguments.scheduler is not None:

@@ -58,6 +58,20 @@ def read_captions(path: Path) -> list[str]:
     return [line.strip() for line in lines]
 
 
+def read_filled(path: Path) -> list[str]:
+    """`read_captions` of a file where place is meaning: an empty line is refused, with its number.
+
+    One line too many moves all that follows to another image. A last line lost makes the counts right again.
+    """
+    lines = read_captions(path)
+    if "" in lines:
+        raise NaafError(
+            f"{shown(path)}, line {lines.index('') + 1}: the line is empty; delete it if what follows belongs "
+            "one line higher, or write a full stop into it if there is really nothing to say"
+        )
+    return lines
+
+
 def pad(rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
     """Ragged ids -> (caption, longest) padded with 0, and lengths (caption,)."""
     lengths = np.array([len(row) for row in rows], dtype=np.int64)

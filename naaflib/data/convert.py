@@ -5,8 +5,8 @@ little-endian float32, (num_boxes, 4) as x1, y1, x2, y2 in pixels and (num_boxes
 
 Own images need no TSV. The layout is what any region detector or a grid of a vision network can write:
 `{split}_ims.npy`, an array (images, regions, dim) of float32 or float16 with as many regions for every
-image, and `{split}_caps.txt` with five consecutive lines an image (another number goes into the folder's
-manifest.yaml as captions_per_image). For maps over the pictures add `{split}_ims_bbx.npy` (images,
+image, and `{split}_caps.txt` with five consecutive lines an image, none of them empty (another number goes
+into the folder's manifest.yaml: `{name: mine, captions_per_image: 1}`). For maps over the pictures add `{split}_ims_bbx.npy` (images,
 regions, 4), `{split}_ims_size.npy` (images, 2: width, height), `{split}_image_names.txt` and the pictures
 themselves in images/. `naaf data verify` checks the result.
 """
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -26,9 +26,11 @@ from tqdm import tqdm
 
 from ..errors import NaafError, UsageError
 from ..project import shown
-from .caption_tables import CaptionedImage, find_image, index_by_alias, read_captioned_images
+from .caption_tables import CaptionedImage, read_captioned_images
+from .matches import Matches
 from .manifest import OWN_MANIFEST, SPLITS, find_manifest
 from .tsv import RegionRow, long_fields, read_rows
+
 
 ENDINGS = ("ims.npy", "ims_bbx.npy", "ims_size.npy", "image_names.txt", "caps.txt")
 FIELD_REGIONS = 36  # what every published file of the SCAN layout has
@@ -75,7 +77,8 @@ def convert_tsv(
     regions: keep the first so many of each image and refuse fewer; None demands 36 of each.
     source_splits, id_field: other split names, another id field in Karpathy's file (imgid, for instance).
 
-    An image that comes twice keeps its first row. Nothing is overwritten unless asked, and the split's
+    A row belongs to the image whose id it has exactly; else to the one that its id is a shortened or lengthened
+    form of (`image_ids`). An image that comes twice keeps its first whole row. Nothing is overwritten unless asked, and the split's
     files appear only when all are whole. Raises NaafError, which names image and line.
     """
     sources, out = [Path(tsv) for tsv in tsv_files], Path(out)
@@ -91,13 +94,14 @@ def convert_tsv(
     )
     with _unfinished_files(out, split) as temporary:
         writer = _Writer(temporary, split, wanted, np.dtype(dtype), regions)
-        duplicates = _fill(writer, sources, wanted, Path(captions), progress)
+        matches = Matches(wanted, Path(captions), id_field)
+        _fill(writer, sources, matches, progress)
         writer.finish()
         for ending in ENDINGS:
             os.replace(temporary / ending, out / f"{split}_{ending}")
     _write_manifest(out, captions_per_image)
     kept, dim = writer.shape
-    return Converted(out, split, len(wanted), len(wanted) * captions_per_image, kept, dim, duplicates)
+    return Converted(out, split, len(wanted), len(wanted) * captions_per_image, kept, dim, matches.duplicates)
 
 
 def _check_request(
@@ -152,32 +156,32 @@ def _write_manifest(out: Path, captions_per_image: int) -> None:
         (out / OWN_MANIFEST).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
-def _fill(
-    writer: "_Writer", sources: list[Path], wanted: list[CaptionedImage], captions: Path, progress: bool
-) -> int:
-    """Put every wanted row in its place; how many came again."""
-    position = index_by_alias(wanted, captions)
-    missing = set(range(len(wanted)))
-    duplicates = 0
+def _fill(writer: "_Writer", sources: list[Path], matches: Matches, progress: bool) -> None:
+    """Put every wanted row in its place. Raises NaafError where an image has none."""
+    total = len(matches.wanted)
     hidden = not progress
-    with long_fields(), tqdm(desc=writer.split, total=len(wanted), unit="image", disable=hidden) as bar:
+    with long_fields(), tqdm(desc=writer.split, total=total, unit="image", disable=hidden) as bar:
         for row in read_rows(sources):
-            place = find_image(row.image_id, position)
-            if place in missing:
-                writer.put(place, row)
-                missing.remove(place)
-                bar.update()
-            elif place is not None:
-                duplicates += 1
-            if not missing:
+            place = matches.place(row)
+            if place is not None:
+                try:
+                    content = writer.checked(row)
+                except NaafError as error:
+                    matches.damaged(place, row, error)
+                else:
+                    bar.update(matches.filled(place, row))
+                    writer.put(place, content)
+            if matches.complete:
                 break
-    if missing:
-        files = ", ".join(shown(source) for source in sources)
-        raise NaafError(
-            f"{files}: {len(missing)} of {len(wanted)} images of {writer.split} have no regions, the first is"
-            f" {wanted[min(missing)].name}; name the other TSV files too, or list the images that you have"
-        )
-    return duplicates
+    matches.check(sources, writer.split)
+
+
+class _Content(NamedTuple):
+    """A row that can be written."""
+
+    features: np.ndarray
+    boxes: np.ndarray
+    size: tuple[int, int]
 
 
 class _Writer:
@@ -196,12 +200,11 @@ class _Writer:
         self.shape = (0, 0)
         self._arrays: dict[str, Any] = {}
 
-    def put(self, place: int, row: RegionRow) -> None:
+    def checked(self, row: RegionRow) -> "_Content":
+        """What a row holds, as it is written. Raises NaafError for a row that cannot be."""
         boxes, features = row.decode()
         kept = self._kept(row, len(features))
-        if not self._arrays:
-            self._create(kept, features.shape[1])
-        if features.shape[1] != self.shape[1]:
+        if self._arrays and features.shape[1] != self.shape[1]:
             before = f"the images before have {self.shape[1]}"
             raise NaafError(f"{row.place}: {features.shape[1]} features a region, {before}")
         with np.errstate(over="ignore", invalid="ignore"):  # the next line speaks of it
@@ -210,9 +213,14 @@ class _Writer:
             raise NaafError(
                 f"{row.place}: its features hold NaN, infinity or more than {self.dtype} can hold"
             )
-        self._arrays["ims.npy"][place] = values
-        self._arrays["ims_bbx.npy"][place] = boxes[:kept]
-        self._arrays["ims_size.npy"][place] = row.size
+        return _Content(values, boxes[:kept], row.size)
+
+    def put(self, place: int, content: "_Content") -> None:
+        if not self._arrays:
+            self._create(*content.features.shape)
+        self._arrays["ims.npy"][place] = content.features
+        self._arrays["ims_bbx.npy"][place] = content.boxes
+        self._arrays["ims_size.npy"][place] = content.size
 
     def _kept(self, row: RegionRow, found: int) -> int:
         if self.regions is None and found != FIELD_REGIONS:

@@ -13,7 +13,9 @@ from .npy import open_array
 class Regions:
     """Features (image, region, feature) of a file whose rows are images, or captions (each image repeated).
 
-    `regions[i]` is image i, whatever the rows are, as float32 (region, feature).
+    `regions[i]` is image i, whatever the rows are, as float32 (region, feature). A region whose features are
+    all zero is padding (an image with fewer regions than others): it takes no part in scores, mining and
+    explanations.
     """
 
     def __init__(self, path: Path, repeat: int = 1, images: int | None = None):

@@ -1,17 +1,22 @@
-"""GloVe vectors for the words of a vocabulary, from a `glove.*.txt` or its `.zip`."""
+"""Word vectors for a vocabulary: GloVe's or fastText's text form, plain, in a `.zip` or in a `.gz`."""
 
+import gzip
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import NaafError
 from ..project import shown
 from .vocabulary import Vocabulary
+
+
+PEEKED = 4096  # bytes in which a binary file shows a zero
 
 
 class Vectors(NamedTuple):
@@ -25,13 +30,14 @@ def read_glove(path: Path, vocabulary: Vocabulary) -> Vectors:
     """The vectors of the vocabulary's words; a word that the file lacks is left out.
 
     A line is a word and its numbers; GloVe 840B holds a few words with a space, so the numbers are
-    counted from the end. Raises NaafError for a missing, empty or malformed file.
+    counted from the end. fastText's lines end in a blank, and its first one counts words and dimensions.
+    Raises NaafError for a missing, empty, binary or malformed file.
     """
     found: dict[int, np.ndarray] = {}
     dim = 0
     with _lines(Path(path)) as lines:
         for number, line in enumerate(lines, start=1):
-            parts = line.rstrip("\n").split(" ")
+            parts = line.rstrip(" \t\r\n").replace("\t", " ").split(" ")
             if not dim:
                 dim = len(parts) - 1
                 if dim == 1:  # a word2vec header: counts and dimension
@@ -61,16 +67,37 @@ def read_glove(path: Path, vocabulary: Vocabulary) -> Vectors:
 def _lines(path: Path) -> Iterator[io.TextIOBase]:
     if not path.is_file():
         raise NaafError(f"{shown(path)} is missing; GloVe files are at nlp.stanford.edu/projects/glove")
-    if path.suffix != ".zip":
-        with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
-            yield lines
-        return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inside = [name for name in archive.namelist() if name.endswith(".txt")]
-            if len(inside) != 1:
-                raise NaafError(f"{shown(path)} holds {len(inside)} .txt files; unpack it and name one")
-            with archive.open(inside[0]) as raw:
+    with path.open("rb") as file:
+        kind = {b"PK": "zip", b"\x1f\x8b": "gzip"}.get(file.peek(2)[:2], "text")
+        try:
+            with _unpacked(path, file, kind) as raw:
+                if b"\0" in raw.peek(PEEKED)[:PEEKED]:
+                    raise NaafError(
+                        f"{shown(path)} holds binary vectors, and text is read (a word and its numbers a line);"
+                        " take the .vec or .txt file of the same source, or write one with gensim's"
+                        " save_word2vec_format(name, binary=False)"
+                    )
                 yield io.TextIOWrapper(raw, encoding="utf-8", errors="replace", newline="\n")
-    except zipfile.BadZipFile:
-        raise NaafError(f"{shown(path)} is not a whole zip file; download it again") from None
+        except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error):
+            raise NaafError(f"{shown(path)} is not a whole {kind} file; download it again") from None
+
+
+@contextmanager
+def _unpacked(path: Path, file: io.BufferedReader, kind: str) -> Iterator[Any]:
+    """The bytes of the text in the file."""
+    if kind == "gzip":
+        with gzip.GzipFile(fileobj=file) as raw:
+            yield raw
+    elif kind == "zip":
+        with zipfile.ZipFile(file) as archive:
+            inside = [name for name in archive.namelist() if name.endswith((".txt", ".vec"))]
+            if len(inside) != 1:
+                raise NaafError(
+                    f"{shown(path)} holds {len(inside)} .txt files; unpack it and name one"
+                    if inside
+                    else f"{shown(path)} holds no .txt or .vec file, which word vectors are read from"
+                )
+            with archive.open(inside[0]) as raw:
+                yield raw
+    else:
+        yield file

@@ -22,7 +22,7 @@ from pydantic import (
     field_validator,
 )
 
-from ..config import PRESETS, nearest
+from ..config import OTHER_DATA, PRESETS
 from ..errors import NaafError, UsageError
 from ..project import project_root, shown
 
@@ -156,14 +156,18 @@ def data_name(folder: str | os.PathLike[str]) -> str:
 
 
 def preset_of(folder: str | os.PathLike[str]) -> str:
-    """The preset named like the data set: f30k for f30k_precomp. Raises UsageError where none is."""
+    """The preset named like the data set (f30k for f30k_precomp), else the one for any other data."""
     name = data_name(folder).removesuffix("_precomp")
-    if name not in PRESETS:
-        raise UsageError(
-            f"no preset is named like {shown(folder)}{nearest(name, PRESETS)}; choose one (--preset, or the "
-            f"notebook's parameter): {', '.join(PRESETS)}"
-        )
-    return name
+    return name if name in PRESETS else OTHER_DATA
+
+
+def preset_sentence(folder: str | os.PathLike[str]) -> str:
+    """Which preset a data set gets when none is named, and why."""
+    name = preset_of(folder)
+    if name != OTHER_DATA:
+        return f"preset {name}, named like the data set"
+    others = ", ".join(preset for preset in PRESETS if preset != OTHER_DATA)
+    return f"preset {name}, because none is named like {shown(folder)}; the others are {others}"
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:

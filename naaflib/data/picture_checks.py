@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import NaafError
 from .boxes import read_boxes, read_sizes
-from .captions import read_captions
+from .captions import read_filled
 from .report import CheckLog
 
 Content = TypeVar("Content", np.ndarray, list[str])
@@ -48,11 +48,12 @@ def check_pictures(
 def check_names(log: CheckLog, folder: Path, lengths: tuple[int, ...]) -> list[str]:
     """The image names of the split, checked, and how many of their pictures are there."""
     path = folder / f"{log.split}_image_names.txt"
-    names = _read(log, "image names", path, read_captions, lengths)
+    names = _read(log, "image names", path, read_filled, lengths)
     pictures = folder / "images"
     if names and pictures.is_dir():
         wanted = set(names)
-        there = len(wanted & {picture.name for picture in pictures.iterdir()})
+        flat = {picture.name for picture in pictures.iterdir()}  # one listing, not a look-up a picture
+        there = sum(name in flat or ("/" in name and (pictures / name).is_file()) for name in wanted)
         remedy = f"{len(wanted) - there} pictures are not there and cannot be shown"
         log.add("pictures", True if there == len(wanted) else None, len(wanted), there, pictures, remedy)
     return names or []

@@ -11,15 +11,16 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import NaafError
-from .captions import read_captions
+from .captions import read_captions, read_filled
 from .manifest import Manifest
 from .npy import open_array, read_header, release
 from .picture_checks import check_names, check_pictures
 from .report import CheckLog
+from .row_counts import contradiction, first_unequal
+from .splits import open_split
 
 BLOCK_BYTES = 2**26
 QUICK_ROWS = 512
-REPEATED_IMAGES_COMPARED = 64
 
 
 class SplitChecks:
@@ -39,7 +40,7 @@ class SplitChecks:
         self._features()
         self._captions()
         if self.features is not None and self.captions is not None:
-            self._pairing(len(self.features), self.captions)
+            self._pairing(self.features, self.captions)
         if self.features is not None:
             self._values(self.features)
         rows = None if self.features is None else len(self.features)
@@ -105,14 +106,14 @@ class SplitChecks:
             return
         self.captions = len(captions)
         self.log.add("captions text", True, "UTF-8", "UTF-8", path)
-        empty = [line for line, caption in enumerate(captions, 1) if not caption]
-        if empty:
-            remedy = f"line {empty[0]} is empty; it still counts as a caption"
-            self.log.add("empty captions", None, "none", len(empty), path, remedy)
+        try:
+            read_filled(path)
+        except NaafError as error:
+            self.log.refused("empty captions", "none", error)
 
-    def _pairing(self, rows: int, captions: int) -> None:
+    def _pairing(self, features: np.ndarray, captions: int) -> None:
         """Rows are images, or captions where a distribution repeats every image."""
-        each = self.manifest.captions_per_image
+        rows, each = len(features), self.manifest.captions_per_image
         repeated = rows == captions and each > 1 and rows % each == 0
         self.images = rows // each if repeated else rows
         found = f"{captions}, each image {each} times" if repeated else captions
@@ -122,18 +123,34 @@ class SplitChecks:
         )
         fits = repeated or rows * each == captions
         expected = f"{rows * each} ({each} an image)"
-        self.log.add("captions", fits, expected, found, self.path("caps.txt"), remedy)
-        if repeated and self.features is not None:
-            self._repeats(self.features, each)
+        if fits or rows != captions:
+            self.log.add("captions", fits, expected, found, self.path("caps.txt"), remedy)
+        else:
+            self.log.refused("captions", expected, self._contradiction(features, captions), found)
+        if repeated:
+            self._repeats(features, each)
         self._counts(self.images, captions)
 
     def _repeats(self, features: np.ndarray, each: int) -> None:
-        images = np.linspace(0, len(features) // each - 1, REPEATED_IMAGES_COMPARED).astype(int)
-        differ = [i for i in np.unique(images) if not _all_equal(features[i * each : (i + 1) * each])]
-        found = "they do" if not differ else f"those of image {differ[0]} differ"
-        remedy = f"as many rows as captions, but the {each} rows of an image differ; get the file again"
+        different = first_unequal(features, each)
         expected = f"{each} equal rows an image"
-        self.log.add("rows repeat", not differ, expected, found, self.path("ims.npy"), remedy)
+        if different is None:
+            self.log.add("rows repeat", True, expected, "they do", self.path("ims.npy"))
+        else:
+            error = self._contradiction(features, len(features))
+            self.log.refused("rows repeat", expected, error, f"those of image {different} differ")
+
+    def _contradiction(self, features: np.ndarray, captions: int) -> NaafError:
+        each = self.manifest.captions_per_image
+        return NaafError(contradiction(self.folder, self.split, features, captions, each))
+
+    def opens(self) -> None:
+        """Check that evaluation and training would refuse nothing else."""
+        if not self.log.failed and self.features is not None and self.captions is not None:
+            try:
+                open_split(self.folder, self.split)
+            except NaafError as error:
+                self.log.refused("opens", "as a split", error)
 
     def _counts(self, images: int, captions: int) -> None:
         counts = self.manifest.splits.get(self.split)
@@ -151,21 +168,25 @@ class SplitChecks:
     def _values(self, features: np.ndarray) -> None:
         """NaN and infinity by image and region, block by block: 33 GB never stand in memory."""
         path = self.path("ims.npy")
-        unusable, zero = Places(), Places()
+        unusable, zero, empty = Places(), Places(), Places()
         seen = 0
         for rows in self._blocks(features):
             block = np.asarray(features[rows])
             seen += len(block)
             unusable.add(rows, ~np.isfinite(block).all(axis=-1))
             zero.add(rows, ~block.any(axis=-1))
+            empty.add(rows, ~block.any(axis=(1, 2))[:, None])
             release(features)
         verdict = f"{unusable.count} regions not" if unusable.count else "yes"
         extent = f"{verdict}, of {seen} of {len(features)} rows"
         remedy = f"{unusable.first} holds NaN or infinity; compute these features again"
         self.log.add("finite values", not unusable.count, "all", extent, path, remedy)
         if zero.count:
-            remedy = f"{zero.first} holds zeros only; such a region matches no word"
+            remedy = f"{zero.first} holds zeros only; such a region is padding and takes no part"
             self.log.add("zero regions", None, "none", zero.count, path, remedy)
+        if empty.count:
+            remedy = f"{empty.first.split(',')[0]} holds zeros only: an image without regions; compute it again"
+            self.log.add("empty images", False, "none", empty.count, path, remedy)
 
     def _blocks(self, features: np.ndarray) -> Iterator[np.ndarray]:
         """Row numbers, in blocks of about 64 MB; with `quick` of 512 rows spread over the file."""
@@ -191,10 +212,6 @@ class Places:
             row, region = np.argwhere(mask)[0]
             self.first = f"row {rows[row]}, region {region}"
         self.count += int(mask.sum())
-
-
-def _all_equal(rows: np.ndarray) -> bool:
-    return bool(np.array_equal(rows, np.broadcast_to(rows[:1], rows.shape), equal_nan=True))
 
 
 def _amount(size: int) -> str:

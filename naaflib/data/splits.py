@@ -1,9 +1,11 @@
 """One split of a data set folder, and which caption belongs to which image.
 
 The only place that knows the layout's rule: captions_per_image consecutive captions (five, unless the
-manifest says another number) belong to one image; a feature file has a row an image or a row a caption.
+manifest says another number) belong to one image; a feature file has a row an image or a row a caption
+(`row_counts` says how that is known).
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +14,11 @@ import numpy as np
 from ..errors import NaafError, UsageError
 from ..project import shown
 from .boxes import read_boxes, read_sizes
-from .captions import read_captions
+from .captions import read_filled
 from .features import Regions
 from .manifest import find_manifest
+from .number_types import READ_AS, other_type
+from .row_counts import first_unequal, rows_an_image
 
 SPLITS = ("train", "dev", "test", "testall")
 
@@ -38,6 +42,10 @@ class Split:
     @property
     def image_of_caption(self) -> np.ndarray:
         return np.arange(len(self.captions)) // self.captions_per_image
+
+    @property
+    def captions_path(self) -> Path:
+        return self.folder / f"{self.name}_caps.txt"
 
     def captions_of_image(self, image: int) -> range:
         return range(image * self.captions_per_image, (image + 1) * self.captions_per_image)
@@ -106,7 +114,8 @@ def open_split(folder: str | Path, split: str) -> Split:
     """A split, its features memory-mapped.
 
     folder: in the SCAN layout (`{split}_ims.npy`, `{split}_caps.txt`; boxes, sizes, names and pictures
-    where they exist). Raises NaafError for a missing or damaged file and for counts that do not fit.
+    where they exist). Raises NaafError for a missing or damaged file, an empty line where a caption or a name
+    should be, and for counts or rows that contradict the number of captions an image.
     """
     folder = Path(folder)
     _check_folder(folder)
@@ -116,11 +125,14 @@ def open_split(folder: str | Path, split: str) -> Split:
         raise UsageError(f"{shown(folder)} has no split {split!r}; its splits: {present}")
     manifest = find_manifest(folder)
     per_image = manifest.captions_per_image if manifest else 5
-    captions = read_captions(folder / f"{split}_caps.txt")
-    regions = Regions(folder / f"{split}_ims.npy")
-    repeat = _repeat(folder, split, len(regions), len(captions), per_image)
-    regions = Regions(regions.path, repeat)
-    names_file = folder / f"{split}_image_names.txt"
+    captions = read_filled(folder / f"{split}_caps.txt")
+    rows = Regions(folder / f"{split}_ims.npy")
+    repeat = rows_an_image(folder, split, rows.rows, len(captions), per_image)
+    _check_numbers(rows)
+    regions = Regions(rows.path, repeat)
+    names = _optional(folder / f"{split}_image_names.txt", read_filled, len(regions), repeat)
+    if names and per_image == 1:
+        _check_distinct(folder / f"{split}_image_names.txt", names)
     return Split(
         folder=folder,
         name=split,
@@ -129,21 +141,28 @@ def open_split(folder: str | Path, split: str) -> Split:
         regions=regions,
         boxes=_optional(folder / f"{split}_ims_bbx.npy", read_boxes, len(regions), repeat),
         sizes=_optional(folder / f"{split}_ims_size.npy", read_sizes, len(regions), repeat),
-        image_names=_optional(names_file, read_captions, len(regions), repeat),
+        image_names=names,
     )
 
 
-def _repeat(folder: Path, split: str, rows: int, captions: int, per_image: int) -> int:
-    """How many rows an image has: 1, or captions_per_image where rows are captions."""
-    if rows * per_image == captions:
-        return 1
-    if rows == captions and rows % per_image == 0:
-        return per_image
-    raise NaafError(
-        f"{shown(folder / f'{split}_caps.txt')} holds {captions} captions and {split}_ims.npy {rows} rows; "
-        f"{per_image} captions an image need {rows * per_image} captions (or a row a caption); "
-        "another number goes into the folder's manifest.yaml as captions_per_image"
-    )
+def _check_numbers(regions: Regions) -> None:
+    first = regions.rows[0]
+    written = other_type(first.tobytes(), len(first)) if first.dtype == np.dtype(READ_AS) else None
+    if written:
+        raise NaafError(
+            f"{shown(regions.path)}: its numbers were written as {written} and are read as float32;"
+            " make the file again from the numbers as .astype('float32')"
+        )
+
+
+def _check_distinct(path: Path, names: list[str]) -> None:
+    """Names that all stand as often say that an image has several rows, wherever these stand."""
+    times = set(Counter(names).values())
+    if len(times) == 1 and (each := times.pop()) > 1:
+        raise NaafError(
+            f"{shown(path)} names every image {each} times, where an image has one caption; put the "
+            f"captions of an image together and write captions_per_image: {each} in the manifest.yaml"
+        )
 
 
 def _optional(path: Path, read, images: int, repeat: int):
@@ -154,7 +173,13 @@ def _optional(path: Path, read, images: int, repeat: int):
     if len(rows) == images:
         return rows
     if len(rows) == images * repeat:
-        return rows[::repeat]
+        different = first_unequal(np.asarray(rows), repeat)
+        if different is None:
+            return rows[::repeat]
+        raise NaafError(
+            f"{shown(path)}: the {repeat} rows of image {different} differ, those of its features are equal; "
+            "bring the file into the order of the features, or remove it"
+        )
     raise NaafError(
         f"{shown(path)} holds {len(rows)} rows for {images} images; remove the file or get it again"
     )

@@ -32,6 +32,8 @@ def verify(folder: str | os.PathLike[str], *, quick: bool = False, progress: boo
     ]
     for job in jobs:
         job.run()
+        if not log.failed:  # without its manifest no split opens
+            job.opens()
     _presence(log, folder, manifest, jobs)
     _across(log, folder, jobs)
     if not quick:

@@ -1,8 +1,9 @@
 """Words and their ids. A vocabulary travels inside the checkpoint: two released ones of a data set differ."""
 
 import json
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,12 @@ from .captions import tokenize
 
 PAD, START, END, UNKNOWN = "<pad>", "<start>", "<end>", "<unk>"
 SPECIAL = (PAD, START, END, UNKNOWN)
+SAMPLED = 2000  # captions
+PICKLES = (b"\x80", b"ccopy_reg", b"(i", b"cvocab")  # how pickles of objects begin, those of Python 2 too
+PICKLED = (
+    "a pickled vocabulary, which could run any program, is not read; where you trust it, load it with its own "
+    'code and write json.dump({"word2idx": vocabulary.word2idx}, open("vocab.json", "w")), then name vocab.json'
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,12 @@ class Vocabulary:
         unknown = self.id[UNKNOWN]
         words = (self.id.get(word, unknown) for word in tokenize(text))
         return [self.id[START], *words, self.id[END]]
+
+    def unknown_share(self, captions: Sequence[str]) -> float:
+        """The share of the captions' running words that it lacks, by at most SAMPLED of the captions."""
+        some = captions[:: max(1, len(captions) // SAMPLED)]
+        words = [word for caption in some for word in tokenize(caption)]
+        return sum(word not in self for word in words) / max(1, len(words))
 
     @classmethod
     def build(cls, captions: Iterable[str], min_count: int = 4) -> "Vocabulary":
@@ -83,10 +96,25 @@ class Vocabulary:
     def read(cls, path: Path) -> "Vocabulary":
         """A vocabulary file of any of the forms. Raises NaafError that names the file."""
         try:
-            return cls.from_json(json.loads(Path(path).read_bytes()))
+            content = Path(path).read_bytes()
+            if content.startswith(PICKLES):
+                raise NaafError(PICKLED)
+            return cls.from_json(json.loads(content))
         except FileNotFoundError:
             raise NaafError(f"{shown(path)} is missing; it should be a vocabulary JSON") from None
         except OSError as error:
             raise NaafError(f"{shown(path)} cannot be read ({error.strerror}); name a vocabulary JSON") from None
         except (NaafError, ValueError, TypeError) as error:
             raise NaafError(f"{shown(path)}: {error}") from None
+
+
+def warn_of_unknown(vocabulary: Vocabulary, captions: Sequence[str], path: Path) -> None:
+    """One sentence to standard error where the vocabulary lacks most words of a file's captions."""
+    share = vocabulary.unknown_share(captions)
+    if share > 0.5:
+        print(
+            f"{shown(path)}: {share:.0%} of its words are unknown to the model, which reads <unk>; train on "
+            "captions of this kind, with blanks between the words and a data.min_word_count that fits their "
+            "number",
+            file=sys.stderr,
+        )

@@ -3,11 +3,12 @@
 The score matrix is cut into tiles along the grid of `scores`. A worker opens the data set and the model
 itself, from the paths that this process sees (a shared file system), encodes what a tile needs and sends back
 counts, never scores. The result equals a single process's exactly where workers run the same versions of the
-libraries on the same kind of processor.
+libraries on the same kind of processor; where they do not, a line says so.
 """
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
@@ -29,6 +30,7 @@ from ..model import Model
 from ..packing import Packing
 from ..ranks import Counts, RankCounter, count
 from ..runs import fingerprint
+from .arithmetic import arithmetic, mixture
 from .protocols import check_protocol, folds, joined
 from .scores import CHUNK, Encoded, Pairs, encode_captions, encode_images, pick_device
 
@@ -125,6 +127,7 @@ def clustered_metrics(
     with connect(address) as client:
         _wait_for_workers(client, address)
         try:
+            _warn_of_mixture(client, source.device)
             bands = [(band,) for fold in parts for band in _cut(fold, tile)]
             found = _results(client, _own_scores, source, bands, progress, "own captions")
             by_start = {images.start: scores for images, scores in found}
@@ -146,6 +149,16 @@ def _wait_for_workers(client: "Client", address: str) -> None:
         raise NaafError(
             f"the scheduler at {address} has no workers; `dask worker {address}` starts one"
         ) from None
+
+
+def _warn_of_mixture(client: "Client", device: str) -> None:
+    """Say in one line what the workers that are there now compute with, where they differ."""
+    how = {"allow_other_workers": True, "pure": False}  # one that dies meanwhile holds nothing up
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    asked = [client.submit(arithmetic, device, workers=[worker], **how) for worker in workers]
+    sentence = mixture([_result(future) for future in asked])
+    if sentence is not None:
+        tqdm.write(sentence, file=sys.stderr)
 
 
 def _cut(images: slice, tile: int) -> Iterator[slice]:
@@ -226,7 +239,9 @@ _one_at_a_time = Lock()  # a worker may have several threads; what they share is
 def _own_scores(source: Source, images: slice) -> tuple[slice, np.ndarray]:
     """A task: the scores of these images' captions with their own image."""
     pairs, per_image = _pairs(source, images, images)
-    return images, pairs.own(slice(0, pairs.shape[0]), per_image)
+    own = pairs.own(slice(0, pairs.shape[0]), per_image)
+    check_finite(own.reshape(-1, per_image), images.start)  # nothing would reach a NaN: rank 0
+    return images, own
 
 
 def _counts(
@@ -241,10 +256,10 @@ def _counts(
     top: int,
 ) -> tuple[int, Counts]:
     """A task: counts of images against a band of images' captions; rows, columns: places in the fold."""
-    pairs, _ = _pairs(source, images, band)
+    pairs, per_image = _pairs(source, images, band)
     block = pairs.block(*(slice(0, size) for size in pairs.shape))
     check_finite(block, images.start)
-    return fold, count(block, rows, columns, best_own, own, top)
+    return fold, count(block, rows, columns, best_own, own, per_image, top)
 
 
 def _pairs(source: Source, images: slice, band: slice) -> tuple[Pairs, int]:

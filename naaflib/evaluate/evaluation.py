@@ -9,6 +9,7 @@ from ..checkpoint import load_checkpoint, one_member
 from ..data.manifest import data_name
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
+from ..data.vocabulary import warn_of_unknown
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics
 from ..model import Model
@@ -139,6 +140,8 @@ def evaluate(
     opened = open_split(data, split or default_split(data, protocol))
     check_protocol(protocol, len(opened))
     _check_regions(opened, model)
+    if model.vocabulary is not None:
+        warn_of_unknown(model.vocabulary, opened.captions, opened.captions_path)
     run = run if out is None else _elsewhere(run, Path(out))
     how = {"precision": precision, "memory": memory}
     scores = None

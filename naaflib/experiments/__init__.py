@@ -18,6 +18,7 @@ _HOMES = {
     "read_record": "records",
     "results_table": "tables",
     "measures_table": "tables",
+    "expectation": "tables",
     "runs_table": "tables",
     "write_report": "report",
 }

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 
 from ..runs import atomic_path
+from ..verdict import verdicts_below
 from .records import NotebookRecord, Record
 from .tables import results_table
 
@@ -57,6 +58,7 @@ PAGE = """<!DOCTYPE html>
 <header>
 <h1>{title}</h1>
 {state}
+{warnings}
 {results}
 <nav aria-label="Notebooks"><ol>
 {contents}
@@ -81,6 +83,10 @@ def write_report(record: Record) -> Path:
         title=html.escape(record.out.name),
         style=STYLE + _code_style(),
         state=_state(record),
+        warnings="\n".join(
+            f'<p class="failed" role="alert">{html.escape(sentence)}.</p>'
+            for sentence in verdicts_below(record.out).values()
+        ),
         results=_results(record.out),
         contents="\n".join(_content(entry, nodes[entry.name]) for entry in entries),
         sections="\n".join(_section(entry, nodes[entry.name], list(nodes)) for entry in entries),
@@ -106,7 +112,8 @@ def _results(out: Path) -> str:
     table = results_table(out)
     if table.empty:
         return ""
-    return f'<div class="table">{table.to_html(index=False, border=0, float_format="{:.1f}".format)}</div>'
+    shown = table.to_html(index=False, border=0, float_format="{:.1f}".format, na_rep="-")
+    return f'<div class="table">{shown}</div>'
 
 
 def _content(entry: NotebookRecord, node: nbformat.NotebookNode) -> str:

@@ -4,42 +4,81 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..config import preset
 from ..errors import NaafError
+from ..published import EXPECTED, Expected
 from ..runs import FAILURE, SWEEP, Run, read_json
+from ..verdict import verdicts_below
 
-RUN_COLUMNS = ("run", "kind", "method", "data", "seed", "epochs", "best_dev_rsum", "state")
+RUN_COLUMNS = ("run", "kind", "method", "data", "seed", "epochs", "best_dev_rsum", "state", "verdict")
 RECALLS = tuple(f"{way}_at_{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
-RESULT_COLUMNS = ("run", "split", "protocol", *RECALLS, "rsum")
-MEASURE_COLUMNS = ("run", "measure", "split", "value", "low", "high", "chance")
+RESULT_COLUMNS = ("run", "member", "split", "protocol", *RECALLS, "rsum")
+NOT_WELL = "finished, not well"
+MEASURE_COLUMNS = ("run", "member", "measure", "split", "value", "low", "high", "chance")
 
 
 def runs_table(folder: Path) -> pd.DataFrame:
-    """A row a run at or below a folder: run, kind, method, data, seed, epochs, best_dev_rsum, state.
+    """A row a run at or below a folder: run, kind, method, data, seed, epochs, best_dev_rsum, state, verdict.
 
     run: the path from the folder. epochs: done of planned. An unreadable folder has its reason as state, and
-    so has a run that failed in a sweep.
+    so has a run that failed in a sweep. verdict: why a run has not learnt; missing where it has.
     """
-    rows = [_run_row(path, folder) for path in _run_folders(folder)]
+    bad = verdicts_below(folder)
+    rows = [_run_row(path, folder, bad.get(path)) for path in _run_folders(folder)]
     return pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype({"seed": "Int64"})
 
 
 def results_table(folder: Path) -> pd.DataFrame:
-    """A row a saved result (metrics/<split>.<protocol>.json) at or below a folder: the recalls and rsum."""
+    """A row a saved result (metrics/<split>.<protocol>.json) at or below a folder: the recalls and rsum.
+
+    member: the run's name among its group's; of an ensemble, the names that it joins.
+    """
     rows = [_result_row(path, folder) for path in sorted(folder.rglob("metrics/*.json"))]
     return pd.DataFrame([row for row in rows if row], columns=list(RESULT_COLUMNS))
 
 
 def measures_table(folder: Path) -> pd.DataFrame:
-    """A row a measure that a notebook saved (tables/*_results.csv), beside chance; percent."""
+    """A row a measure that a notebook saved (tables/*_results.csv), beside chance; percent.
+
+    member: the model that was measured; none in tables from before it was kept.
+    """
     found = [
-        pd.read_csv(path).assign(run=_name(path.parents[1], folder))
+        pd.read_csv(path, dtype={"member": str}).assign(run=_name(path.parents[1], folder))
         for path in sorted(folder.rglob("tables/*_results.csv"))
     ]
     return (
-        pd.concat(found, ignore_index=True)[[*MEASURE_COLUMNS]]
+        pd.concat(found, ignore_index=True).reindex(columns=[*MEASURE_COLUMNS])
         if found
         else pd.DataFrame(columns=[*MEASURE_COLUMNS])
     )
+
+
+def expectation(folder: Path) -> list[str]:
+    """What models with a preset's own settings come to, and which of those below a folder lie outside.
+
+    Empty where none was trained so, or where nothing was measured (`published.EXPECTED`).
+    """
+    sentences: list[str] = []
+    for expected in EXPECTED:
+        runs = [run for run in _trained(folder) if _is_plain(run, expected)]
+        if runs:
+            sentences.append(expected.sentence())
+        for run in runs:
+            rsum = read_json(run.metrics_path(expected.split, "full"))["rsum"]
+            if not expected.holds(rsum):
+                sentences.append(f"{run.name} lies outside that range: rsum {rsum:.1f}")
+    return sentences
+
+
+def _trained(folder: Path) -> list[Run]:
+    return [Run.open(path) for path in _run_folders(folder) if (path / "history.csv").is_file()]
+
+
+def _is_plain(run: Run, expected: Expected) -> bool:
+    """Whether it has the preset's settings but for its seed, on that data, and was measured on that split."""
+    plain = preset(expected.preset, {"train.seed": run.settings.train.seed})
+    measured = run.metrics_path(expected.split, "full").is_file()
+    return measured and run.settings == plain and _data_name(run) == expected.preset
 
 
 def _run_folders(folder: Path) -> list[Path]:
@@ -52,7 +91,7 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _run_row(path: Path, folder: Path) -> dict[str, object]:
+def _run_row(path: Path, folder: Path, verdict: str | None) -> dict[str, object]:
     name = _name(path, folder)
     try:
         failed = _failed_state(path)
@@ -61,7 +100,9 @@ def _run_row(path: Path, folder: Path) -> dict[str, object]:
         run = Run.open(path)
         row = {"run": name, "kind": run.kind, "data": _data_name(run)}
         stated = _training_row(run) if "settings" in run.config else {"state": _group_state(run)}
-        return row | stated | failed
+        if verdict and stated["state"] == "finished":
+            stated["state"] = NOT_WELL
+        return row | stated | failed | {"verdict": verdict}
     except NaafError as error:
         return {"run": name, "state": f"unreadable: {error}"}
 
@@ -115,9 +156,21 @@ def _result_row(path: Path, folder: Path) -> dict[str, object] | None:
     content = read_json(path)
     if not isinstance(content, dict) or not {"split", "protocol", "i2t", "t2i", "rsum"} <= set(content):
         return None
-    row = {"run": _name(path.parents[1], folder), "split": content["split"], "protocol": content["protocol"]}
+    row = {
+        "run": _name(path.parents[1], folder),
+        "member": _member(path.parents[1], content),
+        "split": content["split"],
+        "protocol": content["protocol"],
+    }
     recalls = {f"{way}_at_{k}": content[way][f"at_{k}"] for way in ("i2t", "t2i") for k in (1, 5, 10)}
     return row | recalls | {"rsum": content["rsum"]}
+
+
+def _member(path: Path, content: dict) -> str | None:
+    if path.parent.name == "members":
+        return path.name
+    joined = [str(name).rpartition("/")[2] for name in content.get("members") or ()]
+    return " + ".join(joined) or None
 
 
 def _name(path: Path, folder: Path) -> str:

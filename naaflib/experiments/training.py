@@ -14,15 +14,17 @@ from ..data.batches import Batches
 from ..data.glove import read_glove
 from ..data.manifest import data_name
 from ..data.splits import Split, open_split, split_names
-from ..data.vocabulary import Vocabulary
+from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
 from ..errors import NaafError, UsageError
 from ..evaluate import pick_device, validation_metrics
 from ..explanation import matched_samples
+from ..metric import chance_recalls
 from ..mining import Boundaries
 from ..model import Model
 from ..project import shown
 from ..runs import Run, fingerprint, open_group, write_json
 from ..train import PRECISIONS, fit
+from ..verdict import verdicts
 from .locking import exclusive
 
 FILES = ("ims.npy", "caps.txt")
@@ -65,6 +67,8 @@ def train_run(
         Run.open(out)  # or there is nothing to lock
     else:
         model = _new_model(train, settings, init, glove, vocabulary)
+        for split in (train, dev):
+            warn_of_unknown(model.vocabulary, split.captions, split.captions_path)
     with exclusive(out, patience=PATIENCE if resume or restart else 0.0):
         if resume:
             run = _resumable(out, data, settings)
@@ -73,16 +77,26 @@ def train_run(
             start = start_record(init, glove, vocabulary, target)
             run = _new_run(out, data, settings, model, start, restart)
         model = model.to(target)
+        batches = Batches(train, model.vocabulary, settings.train.batch_size, settings.train.seed)
+        if not resume:
+            run.update(sizes=_sizes(batches, dev))
         fit(
             run,
             model,
-            Batches(train, model.vocabulary, settings.train.batch_size, settings.train.seed),
+            batches,
             settings,
             validate=partial(validation_metrics, split=dev),
             observe=partial(matched_samples, split=dev),
             resume=resume,
         )
     return run
+
+
+def _sizes(batches: Batches, dev: Split) -> dict[str, object]:
+    """What `verdict` measures a run's numbers by."""
+    chance = chance_recalls(len(dev), dev.captions_per_image)["rsum"]
+    pairs = min(batches.batch_size, len(batches.tokens))
+    return {"pairs_per_batch": pairs, "validation_images": len(dev), "chance_rsum": chance}
 
 
 def train_members(
@@ -105,10 +119,13 @@ def train_members(
         )
     seeds = range(settings.train.seed, settings.train.seed + members)
     folders = {seed: group.path / "members" / str(seed) for seed in seeds}
-    return [
+    trained = [
         _train_member(Path(data), folder, replace(settings, {"train.seed": seed}), how)
         for seed, folder in folders.items()
     ]
+    for sentence in verdicts(trained):
+        say(f"warning: {sentence}")
+    return trained
 
 
 def _is_one_run(out: Path) -> bool:
@@ -195,7 +212,7 @@ def _new_model(
             raise NaafError(f"{shown(init)} came without a vocabulary; name its JSON with --vocabulary")
         start, words = model, model.vocabulary
     else:
-        start, words = None, given or Vocabulary.build(train.captions, settings.data.min_word_count)
+        start, words = None, given or _words_of(train, settings.data.min_word_count)
     torch.manual_seed(settings.train.seed)
     model = Model(settings.model, train.regions.shape[2], len(words), words)
     if start is not None:
@@ -210,6 +227,18 @@ def _new_model(
     if settings.mining.fixed_boundary is not None:
         model.boundary = Boundaries(settings.mining.fixed_boundary, settings.mining.fixed_boundary)
     return model
+
+
+def _words_of(train: Split, min_count: int) -> Vocabulary:
+    """The vocabulary of the train captions. Raises NaafError where no word is frequent enough."""
+    words = Vocabulary.build(train.captions, min_count)
+    if len(words) == len(SPECIAL):
+        raise NaafError(
+            f"{shown(train.captions_path)}: no word occurs {min_count} times (data.min_word_count), so there "
+            "is none to learn; a small data set needs --set data.min_word_count=1, and captions without "
+            "blanks between the words, as in Chinese, need them: a word segmenter puts them in"
+        )
+    return words
 
 
 def _check_free(out: Path) -> None:

@@ -42,14 +42,14 @@ class Explanation:
     method: str
     score: float
     boundary: float | None  # of inference; None for SCAN
-    cosine: np.ndarray
+    cosine: np.ndarray  # NaN: the region is padding (features of zero) and takes no part
     feature_weight: np.ndarray  # rows sum to 1; a row of 0: no region above the boundary
     relevance_weight: np.ndarray  # rows sum to 1
     feature_effect: np.ndarray
     relevance_effect: np.ndarray
     mismatch_effect: np.ndarray
     propagated: np.ndarray  # eq. 8: below 0 the word counts as mismatched; NaN for SCAN
-    region_effect: np.ndarray  # (region,), scan-i2t only; NaN otherwise
+    region_effect: np.ndarray  # (region,), scan-i2t only; NaN otherwise, and of padding
     boxes: np.ndarray | None  # (region, 4): x1, y1, x2, y2 in pixels
     size: np.ndarray | None  # width, height of the picture that the boxes count in
 
@@ -77,11 +77,11 @@ class Explanation:
     @property
     def best_region(self) -> np.ndarray:
         """(word,) The region with the largest cosine."""
-        return self.cosine.argmax(axis=1)
+        return np.nanargmax(self.cosine, axis=1)
 
     @property
     def best_cosine(self) -> np.ndarray:
-        return self.cosine.max(axis=1)
+        return np.nanmax(self.cosine, axis=1)
 
     def word_columns(self) -> dict[str, object]:
         """The columns of `to_frame`."""

@@ -10,11 +10,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .. import scan, similarity
-from ..scoring import Measure
+from ..errors import unknown
+from ..scoring import PUBLISHED_LAMBDA, Measure
+from ..similarity import cosines, padding
 
 
 class Parts(NamedTuple):
     """What each word of a pair adds, and where it looks. A word's weights sum to 1, or are all 0.
+
+    A region that is padding has no cosine (NaN) and no weight.
 
     Below, while the equations run, every array has an image axis of one in front.
     """
@@ -34,15 +38,17 @@ def pair_parts(
     regions: Float[Tensor, "region dim"], words: Float[Tensor, "word dim"], measure: Measure, boundary: float
 ) -> Parts:
     """The parts of one image and one caption, both of unit norm."""
-    cosine = (words @ regions.mT).unsqueeze(0)
+    cosine, absent = (value.unsqueeze(0) for value in (cosines(words, regions), padding(regions)))
     gram = (regions @ regions.mT).unsqueeze(0)
     if measure.method == "naaf":
         parts = _naaf(cosine, gram, words, measure, boundary)
     elif measure.method == "scan-t2i":
         parts = _text_to_image(cosine, gram, measure)
+    elif measure.method == "scan-i2t":
+        parts = _image_to_text(cosine, words @ words.mT, measure, absent)
     else:
-        parts = _image_to_text(cosine, words @ words.mT, measure)
-    *by_pair, score = parts
+        raise unknown("method", measure.method, PUBLISHED_LAMBDA)
+    *by_pair, score = parts._replace(cosine=parts.cosine.masked_fill(absent.unsqueeze(-2), torch.nan))
     return Parts(*(value.squeeze(0) for value in by_pair), score.squeeze(0))
 
 
@@ -81,20 +87,21 @@ def _text_to_image(cosine: Tensor, gram: Tensor, measure: Measure) -> Parts:
     return _scan_parts(cosine, weight, effect, torch.full_like(cosine[:, 0], torch.nan), score)
 
 
-def _image_to_text(cosine: Tensor, word_gram: Tensor, measure: Measure) -> Parts:
+def _image_to_text(cosine: Tensor, word_gram: Tensor, measure: Measure, absent: Tensor) -> Parts:
     """SCAN i2t: the parts are the regions' cosines; a region's divides among the words that it attends to.
 
     A region's cosine is a sum over words, w_ji s_ij / |attended|. A word's effect is the sum of its terms
     over all regions, times words / regions: so the words' mean is the regions' mean, the score.
     """
     effect = scan.region_cosine(cosine, word_gram, measure.sharpness)
-    weight = scan.region_weight(cosine, measure.sharpness)
+    weight = scan.region_weight(cosine, measure.sharpness).masked_fill(absent.unsqueeze(-1), 0.0)
     terms = weight * cosine.mT  # (image, region, word)
     total = terms.sum(dim=-1)
     share = torch.where(total != 0, effect / total, 0.0).unsqueeze(-1) * terms
-    by_word = share.sum(dim=-2) * (cosine.shape[-2] / cosine.shape[-1])
+    by_word = share.sum(dim=-2) * cosine.shape[-2] / (~absent).sum(dim=-1, keepdim=True)
     attention = weight.mT / weight.mT.sum(dim=-1, keepdim=True)
-    score = scan.pooled(effect, measure.pooling, measure.lambda_lse)
+    score = scan.pooled(effect, measure.pooling, measure.lambda_lse, absent)
+    effect = effect.masked_fill(absent, torch.nan)
     return _scan_parts(cosine, attention, by_word, effect, score)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from ..data.splits import Split
@@ -74,7 +75,7 @@ def pointing_game(model: Model, split: Split, links: Sequence[Sequence[Sequence[
 
 def _pointed(pair: Explanation, links: Sequence[Sequence[int]]) -> list[dict[str, object]]:
     """A row for each linked word of a pair."""
-    words, regions = pair.cosine.shape
+    words, regions = len(pair.words), int(np.isfinite(pair.cosine[0]).sum())  # padding is no chance
     if len(links) != words - 2:
         raise NaafError(f"caption {pair.caption} has {words - 2} words and {len(links)} lists of links")
     return [

@@ -11,6 +11,7 @@ from ..data.splits import Split
 from ..errors import NaafError
 from ..model import Model
 from ..scoring import score_matrix
+from ..similarity import cosines
 
 BATCH = 128  # images that a caption's lowest-scoring one is picked from, as in a training batch
 
@@ -58,4 +59,4 @@ def best_cosines(
     regions: Float[Tensor, "pair region dim"], words: Float[Tensor, "pair word dim"]
 ) -> Float[Tensor, "pair word"]:
     """Largest cosine of each word over the regions of its pair's image."""
-    return (words @ regions.mT).amax(dim=-1)
+    return cosines(words, regions).amax(dim=-1)

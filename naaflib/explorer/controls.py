@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import ipywidgets as widgets
-from matplotlib.colors import to_hex
 
 from ..viz import style
 from ..viz.captions import ink_on
 from ..viz.explorer import WIDTH
+from ..viz.style import to_hex
 from .state import Constants
 
 PAGE = f"{round(100 * WIDTH)}px"

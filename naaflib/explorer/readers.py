@@ -1,6 +1,6 @@
 """A model on a split, its encodings kept, so that a change of a constant costs the equations only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..explanation.choice import check_image
 from ..model import Model
 from ..packing import pack
 from ..project import resolve, shown
-from ..runs import Run, members
+from ..runs import Run, best_member, members
 from ..scoring import Measure, all_cosines, cosine_scores
 from .state import Constants, State
 
@@ -111,10 +111,8 @@ class Reader:
         return scores[:, 0].cpu().numpy()
 
 
-def open_readers(
-    run: Source | Sequence[Source], data: str | Path | Split | None, split: str | None, limit: int
-) -> dict[str, Callable[[], Reader]]:
-    """Names of the models and what opens each: a model is read when it is first looked at."""
+def named_sources(run: Source | Sequence[Source]) -> dict[str, Model | Run | Path]:
+    """The models that are to be explored, by the names that the explorer shows."""
     sources = [run] if isinstance(run, Run | Model | str | Path) else list(run)
     if not sources:
         raise UsageError("there is no run to explore; name one, such as outputs/demo")
@@ -123,6 +121,19 @@ def open_readers(
         for name, one in _models(source):
             same = sum(known == name or known.startswith(f"{name} (") for known in found)
             found[f"{name} ({same + 1})" if same else name] = one
+    return found
+
+
+def best_source(found: Mapping[str, Model | Run | Path]) -> int:
+    """The place of the best run on dev; 0 where not all are runs."""
+    runs = [one for one in found.values() if isinstance(one, Run)]
+    return best_member(runs) if len(runs) == len(found) else 0
+
+
+def open_readers(
+    found: Mapping[str, Model | Run | Path], data: str | Path | Split | None, split: str | None, limit: int
+) -> dict[str, Callable[[], Reader]]:
+    """What opens each model, by its name: a model is read when it is first looked at."""
     opened = _split(next(iter(found.values())), data, split).first(limit)
     return {name: _opener(name, one, opened) for name, one in found.items()}
 

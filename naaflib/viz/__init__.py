@@ -13,3 +13,32 @@ separation     the numbers of two samples: fits, errors, AUC, overlap
 distributions  histograms with fits and boundary, ridgelines, cumulative shares
 explorer       one pair on one page, fast enough to be drawn anew for every move of a slider
 """
+
+import os
+import sys
+
+
+def _import_matplotlib() -> None:
+    """Import matplotlib, also where the reader's MPLBACKEND or matplotlibrc keeps it from being imported.
+
+    Our figures take nothing from either, so a broken one is no reason to stop.
+    """
+    try:
+        import matplotlib
+
+        return
+    except ValueError as error:
+        reason = str(error).splitlines()[0].split(";")[0]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        del sys.modules[name]  # half-imported
+    own = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
+    os.environ["MATPLOTLIBRC"] = os.devnull
+    try:
+        import matplotlib  # noqa: F401
+    finally:
+        del os.environ["MATPLOTLIBRC"]
+        os.environ.update({name: value for name, value in own.items() if value is not None})
+    print(f"MPLBACKEND or matplotlibrc cannot be used and is passed over ({reason})", file=sys.stderr)
+
+
+_import_matplotlib()

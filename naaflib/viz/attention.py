@@ -179,15 +179,16 @@ def word_region_matrix(
     mark_best: bool = True,
     scale: bool = True,
 ) -> Axes:
-    """All cosines of a pair, a row a word, a column a region; white is the boundary (without one, the mean).
+    """All cosines of a pair, a row a word, a column a region; white is the boundary (without one, the mean),
+    grey a region that is padding (NaN).
 
     mark_best: a dot on each word's best region. scale: a colour bar beside the matrix.
     """
     cosine = np.asarray(cosine, dtype=float)
-    centre = float(cosine.mean()) if boundary is None else boundary
+    centre = float(np.nanmean(cosine)) if boundary is None else boundary
     shown = ax.imshow(cosine, cmap=style.diverging(), norm=match_norm(cosine, centre), aspect="auto")
     if mark_best:
-        ax.plot(cosine.argmax(axis=1), np.arange(len(words)), ".", color=style.INK, markersize=4)
+        ax.plot(np.nanargmax(cosine, axis=1), np.arange(len(words)), ".", color=style.INK, markersize=4)
     ax.set_yticks(np.arange(len(words)), words, parse_math=False)
     ax.set_xticks(np.arange(0, cosine.shape[1], 5))
     ax.tick_params(length=0)

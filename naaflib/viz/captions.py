@@ -20,9 +20,10 @@ _PAD = 2.5  # points between a word and the edge of its coloured box
 @lru_cache(maxsize=4096)
 def text_width(text: str, size: Number = 8.0, weight: str = "normal") -> float:
     """Width of a line of text in points, the blanks around its letters included."""
-    font = FontProperties(family="DejaVu Sans", weight=weight, size=size)
+    font = FontProperties(family=style.FONTS, weight=weight, size=size)
     measure = text_to_path.get_text_width_height_descent
-    between, bars = (measure(line, font, ismath=False)[0] for line in (f"|{text}|", "||"))
+    with style.house_style():
+        between, bars = (measure(line, font, ismath=False)[0] for line in (f"|{text}|", "||"))
     return float(between - bars)
 
 

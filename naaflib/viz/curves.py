@@ -3,6 +3,8 @@
 `history` is a run's history.csv (a row an epoch), `steps` its steps.csv (a row a step), as DataFrames.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,11 +19,21 @@ _K_COLOURS = {1: style.SERIES[0], 5: style.SERIES[1], 10: style.SERIES[2]}
 
 
 @styled
-def loss(ax: Axes, history: pd.DataFrame, steps: pd.DataFrame | None = None) -> Axes:
+def loss(
+    ax: Axes,
+    history: pd.DataFrame,
+    steps: pd.DataFrame | None = None,
+    equal_scores: Sequence[float] | None = None,
+) -> Axes:
     """Mean loss a batch at each epoch's end; where steps are given, each step's loss behind it.
 
+    equal_scores: what a batch of equal scores would cost in each epoch, as a line that training has to leave.
     Logarithmic where an epoch's mean is more than 20 times another's, as after a warm-up on all negatives.
     """
+    if equal_scores is not None:
+        edges = np.append(0, history["epoch"])
+        ax.stairs(equal_scores, edges, baseline=None, color=style.MISMATCHED, linestyle="--", linewidth=1)
+        ax.plot([], [], color=style.MISMATCHED, linestyle="--", linewidth=1, label="equal scores")
     if steps is not None and len(steps):
         at = _epoch_of_step(steps)
         ax.plot(at, steps["loss"], color=style.FAINT, linewidth=0.5, label="each step")
@@ -52,6 +64,23 @@ def recalls(ax: Axes, history: pd.DataFrame) -> Axes:
     ]
     ax.set(title="Recalls", xlabel="epoch", ylabel="queries answered, %", ylim=(0, 102))
     style.legend(ax, handles=entries, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _epochs(ax)
+
+
+@styled
+def batch_recalls(ax: Axes, steps: pd.DataFrame) -> Axes:
+    """R@1 within the training batches, smoothed over 25 steps, and the weight of the hardest negatives."""
+    at = _epoch_of_step(steps)
+    for name, label, dash in (
+        ("batch_i2t_at_1", "image → text", "-"),
+        ("batch_t2i_at_1", "text → image", (0, (3, 1.5))),
+    ):
+        smooth = steps[name].rolling(25, min_periods=1, center=True).mean()
+        ax.plot(at, smooth, color=style.SERIES[0], linestyle=dash, label=label)
+    weight = 100 * steps["hardest_weight"]
+    ax.plot(at, weight, color=style.FAINT, linewidth=1, label="weight of the hardest")
+    ax.set(title="In-batch R@1", xlabel="epoch", ylabel="own pairs found, %", ylim=(0, 102))
+    style.legend(ax, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return _epochs(ax)
 
 
@@ -109,17 +138,29 @@ def gradient_norm(ax: Axes, steps: pd.DataFrame, clip: Number | None = None) -> 
 
 @styled
 def training_figure(
-    history: pd.DataFrame, steps: pd.DataFrame | None = None, title: str | None = None
+    history: pd.DataFrame,
+    steps: pd.DataFrame | None = None,
+    title: str | None = None,
+    equal_scores: Sequence[float] | None = None,
 ) -> Figure:
-    """Loss, rsum, recalls and boundary of one run on one page."""
-    figure, axes = style.panels(2, 2, width=style.PAGE + 1.0, height=4.6, title=title)
-    loss(axes[0, 0], history, steps)
+    """Loss, recalls, rsum and boundary of one run on one page; the in-batch recalls where steps have them.
+
+    equal_scores: as `loss` takes them.
+    """
+    has_steps = steps is not None and len(steps) > 0
+    in_batch = has_steps and "batch_i2t_at_1" in steps and steps["batch_i2t_at_1"].notna().any()
+    rows = 3 if in_batch else 2
+    figure, axes = style.panels(rows, 2, width=style.PAGE + 1.0, height=2.3 * rows, title=title)
+    loss(axes[0, 0], history, steps, equal_scores)
     recalls(axes[0, 1], history)
     rsum(axes[1, 0], history)
-    if steps is not None and len(steps):
+    if has_steps:
         boundary(axes[1, 1], steps, x="step")
     else:
         boundary(axes[1, 1], history)
+    if in_batch:
+        gradient_norm(axes[2, 0], steps)
+        batch_recalls(axes[2, 1], steps)
     return figure
 
 

@@ -85,11 +85,11 @@ def words_figure(
 ) -> Figure:
     """A pair without its picture: the coloured caption, a bar a word, and beside it the word's cosines.
 
-    cosine: (word, region). One scale colours caption and matrix, white at the boundary (without one: at the
-    mean of all cosines); a dot marks each word's best region.
+    cosine: (word, region), NaN for padding. One scale colours caption and matrix, white at the boundary
+    (without one: at the mean of all cosines); a dot marks each word's best region.
     """
     cosine = np.asarray(cosine, dtype=float)
-    centre = float(cosine.mean()) if boundary is None else float(boundary)
+    centre = float(np.nanmean(cosine)) if boundary is None else float(boundary)
     norm, shown = match_norm(cosine, centre), as_shown(words, known)
     labels = max(text_width(word, 7) for word in shown) / 72  # the caption begins where the bars do
     across = width - 0.4 - labels
@@ -101,7 +101,7 @@ def words_figure(
     figure = style.figure(width, sum(heights) + 0.75 + (0.3 if title else 0), title)
     grid = figure.add_gridspec(3, 2, height_ratios=heights, width_ratios=[1.25, 1])
     coloured_caption(
-        figure.add_subplot(grid[0, :]), words, cosine.max(axis=1), width=across, norm=norm, known=known
+        figure.add_subplot(grid[0, :]), words, np.nanmax(cosine, axis=1), width=across, norm=norm, known=known
     )
     name = "mean" if boundary is None else "boundary"
     _colour_key(figure.add_subplot(grid[1, :]), norm, name, "cosine; a word's largest in the caption")

@@ -4,7 +4,12 @@ Figures are made without pyplot, so nothing stays open and no backend is chosen;
 Colours are those of Okabe and Ito. Blue always means matched, vermilion always mismatched.
 """
 
-from collections.abc import Callable, Sequence
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from io import BytesIO
 from typing import ParamSpec, TypeVar
@@ -14,9 +19,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.transforms import ScaledTranslation
+
+__all__ = ["Figure", "to_hex"]  # of matplotlib, for modules that draw nothing themselves
 
 Number = float | int | np.number
 Values = Sequence | np.ndarray | pd.Series
@@ -40,13 +48,21 @@ INK = "#222222"
 FAINT = "#B5B5B5"
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 
-RC: dict[str, object] = {
+FONT = "DejaVu Sans"  # ships with matplotlib: the same figure on every machine
+FALLBACKS = (  # for letters that FONT lacks, where they are installed
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC", "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei", "Droid Sans Fallback", "Microsoft YaHei", "PingFang SC", "Hiragino Sans",
+    "Yu Gothic", "Malgun Gothic", "Apple SD Gothic Neo", "Arial Unicode MS", "Noto Sans Devanagari",
+    "Nirmala UI", "Noto Sans Thai",
+)  # fmt: skip
+INSTALLED = {font.name for font in fontManager.ttflist}
+FONTS = [FONT, *(name for name in FALLBACKS if name in INSTALLED)]
+HOUSE: dict[str, object] = {
     "figure.dpi": 100,
     "savefig.dpi": DPI,
     "pdf.fonttype": 42,
     "text.hinting": "none",  # a text is as wide as `captions.text_width` says, at any resolution
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib: the same figure on every machine
+    "font.family": FONTS,
     "font.size": 8.0,
     "text.color": INK,
     "axes.titlesize": 8.5,
@@ -81,19 +97,69 @@ RC: dict[str, object] = {
 }
 
 
+NOT_DRAWN = ("backend", "interactive", "toolbar", "keymap.", "webagg.", "timezone", "date.epoch")
+with warnings.catch_warnings():  # a default may be deprecated
+    warnings.simplefilter("ignore")
+    RC = {
+        name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith(NOT_DRAWN)
+    } | HOUSE
+
+MISSING = r"Glyph \d+ \(.*\) missing from"
+_inside: ContextVar[bool] = ContextVar("inside", default=False)
+_told: set[str] = set()
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw under RC, matplotlib's own defaults and ours, whatever the reader's matplotlibrc says.
+
+    Letters that no installed font has are told once, in a sentence, instead of a warning a letter.
+    """
+    if _inside.get():
+        yield
+        return
+    token = _inside.set(True)
+    try:
+        with mpl.rc_context(RC), warnings.catch_warnings(record=True) as caught:
+            warnings.filterwarnings("always", MISSING)
+            yield
+    finally:
+        _inside.reset(token)
+    missing = []
+    for warning in caught:
+        found = re.match(r"Glyph (\d+) ", str(warning.message))
+        if found:
+            missing.append(chr(int(found[1])))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    _tell(missing)
+
+
+def _tell(missing: Sequence[str]) -> None:
+    new = dict.fromkeys(letter for letter in missing if letter not in _told)
+    if new and not _told:
+        letters = " ".join([*new][:5]) + (" and others" if len(new) > 5 else "")
+        print(
+            f"no installed font has {letters}: figures show empty boxes instead; install one that has them, "
+            "such as Noto Sans CJK (Debian: fonts-noto-cjk), and start again",
+            file=sys.stderr,
+        )
+    _told.update(new)
+
+
 class NotebookFigure(Figure):
     """A figure that pyplot does not know of; Jupyter shows it by `_repr_png_`, sharp and at its true size."""
 
     def savefig(self, *args, **kwargs) -> None:
-        with mpl.rc_context(RC):
+        with house_style():
             super().savefig(*args, **kwargs)
 
     def add_subplot(self, *args, **kwargs) -> Axes:
-        with mpl.rc_context(RC):
+        with house_style():
             return super().add_subplot(*args, **kwargs)
 
     def subplots(self, *args, **kwargs) -> Axes | np.ndarray:
-        with mpl.rc_context(RC):
+        with house_style():
             return super().subplots(*args, **kwargs)
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
@@ -110,7 +176,7 @@ def png(figure: Figure, dpi: int = DPI) -> bytes:
 
 def figure(width: Number = PAGE, height: Number = 2.6, title: str | None = None) -> NotebookFigure:
     """An empty figure, sizes in inches. It belongs to whoever holds it and is freed with the last name."""
-    with mpl.rc_context(RC):
+    with house_style():
         made = NotebookFigure(figsize=(width, height), layout="constrained", facecolor="white")
         FigureCanvasAgg(made)
         if title:
@@ -137,7 +203,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(draw)
     def inner(*args: P.args, **kwargs: P.kwargs) -> R:
-        with mpl.rc_context(RC):
+        with house_style():
             return draw(*args, **kwargs)
 
     return inner
@@ -172,8 +238,9 @@ def legend_below(ax: Axes, points: Number = 30, **options) -> None:
 
 
 def diverging() -> Colormap:
-    """Vermilion (mismatched) over white to blue (matched)."""
-    return LinearSegmentedColormap.from_list("mismatched-matched", [MISMATCHED, "#FFFFFF", MATCHED])
+    """Vermilion (mismatched) over white to blue (matched); grey where there is no number."""
+    colours = LinearSegmentedColormap.from_list("mismatched-matched", [MISMATCHED, "#FFFFFF", MATCHED])
+    return colours.with_extremes(bad=FAINT)
 
 
 def heat() -> Colormap:

@@ -20,8 +20,10 @@ from .results import (
     query_sheet,
     recall_page,
     recall_table,
+    training_page,
 )
 from .start import (
+    alike,
     keep,
     open_data,
     readable,
@@ -29,11 +31,13 @@ from .start import (
     settings_table,
     trained_run,
     trained_runs,
+    warning,
     word_threshold,
 )
 from .words import boundary_page, hard_samples, sample_panels
 
 __all__ = [
+    "alike",
     "attention_page",
     "best_epochs",
     "boundary_page",
@@ -57,6 +61,8 @@ __all__ = [
     "settings_table",
     "trained_run",
     "trained_runs",
+    "training_page",
+    "warning",
     "word_threshold",
     "words_table",
 ]

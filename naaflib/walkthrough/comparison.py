@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
@@ -17,6 +16,7 @@ from ..significance import MEASURES
 from ..viz.comparison import changed_queries, changes_figure, forest_figure
 from ..viz.pictures import read_picture
 from ..viz.ranks import DIRECTIONS
+from ..viz.style import Figure
 
 CHANGED = ("direction", "query", "place before", "place after", "all seeds agree")
 

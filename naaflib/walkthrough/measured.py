@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from textwrap import fill
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ..data import scenes
 from ..data.scene_words import ANY_SHAPE, LEXICON
@@ -13,6 +12,7 @@ from ..explanation import FoilDetection, PointingGame, foil_detection, pointing_
 from ..model import Model
 from ..runs import Run
 from ..viz.measures import rates_figure
+from ..viz.style import Figure
 
 CLASSES = {
     form: kind
@@ -68,8 +68,11 @@ class MeasuredWords:
                 lines.append(f"{lead}Foils: {one.foils.sentence()}.")
         return "\n".join(fill(line, 100) for line in lines)
 
-    def table(self) -> pd.DataFrame | None:
-        """The first model's results, a row a measure: value, 95 % interval, chance; percent."""
+    def table(self, member: str = "") -> pd.DataFrame | None:
+        """The first model's results, a row a measure: value, 95 % interval, chance; percent.
+
+        member: the model's name in its run.
+        """
         rows: dict[str, tuple[float, ...]] = {}
         if self.pointing is not None:
             game = self.pointing
@@ -80,6 +83,7 @@ class MeasuredWords:
             return None
         table = pd.DataFrame(rows, index=["value", "low", "high", "chance"]).T.rename_axis("measure") * 100
         table.insert(0, "split", self.split.name)
+        table.insert(0, "member", member)
         return table.round(2)
 
     def evidence(self) -> pd.DataFrame | None:

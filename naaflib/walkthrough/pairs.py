@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 
 from ..data import scenes
 from ..data.captions import tokenize
@@ -22,6 +21,7 @@ from ..viz.attention import attention_figure, region_squares, word_region_matrix
 from ..viz.inspection import pairs_figure
 from ..viz.pairs import pair_figure, words_figure
 from ..viz.pictures import Picture, no_picture, read_picture
+from ..viz.style import Figure
 
 WORDS_COLUMNS = (  # of the table a reader sees
     "word", "feature_effect", "relevance_effect", "mismatch_effect", "effect",

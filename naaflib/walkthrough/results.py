@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ..data.manifest import data_name
 from ..data.splits import Split, open_split
@@ -16,10 +15,12 @@ from ..explanation.measures import image_interval
 from ..metric import Retrieval, RetrievalMetrics, chance_recalls
 from ..published import published_rows
 from ..runs import Run
+from ..verdict import equal_scores_loss, pairs_a_batch
 from ..viz import style
-from ..viz.curves import RECALLS
+from ..viz.curves import RECALLS, training_figure
 from ..viz.pictures import read_picture, retrieved_captions, retrieved_pictures
 from ..viz.ranks import DIRECTIONS, recall_bars
+from ..viz.style import Figure
 
 ANSWERS = 5  # on a contact sheet
 
@@ -54,8 +55,11 @@ def recall_page(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def measured_recalls(result: Evaluation) -> pd.DataFrame:
-    """R@1 of both directions with a 95 % interval over images, beside chance; percent."""
+def measured_recalls(result: Evaluation, member: str = "") -> pd.DataFrame:
+    """R@1 of both directions with a 95 % interval over images, beside chance; percent.
+
+    member: the model's name in its run.
+    """
     table = recall_table({}, result)
     images = {"i2t": np.arange(result.images), "t2i": result.split.image_of_caption}
     rows = []
@@ -65,6 +69,7 @@ def measured_recalls(result: Evaluation) -> pd.DataFrame:
         rows.append(
             {
                 "measure": f"{name} R@1",
+                "member": member,
                 "split": result.split.name,
                 "value": 100 * float(np.mean(ranks == 0)),
                 "low": 100 * low,
@@ -91,6 +96,14 @@ def best_epochs(runs: Sequence[Run], folder: Path) -> pd.DataFrame:
     chance = chance_recalls(len(dev.first(shown_images)), dev.captions_per_image)
     rows["chance"] = {"epoch": "", **chance, "minutes": np.nan}
     return pd.DataFrame(rows).T.rename_axis("member").infer_objects().round(1)
+
+
+def training_page(run: Run) -> Figure:
+    """A run's training as curves, with the loss that equal scores would have."""
+    history = run.history()
+    pairs = pairs_a_batch(run)
+    level = [equal_scores_loss(run.settings, pairs, int(epoch)) for epoch in history["epoch"]]
+    return training_figure(history, run.steps(), title=run.name, equal_scores=level)
 
 
 class Joined(NamedTuple):

@@ -3,20 +3,24 @@
 Paths are taken from the project, never from the working directory.
 """
 
+import html
 import struct
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from .. import config
 from ..config import Settings
 from ..data import manifest, scenes
-from ..data.manifest import data_name, preset_of
+from ..data.manifest import preset_of, preset_sentence
 from ..errors import NaafError, UsageError
 from ..project import resolve, shown
-from ..runs import Run, members
+from ..runs import BEST_MEMBER, Run, best_member, members
+from ..verdict import verdicts
+from ..viz.style import Figure
 
 SHOWN = 0.5  # files have 200 points an inch, a notebook shows 100
 HEADINGS = {  # of the columns that figures and files know by other names
@@ -65,19 +69,56 @@ def trained_runs(run: str | Path) -> list[Run]:
     return members(folder)
 
 
-def trained_run(run: str | Path, member: int = 0) -> Run:
-    """One of the trained members, counted from 0 in the order of their seeds."""
+def trained_run(run: str | Path, member: int = BEST_MEMBER) -> Run:
+    """One of the trained members, counted from 0 in the order of their seeds; -1: the best on dev."""
     found = trained_runs(run)
+    if member == BEST_MEMBER:
+        chosen = found[best_member(found)]
+        if len(found) > 1:
+            print(
+                f"{chosen.name}: of {len(found)} members the best on dev, rsum {chosen.best_rsum:.1f}; "
+                "the parameter member takes another, counted from 0"
+            )
+        return chosen
     if not 0 <= member < len(found):
         names = ", ".join(f"{k}: {one.name}" for k, one in enumerate(found))
         raise NaafError(f"there is no member {member} in {shown(resolve(run))}; members: {names}")
     return found[member]
 
 
+def alike(run: str | Path, settings: Settings) -> list[Run]:
+    """The trained members of a run folder that have these settings but for their seed."""
+    seed = {"train": {"seed"}}
+    wanted = settings.model_dump(exclude=seed)
+    return [one for one in trained_runs(run) if one.settings.model_dump(exclude=seed) == wanted]
+
+
+class Warned:
+    """What the verdicts on some runs say, as a plain box in a notebook; empty where all is well."""
+
+    def __init__(self, sentences: Sequence[str]):
+        self.sentences = tuple(sentences)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"Warning: {sentence}." for sentence in self.sentences)
+
+    def _repr_html_(self) -> str:
+        style = (
+            "border: 1px solid; border-left-width: 6px; padding: .5em 1em; margin: .5em 0; max-width: 60em"
+        )
+        lines = "".join(f"<p>{html.escape(sentence)}.</p>" for sentence in self.sentences)
+        return f'<div role="alert" style="{style}"><b>Look at this first</b>{lines}</div>' if lines else ""
+
+
+def warning(run: str | Path) -> Warned | None:
+    """A box that names the members of a run that have not learnt; None, which shows nothing, if all have."""
+    sentences = verdicts(trained_runs(run))
+    return Warned(sentences) if sentences else None
+
+
 def word_threshold(folder: Path) -> int:
-    """How often a word has to occur to be known: as the preset named like the data says, else SCAN's 4."""
-    name = data_name(folder).removesuffix("_precomp")
-    return config.preset(name if name in config.PRESETS else "f30k").data.min_word_count
+    """How often a word has to occur to be known, as the data set's preset says."""
+    return config.preset(preset_of(folder)).data.min_word_count
 
 
 def settings_for(
@@ -85,8 +126,9 @@ def settings_for(
 ) -> Settings:
     """A preset's settings with some replaced.
 
-    preset: "" takes the one named like the data. settings: "model.dim=64, train.batch_size=32"; they win over
-    seed and epochs. epochs: 0 leaves the preset's number. Raises UsageError for a wrong name or value.
+    preset: "" takes the one named like the data, else "general" and says so. settings: "model.dim=64,
+    train.batch_size=32"; they win over seed and epochs. epochs: 0 leaves the preset's number. Raises
+    UsageError for a wrong name or value.
     """
     overrides: dict[str, object] = {"train.seed": seed}
     if epochs:
@@ -98,6 +140,8 @@ def settings_for(
                 f"settings takes name=value, ..., for example train.epochs=5, and {part!r} is none"
             )
         overrides[name.strip()] = value.strip()
+    if not preset and preset_of(folder) == config.OTHER_DATA:
+        print(preset_sentence(folder), file=sys.stderr)
     return config.preset(preset or preset_of(folder), overrides)
 
 

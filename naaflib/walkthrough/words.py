@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from ..checkpoint import load_checkpoint
 from ..data.splits import open_split
@@ -14,6 +13,7 @@ from ..mining import optimal_boundary
 from ..runs import Run
 from ..viz.distributions import boundary_figure
 from ..viz.separation import separation
+from ..viz.style import Figure
 
 
 def best_epoch(run: Run) -> int:

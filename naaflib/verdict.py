@@ -1,0 +1,162 @@
+"""Has a run learnt? Read from its record: settings, history.csv, and the members beside it.
+
+A training that fails does not stop: its scores become all equal, or never part, and it ends as "finished".
+The rules, the first that applies is said, and why each is one:
+
+not learnt     the best rsum on dev is near what blind guessing gives
+collapsed      in the last epoch a batch finds hardly more of its own pairs than blind guessing; its loss is
+               near 2 x margin x batch, which is what equal scores cost
+hardly learnt  in the last of two epochs or more a batch finds less than a quarter of its own pairs: a
+               training that starts is beyond that in its second epoch
+fell back      the last epoch's rsum is less than 70 % of the best: epochs differ by a few percent
+differs        the best rsum is less than 85 % of the best member's: seeds differ by a few percent
+
+Near blind guessing: less than 3 times as much, and less than a tenth of the way from there to the best that
+is possible, so that small splits and batches, where guessing often hits, raise no alarm.
+
+A setting that mends it is part of the sentence. Runs made before the columns were kept go by the others.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from .config import SAFE_START, Settings
+from .errors import NaafError
+from .runs import Run
+
+NEAR_CHANCE = 3.0  # times the chance
+NEAR_CHANCE_ROOM = 0.1  # of the room above the chance
+HIGHEST_RATE = 1e-3  # that is advised
+FEW = 25.0  # percent of a batch's own pairs
+FELL_BACK = 0.7  # of the best epoch's rsum
+FEW_OF_CHANCE = 30.0  # times the chance: of a large batch fewer are found
+DIFFERS = 0.85  # of the best member's rsum
+
+
+def equal_scores_loss(settings: Settings, pairs: int, epoch: int | None = None) -> float:
+    """Loss of a batch of so many pairs of equal scores: the margin for every negative that counts.
+
+    epoch: from 1; within loss.warmup_epochs all negatives count. None: after the warm-up.
+    """
+    loss = settings.loss
+    summed = loss.negatives == "sum" or (epoch is not None and epoch <= loss.warmup_epochs)
+    return 2 * loss.margin * pairs * (pairs - 1 if summed else 1)
+
+
+def verdicts(runs: Sequence[Run]) -> list[str]:
+    """A sentence for each run that has not learnt, or lies far below the best of them; none if all is well.
+
+    runs: trained members of one setting, or one run alone.
+    """
+    return list(_by_run(runs).values())
+
+
+def verdict(run: Run) -> str:
+    """What `verdicts` says of one run alone; "" where it has learnt."""
+    return "".join(verdicts([run]))
+
+
+def verdicts_below(folder: Path) -> dict[Path, str]:
+    """`verdicts` of the trained runs at or below a folder, by run folder; members are judged together.
+
+    Runs whose record cannot be read are left out: what opens them says why.
+    """
+    groups: dict[Path, list[Run]] = {}
+    for config in sorted(folder.rglob("config.json")):
+        run = _trained(config.parent)
+        if run is not None:
+            group = run.path.parent if run.path.parent.name == "members" else run.path
+            groups.setdefault(group, []).append(run)
+    return {path: sentence for runs in groups.values() for path, sentence in _by_run(runs).items()}
+
+
+def _trained(path: Path) -> Run | None:
+    try:
+        run = Run.open(path)
+        has_record = "settings" in run.config and run.settings and (path / "history.csv").is_file()
+    except NaafError:
+        return None
+    return run if has_record and run.is_trained else None
+
+
+def _by_run(runs: Sequence[Run]) -> dict[Path, str]:
+    found = [(run, run.best_rsum, _alone(run)) for run in runs]
+    top = max((best for _, best, _ in found if not math.isnan(best)), default=0.0)
+    sentences = {}
+    for run, best, sentence in found:
+        if not sentence and best < DIFFERS * top:
+            sentence = (
+                f"its best rsum on dev is {best:.1f} and another member's {top:.1f}, more than seeds "
+                f"explain; {_remedy(run.settings)}"
+            )
+        if sentence:
+            sentences[run.path] = f"{run.name}: {sentence}"
+    return sentences
+
+
+def is_near_chance(value: float, chance: float, most: float) -> bool:
+    """Whether a measure of at most `most` is hardly above blind guessing; False for NaN."""
+    return bool(value < NEAR_CHANCE * chance and value - chance < NEAR_CHANCE_ROOM * (most - chance))
+
+
+def _alone(run: Run) -> str:
+    if math.isnan(run.best_rsum):
+        return ""
+    history, settings = run.history(), run.settings
+    best, last = history.loc[history["rsum"].idxmax()], history.iloc[-1]
+    chance = _chance(run)
+    if is_near_chance(best["rsum"], chance, 600.0):
+        return (
+            f"it has not learnt: its best rsum on dev is {best['rsum']:.1f}, where blind guessing gives "
+            f"{chance:.1f}; {_remedy(settings)}"
+        )
+    pairs = pairs_a_batch(run)
+    if is_near_chance(_batch_recall(last), 100 / pairs, 100.0):
+        return (
+            f"its training collapsed: in epoch {last['epoch']:.0f} the loss is {last['loss']:.1f}, equal "
+            f"scores cost {equal_scores_loss(settings, pairs, int(last['epoch'])):.1f}, and a batch finds "
+            f"{_batch_recall(last):.1f} % of its own pairs; {_remedy(settings)}"
+        )
+    if last["epoch"] > 1 and _batch_recall(last) < min(FEW, FEW_OF_CHANCE * 100 / pairs):
+        return (
+            f"it has hardly learnt: in epoch {last['epoch']:.0f} a batch finds {_batch_recall(last):.1f} % "
+            f"of its own pairs, and the loss is {last['loss']:.1f} where equal scores cost "
+            f"{equal_scores_loss(settings, pairs, int(last['epoch'])):.1f}; {_remedy(settings)}"
+        )
+    if last["rsum"] < FELL_BACK * best["rsum"]:
+        return (
+            f"its training fell back: rsum on dev is {last['rsum']:.1f} in the last epoch and was "
+            f"{best['rsum']:.1f} in epoch {best['epoch']:.0f}, which is kept; {_remedy(settings)}"
+        )
+    return ""
+
+
+def _batch_recall(row: pd.Series) -> float:
+    """In-batch R@1, percent, mean of both directions; NaN where it was not kept."""
+    return float(row.get("batch_i2t_at_1", float("nan")) + row.get("batch_t2i_at_1", float("nan"))) / 2
+
+
+def pairs_a_batch(run: Run) -> int:
+    """Pairs a batch; a train split smaller than the batch makes it smaller."""
+    return int(run.config.get("sizes", {}).get("pairs_per_batch", run.settings.train.batch_size))
+
+
+def _chance(run: Run) -> float:
+    """What blind guessing gives in rsum on the validation images; NaN where their number was not kept."""
+    return float(run.config.get("sizes", {}).get("chance_rsum", float("nan")))
+
+
+def _remedy(settings: Settings) -> str:
+    """What to train anew with, as settings, or where else the cause may lie."""
+    safe = {(part, name): value for part, values in SAFE_START.items() for name, value in values.items()}
+    if any(getattr(getattr(settings, part), name) != value for (part, name), value in safe.items()):
+        advice = " ".join(f"{part}.{name}={value}" for (part, name), value in safe.items())
+    else:
+        rate = min(settings.train.learning_rate / 4, HIGHEST_RATE)
+        advice = (
+            f"train.learning_rate={rate:g}, if captions and images do belong together (`naaf data verify`)"
+        )
+    return f"train anew with {advice}"
