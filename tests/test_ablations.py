@@ -28,6 +28,7 @@ SETTINGS = preset(
         "model.word_dim": 3,
         "mining.min_words": 2,  # so that every batch or nearly every one moves the boundary
         "loss.warmup_epochs": 0,
+        "train.warmup_steps": 0,  # so few steps would all be slow
         "train.epochs": 2,
         "train.batch_size": 13,
         "train.learning_rate": 0.02,

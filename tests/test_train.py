@@ -33,8 +33,10 @@ SETTINGS = preset(
         "model.dim": 5,
         "model.word_dim": 3,
         "mining.min_words": 10,
+        "loss.negatives": "hardest",
         "loss.warmup_epochs": 1,
         "train.epochs": EPOCHS,
+        "train.warmup_steps": 0,  # so few steps would all be slow
         "train.batch_size": 13,
         "train.learning_rate": 0.02,
         "train.decay_epoch": 2,
