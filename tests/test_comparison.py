@@ -712,12 +712,20 @@ def test_nothing_changed_makes_no_page(sweep, data, tmp_path):
     assert walk.changed_table(found, found.variants[1], split).empty
 
 
-def test_changed_queries_are_one_an_image_and_named_by_their_text(compared, data):
-    table = walk.changed_table(compared, compared.variants[2], walk.compared_split(compared), count=2)
-    rose = table["place after"] < table["place before"]
-    for _, rows in table[rose].groupby(level=0):
-        assert len(rows) == 2
-        assert rows["query"].is_unique
+def test_changed_queries_are_one_an_image_and_named_by_their_text(compared):
+    split, variant = walk.compared_split(compared), compared.variants[2]
+    table, changed = (
+        walk.changed_table(compared, variant, split, count=2),
+        changes.query_changes(compared, "far"),
+    )
+    rose = table[table["place after"] < table["place before"]]
+    for direction, name in (("i2t", "image → text"), ("t2i", "text → image")):
+        first = walk._changed(changed[changed["direction"] == direction], rose=True).head(2)
+        assert first["image"].is_unique
+        for row, query in zip(first.itertuples(), rose.loc[name, "query"], strict=True):
+            text = split.captions[row.query if direction == "t2i" else 5 * row.image]
+            named = f"{split.image_name(row.image)}: “{text}”"
+            assert query == (text if direction == "t2i" else named)
 
 
 def test_other_captions_than_those_scored_are_refused(compared, write_split, tmp_path):

@@ -236,22 +236,27 @@ def test_samples_are_the_maxima_in_the_own_and_in_the_lowest_scoring_image(split
 
 @torch.no_grad()
 def test_samples_take_the_image_that_scores_lowest_by_the_effects_that_count(split):
-    model = new_model(split, negative_effect=False, feature_effect=False)
-    samples = matched_samples(model, split, seed=seeds.shifted(3))
-    rng = seeds.rng(3)
-    images = rng.permutation(len(split))
-    captions = images * split.captions_per_image + rng.integers(split.captions_per_image, size=len(images))
-    regions = model.encode_images(torch.from_numpy(split.regions.gather(images)))
-    words, lengths = model.encode_texts([split.captions[caption] for caption in captions])
+    model, others = new_model(split, negative_effect=False, feature_effect=False), 0
+    for seed in range(8):
+        samples = matched_samples(model, split, seed=seeds.shifted(seed))
+        rng = seeds.rng(seed)
+        images = rng.permutation(len(split))
+        captions = images * split.captions_per_image + rng.integers(
+            split.captions_per_image, size=len(images)
+        )
+        regions = model.encode_images(torch.from_numpy(split.regions.gather(images)))
+        words, lengths = model.encode_texts([split.captions[caption] for caption in captions])
 
-    def mismatched(effects):
-        how = {"boundary": model.boundary.training, "lambda_intra": None, "effects": effects}
-        scores = score_matrix(regions, words, lengths, **how).fill_diagonal_(torch.inf)
-        best = (words @ regions[scores.argmin(dim=0)].mT).amax(dim=-1)
-        return torch.cat([row[:length] for row, length in zip(best, lengths, strict=True)]).numpy()
+        def mismatched(effects, regions=regions, words=words, lengths=lengths):
+            how = {"boundary": model.boundary.training, "lambda_intra": None, "effects": effects}
+            scores = score_matrix(regions, words, lengths, **how).fill_diagonal_(torch.inf)
+            best = (words @ regions[scores.argmin(dim=0)].mT).amax(dim=-1)
+            return torch.cat([row[:length] for row, length in zip(best, lengths, strict=True)]).numpy()
 
-    np.testing.assert_allclose(samples["mismatched"], mismatched(Effects(False, False, True)), atol=1e-12)
-    assert not np.allclose(samples["mismatched"], mismatched(ALL_EFFECTS))
+        counted = mismatched(Effects(False, False, True))
+        np.testing.assert_allclose(samples["mismatched"], counted, atol=1e-12)
+        others += not np.allclose(counted, mismatched(ALL_EFFECTS))
+    assert others  # all effects would have taken another image for some
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import seeds
 
 from naaflib import open_split
 from naaflib.data.number_types import TYPES, other_type
@@ -12,7 +13,7 @@ REGIONS = 36
 
 
 def features(kind, dim, seed=0):
-    rng = np.random.default_rng(seed)
+    rng = seeds.rng(seed)
     normal = rng.normal(size=(REGIONS, dim))
     return {
         "normal": normal,
@@ -48,7 +49,7 @@ def test_float32_is_float32_however_it_came_about(kind, dim):
         np.ones((REGIONS, 8)),
         np.eye(REGIONS, 64),
         np.arange(REGIONS * 8).reshape(REGIONS, 8) // 3,
-        np.random.default_rng(0).dirichlet(np.full(1600, 0.05), size=REGIONS),  # probabilities of classes
+        seeds.rng(0).dirichlet(np.full(1600, 0.05), size=REGIONS),  # probabilities of classes
         np.full((REGIONS, 8), np.nan),
     ],
     ids=("zeros", "ones", "one-hot", "counts", "probabilities", "nan"),

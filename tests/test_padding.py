@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+import seeds
 import torch
 
 import naaflib
@@ -30,7 +31,7 @@ FORMS = [(torch.float64, "eager"), (torch.float32, "eager"), (torch.float32, "fu
 
 
 def unit(*shape: int, seed: int) -> torch.Tensor:
-    numbers = torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    numbers = torch.randn(*shape, dtype=torch.float64, generator=seeds.generator(seed))
     return numbers / numbers.norm(dim=-1, keepdim=True)
 
 
@@ -156,7 +157,7 @@ def folders(write_split, tmp_path_factory):
 
 
 def new_model(split, method="naaf", boundary=0.1, **settings) -> Model:
-    torch.manual_seed(0)
+    seeds.manual_seed(0)
     vocabulary = Vocabulary.build(split.captions, min_count=1)
     made = ModelSettings(method=method, dim=19, word_dim=13, **settings)
     model = Model(made, split.regions.shape[2], len(vocabulary), vocabulary)

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import seeds
 import yaml
 
 from naaflib import open_split, retrieval_metrics
@@ -28,7 +29,7 @@ def write_rows(folder, rows, split="test"):
 
 
 def images(count, regions=3, dim=7):
-    return np.random.default_rng(count).normal(size=(count, regions, dim)).astype("f4")
+    return seeds.rng(count).normal(size=(count, regions, dim)).astype("f4")
 
 
 def refusal(folder, split="test"):

@@ -298,7 +298,7 @@ def counted(matrix, own, per_image, top=1):
 def test_an_own_score_s_last_bit_changes_no_rank_and_no_answer(to, per_image):
     """No two scores are equal: the order of right and wrong is the same with either bits."""
     captions = 13 * per_image
-    matrix = np.random.default_rng(per_image).permutation(13 * captions).reshape(13, captions).astype("f4")
+    matrix = seeds.rng(per_image).permutation(13 * captions).reshape(13, captions).astype("f4")
     own = matrix[np.arange(captions) // per_image, np.arange(captions)]
     before, moved = matrix.copy(), np.nextafter(own, np.float32(to))
     for which in (slice(None), slice(None, None, 2), slice(1, None, 2)):
@@ -325,7 +325,7 @@ def test_ranks_and_top_answers_go_by_the_same_own_scores(to):
 
 @pytest.mark.parametrize("way", ["image_ranks", "caption_ranks"])
 def test_counts_that_cannot_be_right_are_refused(way):
-    matrix = np.random.default_rng(3).normal(size=(13, 39))
+    matrix = seeds.rng(3).normal(size=(13, 39))
     whole = slice(0, 13), slice(0, 39)
     limits = (own := matrix[np.arange(39) // 3, np.arange(39)]).reshape(-1, 3).max(axis=1), own
     right = count_block(matrix, *whole, *limits, 3)

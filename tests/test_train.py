@@ -33,8 +33,10 @@ SETTINGS = preset(
         "model.dim": 5,
         "model.word_dim": 3,
         "mining.min_words": 10,
+        "loss.negatives": "hardest",
         "loss.warmup_epochs": 1,
         "train.epochs": EPOCHS,
+        "train.warmup_steps": 0,  # so few steps would all be slow
         "train.batch_size": 13,
         "train.learning_rate": 0.02,
         "train.decay_epoch": 2,
@@ -204,7 +206,7 @@ def assert_steps_equal(one, other, count, columns=("loss", "grad_norm")):
 
 def test_the_same_seed_is_the_same_run(train, whole, tmp_path):
     torch.manual_seed(99)  # whatever happened before
-    np.random.seed(99)  # noqa: NPY002  # the state that code of others uses
+    np.random.seed(99)  # noqa: NPY002  # whatever happened to the state that code of others uses
     assert_same_run(train(tmp_path / "again"), whole)
 
 

@@ -235,9 +235,9 @@ READERS = {
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_the_house_style_holds_whatever_the_readers_settings_are(name, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "RNG", np.random.default_rng(1))
+    monkeypatch.setattr(sys.modules[__name__], "RNG", seeds.rng(1))
     plain = style.png(FIGURES[name]())
-    monkeypatch.setattr(sys.modules[__name__], "RNG", np.random.default_rng(1))  # the same numbers again
+    monkeypatch.setattr(sys.modules[__name__], "RNG", seeds.rng(1))  # the same numbers again
     with mpl.rc_context(READERS):
         assert style.png(FIGURES[name]()) == plain
         assert mpl.rcParams["font.size"] == 20

@@ -33,7 +33,7 @@ AT_INFERENCE = (
     "model.relevance_effect",
     FIXED,
 )
-RECALLS = tuple(name for name in HISTORY if "_at_" in name or name == "rsum")
+RECALLS = tuple(name for name in HISTORY if name[:7] in ("i2t_at_", "t2i_at_") or name == "rsum")
 
 
 def variant_settings(settings: Settings, overrides: Mapping[str, object]) -> Settings:
