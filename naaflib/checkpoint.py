@@ -9,6 +9,7 @@ import argparse
 import codecs
 import hashlib
 import json
+import math
 import pickle
 import re
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from .errors import NaafError
 from .mining import Boundaries
 from .model import Model
 from .project import shown
-from .runs import Run, atomic_path, members
+from .runs import Run, atomic_path, best_member, members
 
 FORMAT = "naaf-checkpoint-1"
 SCAN_OPTIONS: dict[str, tuple[object, tuple[object, ...]]] = {  # SCAN's default, and what `scan` computes
@@ -119,7 +120,11 @@ def one_member(path: str | Path) -> Run:
     found = members(path)
     if len(found) > 1:
         names = ", ".join(shown(run.path) for run in found)
-        raise NaafError(f"{shown(path)} holds {len(found)} members; name one ({names}) or use naaf ensemble")
+        best = found[best_member(found)]
+        of_best = "" if math.isnan(best.best_rsum) else f"; best on dev: {shown(best.path)}"
+        raise NaafError(
+            f"{shown(path)} holds {len(found)} members; name one ({names}{of_best}) or use naaf ensemble"
+        )
     return found[0]
 
 

@@ -230,7 +230,10 @@ class Run:
 
     @property
     def best_rsum(self) -> float:
-        """The highest rsum on the validation split; NaN where none was logged."""
+        """The highest rsum on the validation split; NaN where none was logged.
+
+        Raises NaafError for a damaged history.csv.
+        """
         return float(self.history()["rsum"].max()) if (self.path / "history.csv").is_file() else math.nan
 
     def steps(self):
@@ -250,7 +253,17 @@ class Run:
             raise NaafError(
                 f"{shown(path)} is missing: {shown(self.path)} has not been trained; `naaf train` does it"
             )
-        return pd.read_csv(path)
+        try:
+            frame = pd.read_csv(path)
+        except ValueError as error:  # empty, not UTF-8, or rows of unequal lengths
+            raise NaafError(
+                f"{shown(path)} is damaged ({str(error).strip()}); restore or remove it"
+            ) from None
+        needed = {"history.csv": ("epoch", "loss", "rsum"), "steps.csv": ("step", "epoch", "loss")}[name]
+        lacks = next((column for column in needed if column not in frame), None)
+        if lacks:
+            raise NaafError(f"{shown(path)} has no column {lacks!r}; restore or remove it")
+        return frame
 
     def append(self, name: str, columns: tuple[str, ...], row: Mapping[str, object]) -> None:
         """One more row of history.csv or steps.csv."""

@@ -9,7 +9,8 @@ collapsed      in the last epoch a batch finds hardly more of its own pairs than
 hardly learnt  in the last of two epochs or more a batch finds less than a quarter of its own pairs: a
                training that starts is beyond that in its second epoch
 fell back      the last epoch's rsum is less than 70 % of the best: epochs differ by a few percent
-differs        the best rsum is less than 85 % of the best member's: seeds differ by a few percent
+differs        the best rsum is less than 85 % of the best member's of the same setting: seeds differ by a few
+               percent
 
 Near blind guessing: less than 3 times as much, and less than a tenth of the way from there to the best that
 is possible, so that small splits and batches, where guessing often hits, raise no alarm.
@@ -17,6 +18,7 @@ is possible, so that small splits and batches, where guessing often hits, raise 
 A setting that mends it is part of the sentence. Runs made before the columns were kept go by the others.
 """
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +51,7 @@ def equal_scores_loss(settings: Settings, pairs: int, epoch: int | None = None) 
 def verdicts(runs: Sequence[Run]) -> list[str]:
     """A sentence for each run that has not learnt, or lies far below the best of them; none if all is well.
 
-    runs: trained members of one setting, or one run alone.
+    Runs of one `setting` are compared; others may lie as low as they like.
     """
     return list(_by_run(runs).values())
 
@@ -76,20 +78,30 @@ def verdicts_below(folder: Path) -> dict[Path, str]:
 def _trained(path: Path) -> Run | None:
     try:
         run = Run.open(path)
-        has_record = "settings" in run.config and run.settings and (path / "history.csv").is_file()
+        has_record = "settings" in run.config and run.settings and not math.isnan(run.best_rsum)
     except NaafError:
         return None
     return run if has_record and run.is_trained else None
 
 
+def setting(run: Run) -> str:
+    """What a run was trained with, on and from, as text; of members that differ in their seed the same."""
+    values = run.settings.model_dump()
+    del values["train"]["seed"]
+    data, start = run.config.get("data") or {}, run.config.get("start") or {}
+    return json.dumps([run.kind, values, data.get("files"), start.get("files")], sort_keys=True)
+
+
 def _by_run(runs: Sequence[Run]) -> dict[Path, str]:
-    found = [(run, run.best_rsum, _alone(run)) for run in runs]
-    top = max((best for _, best, _ in found if not math.isnan(best)), default=0.0)
+    found = [(run, run.best_rsum, setting(run), _alone(run)) for run in runs if not math.isnan(run.best_rsum)]
+    top: dict[str, float] = {}
+    for _, best, group, _ in found:
+        top[group] = max(best, top.get(group, best))
     sentences = {}
-    for run, best, sentence in found:
-        if not sentence and best < DIFFERS * top:
+    for run, best, group, sentence in found:
+        if not sentence and best < DIFFERS * top[group]:
             sentence = (
-                f"its best rsum on dev is {best:.1f} and another member's {top:.1f}, more than seeds "
+                f"its best rsum on dev is {best:.1f} and another member's {top[group]:.1f}, more than seeds "
                 f"explain; {_remedy(run.settings)}"
             )
         if sentence:
@@ -103,8 +115,6 @@ def is_near_chance(value: float, chance: float, most: float) -> bool:
 
 
 def _alone(run: Run) -> str:
-    if math.isnan(run.best_rsum):
-        return ""
     history, settings = run.history(), run.settings
     best, last = history.loc[history["rsum"].idxmax()], history.iloc[-1]
     chance = _chance(run)

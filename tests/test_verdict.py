@@ -78,7 +78,7 @@ def test_a_run_that_lost_what_it_had_fell_back(run):
 
 
 def test_a_member_far_below_another_is_named(run):
-    good, bad = run([490.0], name="good"), run([324.6], changes=OLD, name="bad")
+    good, bad = (run([rsum], changes=OLD, name=name) for name, rsum in (("good", 490.0), ("bad", 324.6)))
     assert verdict(bad) == ""  # alone it may be as good as its setting gets
     (sentence,) = verdicts([bad, good])
     assert sentence.startswith("bad: its best rsum on dev is 324.6 and another member's 490.0")

@@ -75,12 +75,14 @@ def run(arguments: argparse.Namespace) -> int:
     parameters = _parameters(arguments.parameters)
     _check_values(parameters, arguments.out)
     record = run_notebooks(arguments.notebooks, arguments.out, parameters, timeout=arguments.cell_timeout)
+    sentences = verdicts_below(arguments.out).values()
     report = f"report: {shown(arguments.out / 'report.html')}"
     if record.failed:
+        warn(sentences)
         say(report)
         raise NaafError(record.sentence())
     say(record.sentence())
-    warn(verdicts_below(arguments.out).values())
+    warn(sentences)
     for table in (results_table(arguments.out), measures_table(arguments.out)):
         if not table.empty:
             show_table(table)
@@ -92,6 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_values(parameters: dict[str, object], out: Path) -> None:
     """Mistakes that a notebook would find only after others have run for minutes."""
+    from ..runs import BEST_MEMBER
     from ..walkthrough import settings_for
 
     data = Path(str(parameters.get("data", "scenes")))
@@ -99,10 +102,13 @@ def _check_values(parameters: dict[str, object], out: Path) -> None:
         raise NaafError(f"{data} does not exist; `naaf data list` says how to get a data set there")
     settings_for(data, str(parameters.get("preset") or "scenes"), str(parameters.get("settings", "")))
     fresh = not (out / "config.json").is_file()
-    if fresh and str(parameters.get("member", "0")) not in ("0", "-1") and "members" not in parameters:
+    member, trained = str(parameters.get("member", BEST_MEMBER)), str(parameters.get("members", "1"))
+    is_there = member.isdecimal() and trained.isdecimal() and int(member) < int(trained)
+    if fresh and trained.isdecimal() and member != str(BEST_MEMBER) and not is_there:
+        only = "one alone is" if trained == "1" else f"{trained} are"
         raise UsageError(
-            f"member {parameters['member']} would be looked at, but one alone is trained; "
-            "for several add -p members N"
+            f"member {member} would be looked at, counted from 0, but {only} trained; "
+            "for more add -p members N"
         )
 
 

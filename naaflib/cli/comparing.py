@@ -103,8 +103,9 @@ def compare(arguments: argparse.Namespace) -> int:
         say(f"left out: {reason}")
     for file in arguments.table:
         _write(file, table, shown, f"{comparison.sentence()}\n{note}")
+    sentences = verdicts([run for variant in comparison.variants for run in variant.runs])
     if arguments.json:
-        show_json(_record(comparison, table, note))
+        show_json({**_record(comparison, table, note), "warnings": sentences})
     else:
         print(comparison.sentence())
         if not arguments.baseline:
@@ -112,8 +113,7 @@ def compare(arguments: argparse.Namespace) -> int:
                 f"{comparison.baseline.name} is the baseline as the first found; --baseline RUN takes another"
             )
         print(f"\n{_aligned(shown)}\n\n{note}")
-    for variant in comparison.variants:
-        warn(verdicts(variant.runs))
+    warn(sentences)
     return 0
 
 

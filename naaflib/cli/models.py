@@ -237,14 +237,15 @@ def ensemble(arguments: argparse.Namespace) -> int:
         out=arguments.out,
         device=arguments.device,
     )
-    status = _show(result, as_json=arguments.json)
-    warn(verdicts(runs))
+    sentences = verdicts(runs)
+    status = _show(result, as_json=arguments.json, warnings=sentences)
+    warn(sentences)
     return status
 
 
-def _show(result, *, as_json: bool) -> int:
+def _show(result, *, as_json: bool, **more: object) -> int:
     if as_json:
-        show_json(result.record())
+        show_json({**result.record(), **more})
     else:
         print(result.sentence())
         show_table(result.metrics.to_frame())

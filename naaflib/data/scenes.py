@@ -30,6 +30,7 @@ from .scene_maker import CAPTIONS, write_split
 from .scene_regions import REGIONS
 from .scene_world import Scene, SceneObject
 
+SIZES = {"train": 1500, "dev": 250, "test": 250}  # images of the default set
 VERSION = 1  # of the generator: another version may give other bytes
 
 
@@ -48,7 +49,12 @@ class Foil:
 
 
 def build(
-    folder: str | os.PathLike[str], *, seed: int = 0, train: int = 1500, dev: int = 250, test: int = 250
+    folder: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    train: int = SIZES["train"],
+    dev: int = SIZES["dev"],
+    test: int = SIZES["test"],
 ) -> Path:
     """Renders the data set into the folder, with so many images a split; the same settings again do nothing.
 
@@ -81,6 +87,14 @@ def ensure(folder: str | os.PathLike[str]) -> Path:
         _say(f"{shown(folder)} is missing: rendering the built-in data set (about 20 seconds)")
         build(folder)
     return folder
+
+
+def is_default(folder: str | os.PathLike[str]) -> bool:
+    """Whether the folder holds the set that `ensure` renders."""
+    try:
+        return _is_built(Path(folder), _manifest(0, SIZES))
+    except NaafError:
+        return False
 
 
 def read_links(folder: str | os.PathLike[str], split: str) -> list[list[list[int]]]:

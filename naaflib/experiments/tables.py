@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 
 from ..config import preset
+from ..data import scenes
 from ..errors import NaafError
 from ..published import EXPECTED, Expected
-from ..runs import FAILURE, SWEEP, Run, read_json
+from ..runs import FAILURE, SWEEP, Run, fingerprint, read_json
 from ..verdict import verdicts_below
 
 RUN_COLUMNS = ("run", "kind", "method", "data", "seed", "epochs", "best_dev_rsum", "state", "verdict")
@@ -31,7 +32,8 @@ def runs_table(folder: Path) -> pd.DataFrame:
 def results_table(folder: Path) -> pd.DataFrame:
     """A row a saved result (metrics/<split>.<protocol>.json) at or below a folder: the recalls and rsum.
 
-    member: the run's name among its group's; of an ensemble, the names that it joins.
+    member: the model by the name that notebooks and `measures_table` have for it; of an ensemble, the names
+    that it joins.
     """
     rows = [_result_row(path, folder) for path in sorted(folder.rglob("metrics/*.json"))]
     return pd.DataFrame([row for row in rows if row], columns=list(RESULT_COLUMNS))
@@ -75,10 +77,17 @@ def _trained(folder: Path) -> list[Run]:
 
 
 def _is_plain(run: Run, expected: Expected) -> bool:
-    """Whether it has the preset's settings but for its seed, on that data, and was measured on that split."""
+    """Whether it has the preset's settings but for its seed, on the built-in data, and was measured on them.
+
+    Scenes of another seed or size have the same name, and other results.
+    """
     plain = preset(expected.preset, {"train.seed": run.settings.train.seed})
-    measured = run.metrics_path(expected.split, "full").is_file()
-    return measured and run.settings == plain and _data_name(run) == expected.preset
+    started = (run.config.get("start") or {}).get("files")
+    path = run.metrics_path(expected.split, "full")
+    if run.settings != plain or started or not path.is_file() or not scenes.is_default(run.data_folder):
+        return False
+    captions = fingerprint(run.data_folder / f"{expected.split}_caps.txt")["sha256"]
+    return read_json(path).get("captions_sha256") == captions
 
 
 def _run_folders(folder: Path) -> list[Path]:
@@ -166,11 +175,9 @@ def _result_row(path: Path, folder: Path) -> dict[str, object] | None:
     return row | recalls | {"rsum": content["rsum"]}
 
 
-def _member(path: Path, content: dict) -> str | None:
-    if path.parent.name == "members":
-        return path.name
+def _member(path: Path, content: dict) -> str:
     joined = [str(name).rpartition("/")[2] for name in content.get("members") or ()]
-    return " + ".join(joined) or None
+    return " + ".join(joined) or Run(path.resolve(), {}).name
 
 
 def _name(path: Path, folder: Path) -> str:

@@ -18,7 +18,7 @@ from ..explanation.choice import check_image
 from ..model import Model
 from ..packing import pack
 from ..project import resolve, shown
-from ..runs import Run, best_member, members
+from ..runs import Run, members
 from ..scoring import Measure, all_cosines, cosine_scores
 from .state import Constants, State
 
@@ -124,10 +124,14 @@ def named_sources(run: Source | Sequence[Source]) -> dict[str, Model | Run | Pat
     return found
 
 
-def best_source(found: Mapping[str, Model | Run | Path]) -> int:
-    """The place of the best run on dev; 0 where not all are runs."""
-    runs = [one for one in found.values() if isinstance(one, Run)]
-    return best_member(runs) if len(runs) == len(found) else 0
+def first_group(found: Mapping[str, Model | Run | Path]) -> list[Run]:
+    """The first source, if it is a run, and the members of its group; they stand first."""
+    sources = list(found.values())
+    first = sources[0]
+    if not isinstance(first, Run):
+        return []
+    beside = [one for one in sources if isinstance(one, Run) and one.path.parent == first.path.parent]
+    return beside if first.path.parent.name == "members" else [first]
 
 
 def open_readers(

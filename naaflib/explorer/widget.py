@@ -13,13 +13,13 @@ import numpy as np
 from ..data.splits import Split
 from ..errors import NaafError, UsageError
 from ..explanation.choice import check_caption, check_image, find_image
-from ..runs import BEST_MEMBER, Run
+from ..runs import BEST_MEMBER, best_member
 from ..viz import style
 from ..viz.captions import as_shown
 from ..viz.explorer import DPI, draw, key_figure, quick_png, word_norm
 from . import pages
 from .controls import PAGE, Strip, Words, laid_out, new_controls
-from .readers import Reader, Source, best_source, named_sources, open_readers
+from .readers import Reader, Source, first_group, named_sources, open_readers
 from .state import State
 
 STATIC_DPI = 150  # sharper than on a screen, and a notebook stays small
@@ -43,18 +43,19 @@ def explore(
     these. data: the data set's folder, or an open split; None: the run's own. split None: test, else dev.
     image, caption (an index of the split, or any text): what is shown first; by default the first image with
     a picture file and its first caption. member: of several models, the one that is shown first, counted from
-    0; BEST_MEMBER (-1): the run with the highest rsum on dev, which is said. limit: so many images of the
-    split can be seen and are ranked.
+    0; BEST_MEMBER (-1): of the first group the one with the highest rsum on dev, which is said.
+    limit: so many images of the split can be seen and are ranked.
     Raises NaafError for runs and data that cannot be opened or do not fit.
     """
     found = named_sources(run)
-    best = best_source(found)
+    group = first_group(found)
     if not (member == BEST_MEMBER or 0 <= member < len(found)):
         raise UsageError(f"there is no member {member}; the members are {', '.join(found)}, counted from 0")
     readers = open_readers(found, data, split, limit)
+    best = best_member(group) if group else 0
     name = list(readers)[best if member == BEST_MEMBER else member]
-    if member == BEST_MEMBER and len(readers) > 1 and isinstance(found[name], Run):
-        print(f"{name}: of {len(readers)} members the best on dev, rsum {found[name].best_rsum:.1f}")
+    if member == BEST_MEMBER and len(group) > 1:
+        print(f"{name}: of {len(group)} members the best on dev, rsum {group[best].best_rsum:.1f}")
     reader = readers[name]()
     shown = reader.split
     if image is None and isinstance(caption, int):

@@ -32,8 +32,8 @@ def loss(
     """
     if equal_scores is not None:
         edges = np.append(0, history["epoch"])
-        ax.stairs(equal_scores, edges, baseline=None, color=style.MISMATCHED, linestyle="--", linewidth=1)
-        ax.plot([], [], color=style.MISMATCHED, linestyle="--", linewidth=1, label="equal scores")
+        ax.stairs(equal_scores, edges, baseline=None, color=style.ACCENT, linestyle="--", linewidth=1)
+        ax.plot([], [], color=style.ACCENT, linestyle="--", linewidth=1, label="equal scores")
     if steps is not None and len(steps):
         at = _epoch_of_step(steps)
         ax.plot(at, steps["loss"], color=style.FAINT, linewidth=0.5, label="each step")

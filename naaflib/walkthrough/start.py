@@ -19,7 +19,7 @@ from ..data.manifest import preset_of, preset_sentence
 from ..errors import NaafError, UsageError
 from ..project import resolve, shown
 from ..runs import BEST_MEMBER, Run, best_member, members
-from ..verdict import verdicts
+from ..verdict import setting, verdicts
 from ..viz.style import Figure
 
 SHOWN = 0.5  # files have 200 points an inch, a notebook shows 100
@@ -83,14 +83,29 @@ def trained_run(run: str | Path, member: int = BEST_MEMBER) -> Run:
     if not 0 <= member < len(found):
         names = ", ".join(f"{k}: {one.name}" for k, one in enumerate(found))
         raise NaafError(f"there is no member {member} in {shown(resolve(run))}; members: {names}")
+    best = found[best_member(found)]
+    if found[member] is not best:
+        print(
+            f"{found[member].name}, as the parameter member asks: rsum {found[member].best_rsum:.1f} on dev; "
+            f"the best of {len(found)} members is {best.name} with {best.best_rsum:.1f}"
+        )
     return found[member]
 
 
-def alike(run: str | Path, settings: Settings) -> list[Run]:
-    """The trained members of a run folder that have these settings but for their seed."""
-    seed = {"train": {"seed"}}
-    wanted = settings.model_dump(exclude=seed)
-    return [one for one in trained_runs(run) if one.settings.model_dump(exclude=seed) == wanted]
+def alike(run: str | Path, asked: Sequence[Run]) -> list[Run]:
+    """The trained members of a run folder that differ from those asked for in their seed alone.
+
+    Says which were there before, and which are of other settings or data and left out.
+    """
+    group, names = trained_runs(run), [one.name for one in asked]
+    same = [one for one in group if setting(one) == setting(asked[0])]
+    before = [one.name for one in same if one.name not in names]
+    other = [one.name for one in group if one not in same]
+    if before:
+        print(f"asked for now: {', '.join(names)}; from earlier, with the same settings: {', '.join(before)}")
+    if other:
+        print(f"left out, of other settings or data: {', '.join(other)}")
+    return same
 
 
 class Warned:
@@ -110,9 +125,12 @@ class Warned:
         return f'<div role="alert" style="{style}"><b>Look at this first</b>{lines}</div>' if lines else ""
 
 
-def warning(run: str | Path) -> Warned | None:
-    """A box that names the members of a run that have not learnt; None, which shows nothing, if all have."""
-    sentences = verdicts(trained_runs(run))
+def warning(*runs: str | Path) -> Warned | None:
+    """A box that names the members of runs that have not learnt; None, which shows nothing, if all have.
+
+    runs: run folders; "" is none.
+    """
+    sentences = [sentence for run in runs if run for sentence in verdicts(trained_runs(run))]
     return Warned(sentences) if sentences else None
 
 
