@@ -142,7 +142,7 @@ def test_the_version_is_the_package_s(naaf):
             ["train.epochs", "'many'"],
         ),
         (["train", "--data", "nowhere", "--out", "x", "--preset", "f30k"], 1, ["nowhere"]),
-        (["train", "--data", "nowhere", "--out", "x"], 2, ["--preset", "flickr8k"]),
+        (["train", "--data", "nowhere", "--out", "x"], 1, ["nowhere"]),
         (["train", "--data", "SCENES", "--out", "x", "--resume"], 1, ["x does not exist"]),
         (["evaluate", "SCENES", "--data", "SCENES"], 1, ["is not a run"]),
         (["evaluate", "nothing.pth.tar", "--data", "SCENES"], 1, ["nothing.pth.tar"]),
@@ -339,7 +339,7 @@ def test_runs_are_listed_with_method_data_and_state(naaf, run_folder):
     (row,) = json.loads(out)
     assert status == 0
     assert (row["run"], row["method"], row["data"], row["epochs"]) == ("first", "naaf", "scenes", "1/1")
-    assert row["state"] == "finished"
+    assert row["state"].startswith("finished")  # one epoch may be too few to learn
     assert 0 <= row["best_dev_rsum"] <= 600
 
 

@@ -118,6 +118,18 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(ours.best.scores, theirs.best.scores)
 
 
+def assert_same_but_for_rounding(found, alone, split):
+    scores, image = alone.scores.astype("f8"), split.image_of_caption
+    own = scores[image, np.arange(len(image))]
+    wrong = image != np.arange(len(split))[:, None]
+    rounding = 1e-5  # float32, beside scores of about 1
+    for way, reached, axis in (("i2t", own.reshape(-1, 5).max(axis=1)[:, None], 1), ("t2i", own, 0)):
+        ranks, best = getattr(found, way).ranks, getattr(found, way).best
+        assert (ranks >= (wrong & (scores >= reached + rounding)).sum(axis=axis)).all()
+        assert (ranks <= (wrong & (scores >= reached - rounding)).sum(axis=axis)).all()
+        np.testing.assert_allclose(best.scores, getattr(alone.metrics, way).best.scores, atol=rounding)
+
+
 def test_a_cluster_s_result_is_one_process_s_result(running, run, data, alone, tmp_path):
     found = evaluate(run, data, out=tmp_path / "out", scheduler=running.address, top=3)
     assert found.scores is None
@@ -162,7 +174,8 @@ def test_a_worker_that_dies_loses_nothing(running, run, data, alone, monkeypatch
     found = clustered_metrics(running.address, source, split, top=3, tile=TILE, progress=False)
     assert victim.wait() == -signal.SIGKILL
     assert len(counted) == 9
-    assert_same(found, alone.metrics)
+    # Another worker's memory may lie otherwise, and its products round otherwise: seen once in many runs.
+    assert_same_but_for_rounding(found, alone, split)
 
 
 @pytest.mark.parametrize("of_own", [0, 1])
@@ -182,15 +195,8 @@ def test_a_worker_s_last_bits_move_no_rank_past_a_real_difference(
     found = clustered_metrics(
         mixed.address, Source.of(run.path, split), split, top=3, tile=TILE, progress=False
     )
-    scores, image = alone.scores.astype("f8"), split.image_of_caption
-    own = scores[image, np.arange(len(image))]
-    wrong = image != np.arange(len(split))[:, None]
-    rounding = 1e-5  # float32, beside scores of about 1
-    for way, reached, axis in (("i2t", own.reshape(-1, 5).max(axis=1)[:, None], 1), ("t2i", own, 0)):
-        ranks, best = getattr(found, way).ranks, getattr(found, way).best
-        assert (ranks >= (wrong & (scores >= reached + rounding)).sum(axis=axis)).all()
-        assert (ranks <= (wrong & (scores >= reached - rounding)).sum(axis=axis)).all()
-        np.testing.assert_allclose(best.scores, getattr(alone.metrics, way).best.scores, atol=rounding)
+    assert_same_but_for_rounding(found, alone, split)
+    image = split.image_of_caption
     assert (image[found.i2t.top1] == np.arange(len(split)))[found.i2t.ranks == 0].all()
     assert (found.t2i.top1 == image)[found.t2i.ranks == 0].all()
 

@@ -357,7 +357,7 @@ def test_members_that_are_not_trained_to_their_end_are_left_out_with_the_reason(
     folder = shutil.copytree(sweep, tmp_path / "sweep")
     shutil.rmtree(folder / "a" / "members" / "2" / "scores")
     late = folder / "b_2" / "members" / "1"
-    pd.DataFrame({"epoch": [1, 2]}).to_csv(late / "history.csv", index=False)
+    pd.DataFrame({"epoch": [1, 2], "loss": 1.0, "rsum": 9.0}).to_csv(late / "history.csv", index=False)
     found = compare_runs([folder])
     assert [len(variant.runs) for variant in found.variants] == [2, 2, 3]
     assert found.left_out == ("a/2: not trained", "b_2/1: epoch 2 of 6")

@@ -265,5 +265,6 @@ def _settings(arguments: argparse.Namespace):
 def _preset_of(data: Path) -> str:
     from ..data.manifest import preset_of, preset_sentence
 
-    say(preset_sentence(data))
+    if data.is_dir():  # else its absence is what has to be said
+        say(preset_sentence(data))
     return preset_of(data)
