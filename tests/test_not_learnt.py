@@ -208,9 +208,10 @@ def test_members_of_the_same_setting_are_shown_with_those_asked_for(group, data,
 
 
 @pytest.mark.parametrize(("members", "member"), [("2", "2"), ("2", "-2"), ("1", "1"), ("3", "best")])
-def test_a_member_that_will_not_be_there_is_refused_before_anything_is_trained(
-    naaf, tmp_path, members, member
+def test_a_member_that_will_not_be_there_is_refused_before_anything_runs(
+    naaf, tmp_path, monkeypatch, members, member
 ):
+    monkeypatch.setattr("naaflib.experiments.pipeline.run_notebooks", lambda *_, **__: pytest.fail("ran"))
     status, _, err = naaf("run", "--out", tmp_path / "run", "-p", "members", members, "-p", "member", member)
     assert status == 2
     assert f"member {member} would be looked at, counted from 0" in err
