@@ -51,7 +51,8 @@ def equal_scores_loss(settings: Settings, pairs: int, epoch: int | None = None) 
 def verdicts(runs: Sequence[Run]) -> list[str]:
     """A sentence for each run that has not learnt, or lies far below the best of them; none if all is well.
 
-    Runs of one `setting` are compared; others may lie as low as they like.
+    Runs of one `setting` are compared; others may lie as low as they like. A run with epochs left to train is
+    not judged yet.
     """
     return list(_by_run(runs).values())
 
@@ -93,7 +94,7 @@ def setting(run: Run) -> str:
 
 
 def _by_run(runs: Sequence[Run]) -> dict[Path, str]:
-    found = [(run, run.best_rsum, setting(run), _alone(run)) for run in runs if not math.isnan(run.best_rsum)]
+    found = [(run, run.best_rsum, setting(run), _alone(run)) for run in runs if _has_ended(run)]
     top: dict[str, float] = {}
     for _, best, group, _ in found:
         top[group] = max(best, top.get(group, best))
@@ -107,6 +108,12 @@ def _by_run(runs: Sequence[Run]) -> dict[Path, str]:
         if sentence:
             sentences[run.path] = f"{run.name}: {sentence}"
     return sentences
+
+
+def _has_ended(run: Run) -> bool:
+    if math.isnan(run.best_rsum):
+        return False
+    return bool(run.history()["epoch"].max() >= run.settings.train.epochs)
 
 
 def is_near_chance(value: float, chance: float, most: float) -> bool:

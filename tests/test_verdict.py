@@ -24,7 +24,7 @@ def run(tmp_path):
     """A scenes run of given epochs: rsum on dev, loss and in-batch R@1 (percent) of each."""
 
     def make(rsum, loss=13.0, recall=75.0, changes=None, name="a") -> Run:
-        settings = preset("scenes", changes or {})
+        settings = preset("scenes", {"train.epochs": len(rsum)} | (changes or {}))
         sizes = {"pairs_per_batch": 64, "validation_images": 250, "chance_rsum": CHANCE}
         made = Run.create(tmp_path / name, "train", settings=settings.model_dump(), sizes=sizes)
         rows = pd.DataFrame({"epoch": range(1, len(rsum) + 1), "rsum": rsum}).reindex(columns=[*HISTORY])
@@ -36,6 +36,10 @@ def run(tmp_path):
 
 def test_a_run_that_learns_is_told_nothing(run):
     assert verdict(run([312.1, 445.8, 463.1, 472.8, 485.7, 492.8])) == ""
+
+
+def test_a_run_that_has_epochs_left_is_not_judged_yet(run):
+    assert verdict(run([20.0], recall=2.0, changes={"train.epochs": 6})) == ""
 
 
 def test_an_epoch_that_is_a_little_worse_is_no_failure(run):
