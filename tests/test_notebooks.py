@@ -174,11 +174,14 @@ def test_one_member_alone_is_said_not_failed(walked, scenes, tmp_path, capsys):
 
 def test_training_one_member_keeps_what_the_others_left(walked, scenes, tmp_path, capsys):
     run = shutil.copytree(walked.out, tmp_path / "walk")
-    names = run_cells("02_training", data=str(scenes), run=str(run), settings=SETTINGS, members=1)
+    first, second = (f"walk/{seed}" for seed in MEMBERS)
+    asked = {"settings": SETTINGS, "seed": int(MEMBERS[0]), "members": 1}
+    names = run_cells("02_training", data=str(scenes), run=str(run), **asked)
     table = pd.read_csv(run / "tables" / "02_best_epochs.csv", index_col=0)
-    assert list(table.index) == ["walk/0", "walk/1", "chance"]
-    assert list(names["histories"]) == ["walk/0", "walk/1"]
-    assert "asked for now: walk/0; from earlier, with the same settings: walk/1" in capsys.readouterr().out
+    assert list(table.index) == [first, second, "chance"]
+    assert list(names["histories"]) == [first, second]
+    said = f"asked for now: {first}; from earlier, with the same settings: {second}"
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", NAMES[2:])
