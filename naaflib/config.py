@@ -103,10 +103,24 @@ class ScanI2tSettings(PooledSettings):
     lambda_softmax: float | None = Field(None, gt=0)  # None: the published 4
 
 
+class ChanSettings(PooledSettings):
+    """Hard assignment, as in CHAN."""
+
+    method: Literal["chan"] = "chan"
+
+
+class VseSettings(ModelSettings):
+    """The global baseline, VSE++ style."""
+
+    method: Literal["vse"] = "vse"
+
+
 Method = (
     Annotated[NaafSettings, Tag("naaf")]
     | Annotated[ScanT2iSettings, Tag("scan-t2i")]
     | Annotated[ScanI2tSettings, Tag("scan-i2t")]
+    | Annotated[ChanSettings, Tag("chan")]
+    | Annotated[VseSettings, Tag("vse")]
 )
 METHODS: dict[str, type[ModelSettings]] = {
     tag.tag: kind for kind, tag in (get_args(choice) for choice in get_args(Method))

@@ -1,7 +1,8 @@
 """Similarities: the score of an image and a caption, its readable and its fast forms.
 
 base       what a similarity is (`Similarity`, `Parts`), and the equations that methods share
-naaf       equations 6-12 of NAAF;  scan: the baseline, in both directions
+naaf       equations 6-12 of NAAF;  scan: SCAN, in both directions
+chan       hard assignment;  vse: one vector each, the global baseline
 methods    their registry
 packing    captions of equal length side by side;  packed: equations on packed captions
 autograd   NAAF's fast form and its gradient;  kernels: the same, compiled

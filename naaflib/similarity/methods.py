@@ -7,8 +7,10 @@ from typing import Any, get_args, get_type_hints
 
 from ..errors import unknown
 from .base import Similarity
+from .chan import Chan
 from .naaf import Naaf
 from .scan import ScanI2t, ScanT2i
+from .vse import Vse
 
 METHODS: dict[str, type[Similarity]] = {
     kind.method: kind
@@ -16,6 +18,8 @@ METHODS: dict[str, type[Similarity]] = {
         Naaf,
         ScanT2i,
         ScanI2t,
+        Chan,
+        Vse,
     )
 }
 
