@@ -22,12 +22,17 @@ def caption_sums(values: Float[Tensor, "*axes word"], groups: Groups) -> Float[T
     return sums[0] if len(sums) == 1 else torch.cat(sums, dim=-1)
 
 
+def caption_means(values: Float[Tensor, "*axes word"], groups: Groups) -> Float[Tensor, "*axes caption"]:
+    """Mean over the words of each caption."""
+    return caption_sums(values, groups) / caption_lengths(groups, values)
+
+
 def pooled_words(
     values: Float[Tensor, "image word"], groups: Groups, pooling: str, lambda_lse: float
 ) -> Float[Tensor, "image caption"]:
     """Mean or LogSumExp over the words of each caption, as `base.pooled`."""
     if pooling == "mean":
-        return caption_sums(values, groups) / caption_lengths(groups, values)
+        return caption_means(values, groups)
     if pooling == "lse":
         by_caption = [values[:, g.words].unflatten(-1, (g.length, g.captions)) for g in groups]
         return torch.cat([torch.logsumexp(lambda_lse * v, dim=1) / lambda_lse for v in by_caption], dim=-1)
@@ -152,7 +157,7 @@ def block_scores(
         effect.addcmul_(match.projection, match.inverse_length)
     if counted.relevance:
         effect += (relevance(cosine, groups, lambda_softmax).weight * cosine).sum(dim=1)
-    return caption_sums(effect, groups) / caption_lengths(groups, effect), best
+    return caption_means(effect, groups), best
 
 
 def block_gradient(

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .base import ABSENT, Block, Parts, Scores, Similarity, cosines, padding
-from .packed import caption_lengths, caption_sums
+from .packed import caption_means
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ class Vse(Similarity):
     ) -> Scores:
         here = (block.cosine[..., :1] != ABSENT).to(block.cosine)
         weight, groups = here / here.sum(dim=1, keepdim=True), block.groups
-        mean = caption_sums((block.cosine * weight).sum(dim=1), groups)
-        mean = mean / caption_lengths(groups, mean)
+        mean = caption_means((block.cosine * weight).sum(dim=1), groups)
         image = (weight.mT @ block.gram @ weight).squeeze(-1)
         captions = [block.words[g.words].unflatten(0, (g.length, g.captions)).mean(dim=0) for g in groups]
         return Scores(mean * _inverse(image) * _inverse(torch.cat(captions).square().sum(dim=-1)))
