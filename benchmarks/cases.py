@@ -19,7 +19,7 @@ from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.loss import hinge_loss
 from naaflib.model import Model
-from naaflib.packing import pack
+from naaflib.similarity.packing import pack
 from naaflib.train import Trainer
 
 from . import plain

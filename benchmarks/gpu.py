@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from naaflib.config import ModelSettings, preset
+from naaflib.config import model_settings, preset
 from naaflib.data.batches import Batch
 from naaflib.evaluate.scores import CHUNK, Encoded, Pairs
 from naaflib.model import Model
@@ -122,7 +122,7 @@ def _trained(what: str, features: int, vocabulary: int, goal: str) -> Row:
 def _encoded(images: int, captioned: int) -> tuple[Model, Encoded]:
     """Random unit vectors on the GPU: some images, and the captions of that many."""
     packing = packed(lengths_like_f30k(PER_IMAGE * captioned)).to(DEVICE)
-    model = Model(ModelSettings(dim=DIM), 4, 4).to(DEVICE)
+    model = Model(model_settings(dim=DIM), 4, 4).to(DEVICE)
     regions = _unit(images * REGIONS).unflatten(0, (images, REGIONS))
     return model, Encoded(regions, _unit(packing.words), packing)
 

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from naaflib.config import ModelSettings
+from naaflib.config import model_settings
 from naaflib.evaluate import Encoded, score_encoded, score_to_file, streamed_metrics
 from naaflib.evaluate.scores import CHUNK
 from naaflib.metric import retrieval_metrics
 from naaflib.model import Model
-from naaflib.packing import Packing, pack
-from naaflib.scoring import BLOCK_WORDS, Measure, Scorer
+from naaflib.similarity.matrix import BLOCK_WORDS, Scorer
+from naaflib.similarity.naaf import Naaf
+from naaflib.similarity.packing import Packing, pack
 
 from . import plain
 from .measure import PeakMemory, in_turns
@@ -32,7 +33,7 @@ def packed(lengths: Tensor) -> Packing:
 def encoded(images: int, dim: int) -> tuple[Model, Encoded]:
     """An untrained model and random unit vectors: Flickr30K's lengths, five captions an image."""
     packing = packed(lengths_like_f30k(PER_IMAGE * images))
-    model = Model(ModelSettings(dim=dim), 4, 4)
+    model = Model(model_settings(dim=dim), 4, 4)
     return model, Encoded(unit(images, REGIONS, dim), unit(packing.words, dim), packing)
 
 
@@ -47,8 +48,8 @@ def scoring(quick: bool) -> list[Row]:
     slice_lengths = lengths[:32]
     padded = unit(32, int(slice_lengths.max()), dim).double()
     loop_images = v[:part].double()
-    ours = Scorer(words, packing, Measure(), 0.1)
-    half = Scorer(words, packing, Measure(), 0.1, torch.bfloat16)
+    ours = Scorer(words, packing, Naaf(), 0.1)
+    half = Scorer(words, packing, Naaf(), 0.1, torch.bfloat16)
     factors = [x.bfloat16() for x in (v.flatten(0, 1), words)]
     seconds = in_turns(
         {

@@ -21,7 +21,7 @@ _HOME = {
     "optimal_boundary": "mining",
     "preset": "config",
     "retrieval_metrics": "metric",
-    "score_matrix": "scoring",
+    "score_matrix": "similarity",
     "train_members": "experiments.training",
     "train_run": "experiments.training",
 }

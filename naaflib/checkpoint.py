@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 from torch import Tensor
 
-from .config import ModelSettings
+from .config import model_settings
 from .data.vocabulary import Vocabulary
 from .errors import NaafError
 from .mining import Boundaries
@@ -138,7 +138,7 @@ def _own(path: Path) -> Model:
 
 def _from_own(tensors: dict[str, Tensor], header: dict) -> Model:
     vocabulary = Vocabulary.from_json(header["vocabulary"]) if header["vocabulary"] else None
-    model = Model(ModelSettings(**header["model"]), header["region_dim"], header["words"], vocabulary)
+    model = Model(model_settings(**header["model"]), header["region_dim"], header["words"], vocabulary)
     state = {
         name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
     }
@@ -220,7 +220,7 @@ def _from_released(image: dict[str, Tensor], text: dict[str, Tensor], options: d
         text["embed.weight"] = torch.cat(parts, dim=1)
     dim = len(image["fc.bias"])
     words, word_dim = text["embed.weight"].shape
-    settings = ModelSettings(
+    settings = model_settings(
         dim=dim,
         word_dim=word_dim,
         image_encoder="weight-norm" if normed else "linear",
@@ -231,7 +231,7 @@ def _from_released(image: dict[str, Tensor], text: dict[str, Tensor], options: d
     model = Model(settings, weight.shape[1], words).to(weight.dtype)
     model.image_encoder.load_state_dict(image)
     model.text_encoder.load_state_dict(text)
-    if settings.method == "naaf":
+    if model.similarity.needs_boundary:
         model.boundary = Boundaries(float(options.get("thres", 0.0)), float(options["thres_safe"]))
     return model
 

@@ -6,9 +6,21 @@ whole `Settings`. What a run used stands in its `config.json`.
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from .errors import UsageError
 
@@ -33,25 +45,137 @@ class DataSettings(Section):
 
 
 class ModelSettings(Section):
-    """The encoders' sizes and the similarity."""
+    """The encoders' sizes. Each method adds its similarity's constants in a type of its own, below."""
 
-    method: Literal["naaf", "scan-t2i", "scan-i2t"] = "naaf"
+    has_boundary: ClassVar[bool] = False  # whether training mines one (MiningSettings)
+
+    method: str
     dim: int = Field(1024, ge=1)  # D, the paper's 1024
     word_dim: int = Field(300, ge=1)
     word_init: float = Field(0.1, gt=0)  # word vectors start uniform in +- this; the published 0.1
     image_encoder: Literal["linear", "weight-norm"] = "linear"
     freeze_words: bool = False  # the released code fine-tunes its GloVe vectors (it means to freeze them)
-    lambda_softmax: float | None = Field(None, gt=0)  # inverse temperature; None: the published 20 | 9 | 4
+
+
+class NaafSettings(ModelSettings):
+    """The Negative-Aware Attention Framework, the default."""
+
+    has_boundary: ClassVar[bool] = True
+
+    method: Literal["naaf"] = "naaf"
+    lambda_softmax: float | None = Field(None, gt=0)  # inverse temperature; None: the published 20
     lambda_intra: float | None = Field(5.0, gt=0)  # propagation between words at inference; None: none
-    pooling: Literal["mean", "lse"] = "mean"  # SCAN only: AVG or LogSumExp
-    lambda_lse: float = Field(6.0, gt=0)
-    negative_effect: bool = True  # NAAF only: whether s_neg (eq. 9), s_f (eq. 10), s_r (eq. 11) count
+    negative_effect: bool = True  # whether s_neg (eq. 9), s_f (eq. 10), s_r (eq. 11) count
     feature_effect: bool = True
     relevance_effect: bool = True
 
+    @model_validator(mode="after")
+    def _scores_something(self):
+        if not (self.negative_effect or self.feature_effect or self.relevance_effect):
+            raise ValueError("one of model.negative_effect, feature_effect and relevance_effect must stay on")
+        return self
 
-EFFECTS = ("negative_effect", "feature_effect", "relevance_effect")
-NAAF_ONLY = ("model.lambda_intra", "mining.alpha", "mining.momentum", "mining.fixed_boundary")
+
+class PooledSettings(ModelSettings):
+    """What methods share that pool over words or regions."""
+
+    pooling: Literal["mean", "lse"] = "mean"  # AVG or LogSumExp
+    lambda_lse: float = Field(6.0, gt=0)
+
+    @model_validator(mode="after")
+    def _pools(self):
+        if self.pooling == "mean" and self.lambda_lse != type(self).model_fields["lambda_lse"].default:
+            raise ValueError("model.lambda_lse belongs to model.pooling lse")
+        return self
+
+
+class ScanT2iSettings(PooledSettings):
+    """SCAN, text to image."""
+
+    method: Literal["scan-t2i"] = "scan-t2i"
+    lambda_softmax: float | None = Field(None, gt=0)  # None: the published 9
+
+
+class ScanI2tSettings(PooledSettings):
+    """SCAN, image to text."""
+
+    method: Literal["scan-i2t"] = "scan-i2t"
+    lambda_softmax: float | None = Field(None, gt=0)  # None: the published 4
+
+
+class ChanSettings(PooledSettings):
+    """Hard assignment, as in CHAN."""
+
+    method: Literal["chan"] = "chan"
+
+
+class VseSettings(ModelSettings):
+    """The global baseline, VSE++ style."""
+
+    method: Literal["vse"] = "vse"
+
+
+Method = (
+    Annotated[NaafSettings, Tag("naaf")]
+    | Annotated[ScanT2iSettings, Tag("scan-t2i")]
+    | Annotated[ScanI2tSettings, Tag("scan-i2t")]
+    | Annotated[ChanSettings, Tag("chan")]
+    | Annotated[VseSettings, Tag("vse")]
+)
+METHODS: dict[str, type[ModelSettings]] = {
+    tag.tag: kind for kind, tag in (get_args(choice) for choice in get_args(Method))
+}
+
+
+def _of_its_method(values: object) -> object:
+    """The values that the method has: what belongs to another one goes where it is that one's default.
+
+    So are records of before each method had a type read. Raises ValueError for a method that is none, and
+    for another method's constant with a value of its own.
+    """
+    if not isinstance(values, Mapping):
+        return values
+    method = values.get("method", NaafSettings.model_fields["method"].default)
+    if method not in METHODS:
+        raise _at("method", method, f"no such method{nearest(str(method), METHODS)}; {', '.join(METHODS)}")
+    own = METHODS[method].model_fields
+    for name in values.keys() - own.keys():
+        owners = {other: kind for other, kind in METHODS.items() if name in kind.model_fields}
+        if owners and not any(_is_default(kind, name, values[name]) for kind in owners.values()):
+            belongs = f"belongs to model.method {' or '.join(owners)}; {method} has no such part"
+            raise _at(name, values[name], belongs)
+        if owners:
+            values = {key: value for key, value in values.items() if key != name}
+    return {**values, "method": method}
+
+
+def _at(name: str, given: object, sentence: str) -> PydanticCustomError:
+    return PydanticCustomError("method", "{sentence}", {"sentence": sentence, "at": name, "given": given})
+
+
+def _is_default(kind: type[ModelSettings], name: str, value: object) -> bool:
+    try:
+        return bool(getattr(kind.model_validate({name: value}), name) == kind.model_fields[name].default)
+    except ValidationError:
+        return False
+
+
+AnyModel = Annotated[
+    Annotated[Method, Discriminator(lambda v: v["method"] if isinstance(v, Mapping) else v.method)],
+    BeforeValidator(_of_its_method),
+]
+_ANY_MODEL: TypeAdapter[ModelSettings] = TypeAdapter(AnyModel)
+
+
+def model_settings(**values: object) -> ModelSettings:
+    """The settings of values["method"] (default naaf). Raises pydantic's ValidationError."""
+    return _ANY_MODEL.validate_python(values)
+
+
+def constants() -> tuple[str, ...]:
+    """The settings of similarities, as `model.name`: those that act at inference too."""
+    own = (name for kind in METHODS.values() for name in kind.model_fields)
+    return tuple(f"model.{name}" for name in dict.fromkeys(own) if name not in ModelSettings.model_fields)
 
 
 class MiningSettings(Section):
@@ -62,6 +186,10 @@ class MiningSettings(Section):
     momentum: float = Field(0.7, gt=0, le=1)  # weight of a batch's estimate in the running boundary
     min_words: int = Field(200, ge=2)  # an estimate needs more sampled words than this
     fixed_boundary: float | None = Field(None, ge=-1, le=1)  # not mined: this value, in training and after
+
+
+# min_words, which a preset sets for its data, does no harm without a boundary
+OF_THE_BOUNDARY = ("mining.mode", "mining.alpha", "mining.momentum", "mining.fixed_boundary")
 
 
 class LossSettings(Section):
@@ -95,30 +223,23 @@ class Settings(Section):
     """Everything that a run needs to be repeated, beside its data."""
 
     data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
+    model: AnyModel = NaafSettings()
     mining: MiningSettings = MiningSettings()
     loss: LossSettings = LossSettings()
     train: TrainSettings
 
     @model_validator(mode="after")
     def _fits(self):
-        if self.model.method != "naaf" and self.mining.mode == "sequential":
-            raise ValueError("mining.mode sequential belongs to model.method naaf; SCAN has no boundary")
         if self.mining.fixed_boundary is not None and self.mining.mode == "sequential":
             raise ValueError("mining.fixed_boundary leaves mining.mode sequential nothing to move")
-        left_out = [name for name in EFFECTS if not getattr(self.model, name)]
-        if len(left_out) == len(EFFECTS):
-            raise ValueError("one of model.negative_effect, feature_effect and relevance_effect must stay on")
-        if self.model.method == "naaf" and self.model.pooling == "lse":
-            raise ValueError("model.pooling lse belongs to SCAN; NAAF's score is the mean of its words")
-        if self.model.pooling == "mean" and self._is_set("model.lambda_lse"):
-            raise ValueError("model.lambda_lse belongs to model.pooling lse")
         if self.loss.negatives != "adaptive" and self._is_set("loss.recall_momentum"):
             raise ValueError("loss.recall_momentum belongs to loss.negatives adaptive")
-        if self.model.method != "naaf":
-            own = [f"model.{name}" for name in left_out] + [n for n in NAAF_ONLY if self._is_set(n)]
-            if own:
-                raise ValueError(f"{own[0]} belongs to model.method naaf; SCAN has no such part")
+        mined = [name for name in OF_THE_BOUNDARY if self._is_set(name)]
+        if mined and not self.model.has_boundary:
+            having = " or ".join(method for method, kind in METHODS.items() if kind.has_boundary)
+            raise ValueError(
+                f"{mined[0]} belongs to model.method {having}; {self.model.method} has no boundary"
+            )
         return self
 
     def _is_set(self, name: str) -> bool:
@@ -170,11 +291,12 @@ OTHER_DATA = "general"  # the preset of a data set that has none of its own
 
 def names() -> list[str]:
     """Every setting as `section.field`, in the order of the file."""
-    return [
-        f"{section}.{name}"
-        for section, field in Settings.model_fields.items()
-        for name in field.annotation.model_fields  # type: ignore[union-attr]  # every field is a Section
-    ]
+    found = []
+    for section, field in Settings.model_fields.items():
+        kinds = METHODS.values() if section == "model" else (field.annotation,)
+        fields = dict.fromkeys(name for kind in kinds for name in kind.model_fields)
+        found += [f"{section}.{name}" for name in fields]
+    return found
 
 
 def preset(name: str, overrides: Mapping[str, object] = {}) -> Settings:
@@ -212,8 +334,10 @@ def _settings(values: dict[str, dict[str, object]], overrides: Mapping[str, obje
         return Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        given = f" (given: {first['input']!r})" if place else ""
+        at = first.get("ctx", {}) if first["type"] == "method" else {}
+        parts = [str(part) for part in (*first["loc"], *filter(None, [at.get("at")])) if part not in METHODS]
+        place = ".".join(parts) if len(parts) > 1 else ""  # else of several settings together
+        given = f" (given: {at.get('given', first['input'])!r})" if place else ""
         message = first["msg"].removeprefix("Value error, ")
         raise UsageError(
             f"setting {place or 'combination'}: {message[0].lower() + message[1:]}{given}"

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .effects import over_words
-from .packing import Packing
+from .similarity.packed import over_words
+from .similarity.packing import Packing
 
 
 class Boundaries(NamedTuple):

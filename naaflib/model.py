@@ -13,15 +13,14 @@ from .data.vocabulary import Vocabulary
 from .encoders import ImageEncoder, TextEncoder
 from .errors import NaafError
 from .mining import Boundaries
-from .scoring import Measure, score_matrix
-from .similarity import Effects
+from .similarity import Similarity
+from .similarity.matrix import scored
+from .similarity.methods import make
 
 
-def measure_of(settings: ModelSettings) -> Measure:
+def similarity_of(settings: ModelSettings) -> Similarity:
     """The similarity that settings ask for, at inference."""
-    s = settings
-    effects = Effects(s.negative_effect, s.feature_effect, s.relevance_effect)
-    return Measure(s.method, s.lambda_softmax, s.lambda_intra, s.pooling, s.lambda_lse, effects)
+    return make(settings.method, settings.model_dump())
 
 
 class Model(nn.Module):
@@ -42,7 +41,7 @@ class Model(nn.Module):
 
     @property
     def boundary(self) -> Boundaries:
-        """The running boundaries, .training and .inference, as floats; both 0 for SCAN."""
+        """The running boundaries, .training and .inference, as floats; both 0 for a method without."""
         return Boundaries(*self.boundary_pair.tolist())
 
     @boundary.setter
@@ -50,9 +49,9 @@ class Model(nn.Module):
         self.boundary_pair = torch.tensor(pair, dtype=torch.float64, device=self.device)  # never float32
 
     @property
-    def measure(self) -> Measure:
-        """The similarity at inference."""
-        return measure_of(self.settings)
+    def similarity(self) -> Similarity:
+        """As it scores at inference."""
+        return similarity_of(self.settings)
 
     @property
     def device(self) -> torch.device:
@@ -97,4 +96,4 @@ class Model(nn.Module):
     @torch.no_grad()
     def score(self, images: Tensor, captions: Tensor, lengths: Tensor) -> Float[Tensor, "image caption"]:
         """Inference scores of encoded images and captions, with the model's own boundary and settings."""
-        return score_matrix(images, captions, lengths, boundary=self.boundary.inference, **vars(self.measure))
+        return scored(images, captions, lengths, self.similarity, self.boundary.inference)

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
@@ -22,17 +21,17 @@ from tqdm import tqdm
 from . import checkpoint
 from .config import Settings
 from .data.batches import Batch, Batches
-from .differentiable import naaf_scores
-from .effects import Groups, word_boundary
 from .errors import NaafError
 from .loss import BatchRecalls, batch_recalls, hinge_loss, same_image
 from .metric import RetrievalMetrics
 from .mining import Mined, Samples, batch_mining, sequential_mining
 from .model import Model
-from .packing import Group, Packing, pack
 from .project import shown
 from .runs import BATCH_COLUMNS, HISTORY, STEPS, Run
-from .scoring import Measure, all_cosines, cosine_scores
+from .similarity import Similarity
+from .similarity.base import Block
+from .similarity.matrix import all_cosines, block_scores
+from .similarity.packing import Group, Packing, pack
 from .verdict import equal_scores_loss, is_near_chance
 
 STARTED = 10.0  # times the chance of a running in-batch R@1 that has left its start
@@ -114,7 +113,7 @@ class Trainer:
             images = self.model.image_encoder(batch.regions.to(device, dtype, non_blocking=True))
             captions = self.model.text_encoder(batch.tokens.to(device, non_blocking=True), batch.lengths)
             words = packing.gather(captions)
-            cosine = all_cosines(images, words, word_major=self.model.measure.word_major)
+            cosine = all_cosines(images, words, words_first=self.model.similarity.words_first)
         images, words, cosine = images.to(dtype), words.to(dtype), cosine.to(dtype)
         packed, mined = self._scores(cosine, images, words, packing)
         loss, scores = self.settings.loss, packing.unpack(packed)
@@ -126,20 +125,16 @@ class Trainer:
         self, cosine: Tensor, images: Tensor, words: Tensor, packing: Packing
     ) -> tuple[Tensor, Mined | None]:
         """Training-time scores (image, packed caption), and the boundaries that the batch leaves."""
-        model, mining = self.model.settings, self.settings.mining
-        measure = replace(self.model.measure, lambda_intra=None)
-        if model.method != "naaf":
-            return cosine_scores(cosine, images @ images.mT, words, packing.groups, measure, None), None
+        mining, similarity = self.settings.mining, self.model.similarity.in_training()
+        block = Block(cosine, images @ images.mT, words, packing.groups)
+        if not similarity.needs_boundary:
+            return block_scores(similarity, block, None).pairs, None
         rules = {"alpha": mining.alpha, "momentum": mining.momentum, "min_words": mining.min_words}
-        gram, sharpness, counted = images @ images.mT, measure.sharpness, measure.effects
         mined, boundary = None, self.model.boundary.training
         if mining.mode == "sequential":
-            mined = _mine_in_order(
-                cosine.detach(), gram.detach(), packing, measure, self.model.boundary, rules
-            )
+            mined = _mine_in_order(block, packing, similarity, self.model.boundary, rules)
             boundary = mined.by_caption[packing.order.cpu()].to(cosine)
-        limit = word_boundary(boundary, packing.groups, cosine)
-        scores, best = naaf_scores(cosine, gram, limit, packing.groups, sharpness, counted=counted)
+        scores, best = block_scores(similarity, block, boundary)
         if mined is None:
             mined = batch_mining(scores.detach(), best, packing.order, packing, self.model.boundary, **rules)
         if mining.fixed_boundary is not None:
@@ -153,23 +148,23 @@ class Trainer:
 
 
 def _mine_in_order(
-    cosine: Tensor, gram: Tensor, packing: Packing, measure: Measure, old, rules: Mapping[str, float]
+    block: Block, packing: Packing, similarity: Similarity, old, rules: Mapping[str, float]
 ) -> Mined:
     """`sequential_mining` on cosines that are there already: only the small part is walked."""
+    cosine, gram, vectors = (tensor.detach() for tensor in block[:3])
     column = torch.empty_like(packing.order)
     column[packing.order] = torch.arange(len(column), device=column.device)
     by_caption = torch.argsort(packing.caption, stable=True)  # packed words, caption by caption
     words = by_caption.split(torch.bincount(packing.caption).tolist())
     words = [words[place] for place in column.tolist()]
-    score = partial(naaf_scores, lambda_softmax=measure.sharpness, counted=measure.effects)
 
     def score_captions(captions: list[int], boundary: float) -> Tensor:
         if len(captions) > 1:
-            limit = cosine.new_full((packing.words,), boundary)
-            return score(cosine, gram, limit, packing.groups)[0][:, column[captions]]
-        own = cosine[..., words[captions[0]]]
-        groups: Groups = (Group(own.shape[-1], 1, 0, 0),)
-        return score(own, gram, own.new_full(own.shape[-1:], boundary), groups)[0]
+            whole = Block(cosine, gram, vectors, packing.groups)
+            return block_scores(similarity, whole, boundary).pairs[:, column[captions]]
+        own = words[captions[0]]
+        one = Block(cosine[..., own], gram, vectors[own], (Group(len(own), 1, 0, 0),))
+        return block_scores(similarity, one, boundary).pairs
 
     def best_of(caption: int) -> Tensor:
         return cosine[..., words[caption]].amax(dim=1)

@@ -7,15 +7,16 @@ import seeds
 import torch
 
 import naaflib
-from naaflib import differentiable
 from naaflib.config import preset, replace
 from naaflib.errors import UsageError
 from naaflib.experiments.training import train_run
 from naaflib.mining import Boundaries, sequential_mining
-from naaflib.model import measure_of
-from naaflib.packing import pack
-from naaflib.scoring import Measure, all_cosines
-from naaflib.similarity import Effects, naaf_score
+from naaflib.model import similarity_of
+from naaflib.similarity import autograd as differentiable
+from naaflib.similarity.base import Block, Effects
+from naaflib.similarity.matrix import all_cosines
+from naaflib.similarity.naaf import Naaf, naaf_score
+from naaflib.similarity.packing import pack
 from naaflib.train import _mine_in_order
 
 pytestmark = pytest.mark.trains
@@ -93,11 +94,11 @@ def test_the_effects_of_a_score_add_up(dtype):
     torch.testing.assert_close(parts, score(True, True, True), rtol=0, atol=2e-6)
 
 
-def test_a_setting_is_the_measure_of_training_and_inference():
+def test_a_setting_is_the_similarity_of_training_and_inference():
     settings = replace(SETTINGS, {"model.feature_effect": False, "model.lambda_intra": None})
-    measure = measure_of(settings.model)
-    assert measure.effects == Effects(feature=False)
-    assert measure.lambda_intra is None
+    similarity = similarity_of(settings.model)
+    assert similarity.counted == Effects(feature=False)
+    assert similarity.lambda_intra is None
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +139,9 @@ def test_mining_in_order_scores_with_the_effects_that_count(effects):
     captions = near / near.norm(dim=-1, keepdim=True)  # near their image's regions: all rank first, as a rule
     packing, old = pack(torch.tensor(lengths)), Boundaries(0.3, 0.1)
     rules = {"alpha": 2.0, "momentum": 0.7, "min_words": 5}
-    measure = Measure(lambda_softmax=3.0, lambda_intra=None, effects=effects)
-    cosine, gram = all_cosines(images, packing.gather(captions)), images @ images.mT
-    mined = _mine_in_order(cosine, gram, packing, measure, old, rules)
+    similarity, packed = Naaf(3.0, None, *effects), packing.gather(captions)
+    block = Block(all_cosines(images, packed), images @ images.mT, packed, packing.groups)
+    mined = _mine_in_order(block, packing, similarity, old, rules)
 
     words = [caption[:length] for caption, length in zip(captions, lengths, strict=True)]
 
@@ -182,7 +183,7 @@ def test_a_fixed_boundary_wins_over_that_of_the_weights_to_start_from(whole, dat
             dict.fromkeys(("model.negative_effect", "model.feature_effect", "model.relevance_effect"), False),
             "one of",
         ),
-        ({"model.method": "scan-t2i", "model.feature_effect": False}, "model.feature_effect belongs to"),
+        ({"model.method": "scan-t2i", "model.feature_effect": False}, "model.feature_effect: belongs to"),
         ({"model.method": "scan-i2t", "mining.fixed_boundary": 0}, "mining.fixed_boundary belongs to"),
     ],
 )

@@ -14,7 +14,7 @@ import seeds
 import torch
 
 from naaflib import checkpoint, load_checkpoint
-from naaflib.config import ModelSettings, preset
+from naaflib.config import model_settings, preset
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
 from naaflib.mining import Boundaries
@@ -28,7 +28,7 @@ REGION_DIM, DIM, WORD_DIM = 11, 7, 5
 @pytest.fixture
 def model():
     seeds.manual_seed(1)
-    model = Model(ModelSettings(dim=DIM, word_dim=WORD_DIM), REGION_DIM, len(WORDS), WORDS)
+    model = Model(model_settings(dim=DIM, word_dim=WORD_DIM), REGION_DIM, len(WORDS), WORDS)
     model.boundary = Boundaries(1 / 3, 2 / 7)  # no float32 holds them
     return model.eval()
 
@@ -58,14 +58,14 @@ def assert_same(first, second):
         {},
         {"image_encoder": "weight-norm"},
         {"method": "scan-t2i", "pooling": "lse", "lambda_softmax": 3.5},
-        {"method": "scan-i2t", "lambda_lse": 4.0},
+        {"method": "scan-i2t", "pooling": "lse", "lambda_lse": 4.0},
         {"lambda_intra": None, "lambda_softmax": 9.0, "freeze_words": True},
     ],
     ids=lambda settings: " ".join(map(str, settings.values())) or "default",
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_model_comes_back_bit_by_bit(tmp_path, settings, dtype):
-    settings = ModelSettings(dim=DIM, word_dim=WORD_DIM, **settings)
+    settings = model_settings(dim=DIM, word_dim=WORD_DIM, **settings)
     model = Model(settings, REGION_DIM, len(WORDS), WORDS).to(dtype)
     model.boundary = Boundaries(1 / 3, 2 / 7)
     checkpoint.save(tmp_path / "a.safetensors", model, {})
@@ -245,7 +245,7 @@ def test_the_authors_checkpoint_gives_their_numbers(reference):
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("encoder", ["linear", "weight-norm"])
 def test_a_released_file_is_the_model_that_it_was(tmp_path, legacy, prefix, encoder):
-    model = Model(ModelSettings(dim=DIM, word_dim=WORD_DIM, image_encoder=encoder), REGION_DIM, len(WORDS))
+    model = Model(model_settings(dim=DIM, word_dim=WORD_DIM, image_encoder=encoder), REGION_DIM, len(WORDS))
     model.boundary = Boundaries(1 / 3, 2 / 7)
     found = load_checkpoint(released(tmp_path / "a.pth.tar", model, legacy=legacy, prefix=prefix))
     assert_same(model, found)
@@ -305,7 +305,7 @@ SCAN = {  # a checkpoint of SCAN's own code (Lee et al., 2018): no boundary, a c
 def test_scan_s_own_checkpoint_is_that_method(tmp_path, direction, pooling):
     changes = {"pooling": "lse", "lambda_lse": 5.0} if pooling == "LogSumExp" else {}
     how = {"method": f"scan-{direction}", "lambda_softmax": 4.0, **changes}
-    scan = Model(ModelSettings(dim=DIM, word_dim=WORD_DIM, **how), REGION_DIM, len(WORDS))
+    scan = Model(model_settings(dim=DIM, word_dim=WORD_DIM, **how), REGION_DIM, len(WORDS))
     options = argparse.Namespace(**{**SCAN, "cross_attn": direction, "agg_func": pooling})
     found = load_checkpoint(released(tmp_path / "scan.pth.tar", scan, opt=options))
     assert_same(found, scan)
@@ -511,7 +511,7 @@ def test_a_bare_state_or_list_is_named(tmp_path, model):
 
 
 def test_encoders_that_do_not_fit_each_other_are_named(tmp_path, model):
-    other = Model(ModelSettings(dim=DIM + 1, word_dim=WORD_DIM), REGION_DIM, len(WORDS))
+    other = Model(model_settings(dim=DIM + 1, word_dim=WORD_DIM), REGION_DIM, len(WORDS))
     states = [model.image_encoder.state_dict(), other.text_encoder.state_dict()]
     path = released(tmp_path / "a.pth.tar", model, model=states)
     with pytest.raises(NaafError, match=r"a\.pth\.tar is no released NAAF checkpoint"):

@@ -13,7 +13,7 @@ import seeds
 from distributed import Client
 
 from naaflib import checkpoint, open_split
-from naaflib.config import ModelSettings, Settings
+from naaflib.config import Settings, model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
 from naaflib.evaluate import arithmetic, cluster, evaluate, protocols
@@ -37,7 +37,7 @@ def data(write_split, tmp_path_factory):
 def run(data, tmp_path_factory):
     words = Vocabulary.build(open_split(data, "train").captions, 1)
     seeds.manual_seed(0)
-    model = Model(ModelSettings(dim=7, word_dim=5), 11, len(words), words)
+    model = Model(model_settings(dim=7, word_dim=5), 11, len(words), words)
     model.boundary = Boundaries(0.2, 0.15)
     path = tmp_path_factory.mktemp("runs") / "run"
     settings = Settings(model=model.settings, train={"seed": 0}).model_dump()

@@ -10,7 +10,7 @@ import torch
 
 import naaflib
 from naaflib import checkpoint, load_checkpoint, open_split, retrieval_metrics
-from naaflib.config import ModelSettings
+from naaflib.config import model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
 from naaflib.evaluate import (
@@ -44,7 +44,7 @@ def data(write_split, tmp_path_factory):
 def new_model(folder, seed=0, **settings) -> Model:
     words = Vocabulary.build(open_split(folder, "train").captions, 1)
     seeds.manual_seed(seed)
-    model = Model(ModelSettings(dim=7, word_dim=5, **settings), REGION_DIM, len(words), words)
+    model = Model(model_settings(dim=7, word_dim=5, **settings), REGION_DIM, len(words), words)
     model.boundary = Boundaries(0.2, 0.15)
     return model.eval()
 
@@ -103,8 +103,8 @@ def test_scores_are_the_model_s_scores_of_everything_at_once(data, settings, dty
 
 
 def test_rows_come_in_blocks_and_chunks_of_captions_change_nothing(data, model, monkeypatch):
-    from naaflib import scoring
     from naaflib.evaluate import scores
+    from naaflib.similarity import matrix as scoring
 
     monkeypatch.setattr(scoring, "BLOCK_IMAGES", 8)
     split = open_split(data, "train")

@@ -10,7 +10,7 @@ import torch
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision
 
 import naaflib
-from naaflib.config import ModelSettings
+from naaflib.config import model_settings
 from naaflib.data.captions import tokenize
 from naaflib.data.scenes import Foil, read_foils, read_links
 from naaflib.data.vocabulary import Vocabulary
@@ -19,8 +19,8 @@ from naaflib.explanation import explain, explain_pairs, foil_detection, matched_
 from naaflib.explanation.measures import area_under_curve, average_precision, image_interval, ranked
 from naaflib.mining import Boundaries
 from naaflib.model import Model
-from naaflib.scoring import score_matrix
-from naaflib.similarity import ALL_EFFECTS, Effects, naaf_score
+from naaflib.similarity.matrix import score_matrix
+from naaflib.similarity.naaf import ALL_EFFECTS, Effects, naaf_score
 
 METHODS = ("naaf", "scan-t2i", "scan-i2t")
 
@@ -34,7 +34,7 @@ def new_model(split, method="naaf", boundary=0.2, **settings) -> Model:
     """An untrained model in float64; the last word of the vocabulary's captions stays unknown to it."""
     seeds.manual_seed(0)
     vocabulary = Vocabulary.build(split.captions, min_count=1)
-    settings = ModelSettings(method=method, dim=19, word_dim=13, **settings)
+    settings = model_settings(method=method, dim=19, word_dim=13, **settings)
     model = Model(settings, split.regions.shape[2], len(vocabulary), vocabulary).double()
     model.boundary = Boundaries(boundary + 0.1, boundary)
     return model

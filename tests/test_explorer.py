@@ -12,7 +12,7 @@ from matplotlib.text import Annotation, Text
 from PIL import Image
 
 import naaflib
-from naaflib.config import ModelSettings
+from naaflib.config import model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
 from naaflib.explanation import explain, explain_encoded
@@ -34,7 +34,9 @@ def new_model(split, method="naaf", seed=0, **settings) -> Model:
     seeds.manual_seed(seed)
     vocabulary = Vocabulary.build(split.captions, min_count=1)
     model = Model(
-        ModelSettings(method=method, dim=19, word_dim=13, **settings), split.regions.shape[2], len(vocabulary)
+        model_settings(method=method, dim=19, word_dim=13, **settings),
+        split.regions.shape[2],
+        len(vocabulary),
     )
     model.vocabulary = vocabulary
     model.boundary = Boundaries(0.2, 0.2)

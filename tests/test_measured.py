@@ -9,7 +9,7 @@ import pytest
 import seeds
 
 import naaflib
-from naaflib.config import ModelSettings
+from naaflib.config import model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
 from naaflib.evaluate import evaluate
@@ -37,7 +37,7 @@ def bare(split, tmp_path_factory):
 def new_model(split, method="naaf", **settings) -> Model:
     seeds.manual_seed(0)
     vocabulary = Vocabulary.build(split.captions, min_count=1)
-    made = ModelSettings(method=method, dim=19, word_dim=13, **settings)
+    made = model_settings(method=method, dim=19, word_dim=13, **settings)
     model = Model(made, split.regions.shape[2], len(vocabulary), vocabulary)
     model.boundary = Boundaries(0.3, 0.2)
     return model.eval()

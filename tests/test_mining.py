@@ -17,7 +17,7 @@ from naaflib.mining import (
     sequential_mining,
     updated,
 )
-from naaflib.packing import pack
+from naaflib.similarity.packing import pack
 
 SITUATIONS = [  # mean_pos, std_pos, mean_neg, std_neg, alpha
     (0.65, 0.17, 0.22, 0.14, 2.0),

@@ -1,15 +1,13 @@
 """Regions whose features are all zero are padding: whatever is computed is the same without them."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 import seeds
 import torch
+from methods import POOLED
 
 import naaflib
-from naaflib import differentiable
-from naaflib.config import ModelSettings, preset
+from naaflib.config import model_settings, preset
 from naaflib.data.batches import Batches
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
@@ -17,16 +15,14 @@ from naaflib.evaluate.scores import PRODUCTS, encode_split, score_encoded
 from naaflib.explanation import explain, matched_samples
 from naaflib.mining import Boundaries
 from naaflib.model import Model
-from naaflib.scan import scan_score
-from naaflib.scoring import PUBLISHED_LAMBDA
-from naaflib.similarity import naaf_score
+from naaflib.similarity import autograd as differentiable
+from naaflib.similarity.methods import METHODS, make
 from naaflib.train import Trainer
 from naaflib.walkthrough.pairs import matrix_page, words_page
 
 IMAGES, REGIONS, DIM = 3, 5, 7
 LENGTHS = [3, 1, 11, 3, 2]
 PLACES = [0, 1, 4, 4]  # before which region a padding one is put: first, two in the middle, before the last
-METHODS = [("naaf", "mean"), *product(("scan-t2i", "scan-i2t"), ("mean", "lse"))]
 FORMS = [(torch.float64, "eager"), (torch.float32, "eager"), (torch.float32, "fused")]
 
 
@@ -72,14 +68,9 @@ def form(request, monkeypatch):
 
 
 def readable(images, captions, method, pooling, boundary):
-    columns = []
-    for caption, length in zip(captions, LENGTHS, strict=True):
-        words, how = caption[:length], {"lambda_softmax": PUBLISHED_LAMBDA[method]}
-        if method == "naaf":
-            columns.append(naaf_score(images, words, boundary=boundary, **how))
-        else:
-            columns.append(scan_score(images, words, direction=method[-3:], pooling=pooling, **how))
-    return torch.stack(columns, dim=1)
+    similarity = make(method, {"pooling": pooling})
+    words = [caption[:length] for caption, length in zip(captions, LENGTHS, strict=True)]
+    return torch.stack([similarity.parts(images, one, boundary).score for one in words], dim=1)
 
 
 def fast(images, captions, method, pooling, boundary):
@@ -100,7 +91,7 @@ def check_close(found, expected, tolerance=1e-10):
 
 
 @pytest.mark.parametrize("boundary", [-0.4, 0.0, 0.3])
-@pytest.mark.parametrize(("method", "pooling"), METHODS)
+@pytest.mark.parametrize(("method", "pooling"), POOLED)
 def test_the_readable_form_is_the_same_without_padding(images, captions, method, pooling, boundary):
     how = method, pooling, boundary
     scores, by_image, by_caption = with_gradients(readable, padded(images), captions, *how)
@@ -109,7 +100,7 @@ def test_the_readable_form_is_the_same_without_padding(images, captions, method,
 
 
 @pytest.mark.parametrize("boundary", [-0.4, 0.0, 0.3])
-@pytest.mark.parametrize(("method", "pooling"), METHODS)
+@pytest.mark.parametrize(("method", "pooling"), POOLED)
 def test_every_fast_form_is_the_readable_one_with_padding(images, captions, form, method, pooling, boundary):
     how = method, pooling, boundary
     slow = with_gradients(readable, padded(images), captions, *how)
@@ -121,7 +112,7 @@ def test_every_fast_form_is_the_readable_one_with_padding(images, captions, form
         check_close([fast(padded(images).to(form), captions.to(form), *how)], slow[:1], tolerance)
 
 
-@pytest.mark.parametrize(("method", "pooling"), METHODS)
+@pytest.mark.parametrize(("method", "pooling"), POOLED)
 def test_one_region_that_is_left_is_the_image(images, captions, form, method, pooling):
     alone = images.clone()
     alone[:, [0, 1, 3, 4]] = 0.0
@@ -132,7 +123,7 @@ def test_one_region_that_is_left_is_the_image(images, captions, form, method, po
     check_close(found, expected, 1e-10 if form == torch.float64 else 3e-5)
 
 
-@pytest.mark.parametrize(("method", "pooling"), METHODS)
+@pytest.mark.parametrize(("method", "pooling"), POOLED)
 def test_an_image_of_padding_alone_scores_as_cosines_of_zero_do(images, captions, form, method, pooling):
     images[1] = 0.0
     how = method, pooling, 0.25
@@ -159,7 +150,7 @@ def folders(write_split, tmp_path_factory):
 def new_model(split, method="naaf", boundary=0.1, **settings) -> Model:
     seeds.manual_seed(0)
     vocabulary = Vocabulary.build(split.captions, min_count=1)
-    made = ModelSettings(method=method, dim=19, word_dim=13, **settings)
+    made = model_settings(method=method, dim=19, word_dim=13, **settings)
     model = Model(made, split.regions.shape[2], len(vocabulary), vocabulary)
     torch.nn.init.normal_(model.image_encoder.fc.bias)  # a trained model has one: zeros have a direction
     model.boundary = Boundaries(boundary, boundary)
@@ -167,7 +158,7 @@ def new_model(split, method="naaf", boundary=0.1, **settings) -> Model:
 
 
 @pytest.mark.parametrize("precision", PRODUCTS)
-@pytest.mark.parametrize("method", PUBLISHED_LAMBDA)
+@pytest.mark.parametrize("method", METHODS)
 def test_padding_changes_no_score_of_a_split(folders, method, precision):
     splits = [open_split(folder, "dev") for folder in folders]
     model = new_model(splits[0], method)
@@ -175,11 +166,11 @@ def test_padding_changes_no_score_of_a_split(folders, method, precision):
     np.testing.assert_allclose(more, plain, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["batch", "sequential", "scan-t2i", "scan-i2t"])
+@pytest.mark.parametrize("mode", ["batch", "sequential", *(m for m in METHODS if m != "naaf")])
 def test_padding_changes_no_step_of_training(folders, mode):
     """Loss, gradients and what is mined, in float64."""
     changes = {"mining.min_words": 3, "train.batch_size": 29, "model.dim": 19, "model.word_dim": 13}
-    changes |= {"model.method": mode} if mode.startswith("scan") else {"mining.mode": mode}
+    changes |= {"model.method": mode} if mode in METHODS else {"mining.mode": mode}
     settings = preset("scenes", changes)
     left = []
     for folder in folders:
@@ -190,7 +181,7 @@ def test_padding_changes_no_step_of_training(folders, mode):
         step = trainer.step(batch, 1)
         gradients = [parameter.grad for parameter in model.parameters()]
         left.append([torch.tensor([step.loss, *step.samples, *model.boundary]), *gradients])
-    assert mode.startswith("scan") or left[0][0].isfinite().all()  # words were sampled
+    assert mode in METHODS or left[0][0].isfinite().all()  # words were sampled
     for more, plain in zip(left[1], left[0], strict=True):
         torch.testing.assert_close(more, plain, rtol=1e-6, atol=1e-9, equal_nan=True)
 
@@ -203,7 +194,7 @@ def test_padding_changes_no_sample_of_similarities(folders):
         np.testing.assert_allclose(more[kind], plain[kind], atol=1e-6)
 
 
-@pytest.mark.parametrize("method", PUBLISHED_LAMBDA)
+@pytest.mark.parametrize("method", METHODS)
 def test_a_pair_with_padding_is_taken_apart_as_without_it(folders, method):
     splits = [open_split(folder, "dev") for folder in folders]
     model = new_model(splits[0], method).double()

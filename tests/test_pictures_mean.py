@@ -18,7 +18,7 @@ from matplotlib.text import Annotation, Text
 from synthetic_runs import write_group
 
 import naaflib
-from naaflib.config import ModelSettings
+from naaflib.config import model_settings
 from naaflib.data.scenes import read_links
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.evaluate import Evaluation, compare_runs, difference_table, protocol_metrics
@@ -193,7 +193,7 @@ def model(split) -> Model:
     """Untrained; its boundary lies among the words' largest cosines."""
     seeds.manual_seed(0)
     words = Vocabulary.build(split.captions, min_count=1)
-    made = Model(ModelSettings(dim=19, word_dim=13), split.regions.shape[2], len(words), words).eval()
+    made = Model(model_settings(dim=19, word_dim=13), split.regions.shape[2], len(words), words).eval()
     made.boundary = Boundaries(0.2, 0.2)
     middle = float(np.median(explain(made, split, 0, 0).best_cosine))
     made.boundary = Boundaries(middle, middle)

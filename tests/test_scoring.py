@@ -11,17 +11,19 @@ import numpy as np
 import pytest
 import seeds
 import torch
+from methods import POOLED
 
 import naaflib
-from naaflib import differentiable, effects, scoring
 from naaflib.errors import UsageError
-from naaflib.explanation.parts import pair_parts
 from naaflib.mining import Boundaries
-from naaflib.packing import pack
-from naaflib.scan import scan_score
-from naaflib.scoring import PUBLISHED_LAMBDA
-from naaflib.similarity import naaf_score
-from naaflib.threads import in_threads
+from naaflib.similarity import autograd as differentiable
+from naaflib.similarity import matrix as scoring
+from naaflib.similarity import packed as effects
+from naaflib.similarity.base import Block, Scores, pair_parts
+from naaflib.similarity.methods import METHODS, make
+from naaflib.similarity.naaf import Naaf, naaf_score
+from naaflib.similarity.packing import pack
+from naaflib.similarity.threads import in_threads
 
 IMAGES, REGIONS, DIM = 11, 5, 7
 LENGTHS = [3, 1, 13, 3, 2, 13, 3, 1, 7]
@@ -68,17 +70,10 @@ def form(request, monkeypatch):
 def readable(
     images, captions, method="naaf", boundary=0.3, lambda_softmax=None, lambda_intra=None, pooling="mean"
 ):
-    sharpness = lambda_softmax or PUBLISHED_LAMBDA[method]
-    columns = []
-    for caption, length in zip(captions, LENGTHS, strict=True):
-        words = caption[:length]
-        if method == "naaf":
-            how = {"lambda_softmax": sharpness, "lambda_intra": lambda_intra}
-            columns.append(naaf_score(images, words, boundary=boundary, **how))
-        else:
-            how = {"direction": method[-3:], "lambda_softmax": sharpness, "pooling": pooling}
-            columns.append(scan_score(images, words, **how))
-    return torch.stack(columns, dim=1)
+    how = {"lambda_softmax": lambda_softmax, "lambda_intra": lambda_intra, "pooling": pooling}
+    similarity = make(method, how)
+    words = [caption[:length] for caption, length in zip(captions, LENGTHS, strict=True)]
+    return torch.stack([similarity.parts(images, one, boundary).score for one in words], dim=1)
 
 
 def both_gradients(score, images, captions, dtype):
@@ -105,9 +100,8 @@ def test_fast_naaf_equals_the_readable_form(images, captions, form, boundary, la
         assert (ours - theirs).norm() < 0.5 * tolerance * lambda_softmax * theirs.norm()
 
 
-@pytest.mark.parametrize("pooling", ["mean", "lse"])
-@pytest.mark.parametrize("method", ["scan-t2i", "scan-i2t"])
-def test_fast_scan_equals_the_readable_form(images, captions, method, pooling):
+@pytest.mark.parametrize(("method", "pooling"), [how for how in POOLED if how[0] != "naaf"])
+def test_the_other_fast_forms_equal_the_readable_ones(images, captions, method, pooling):
     how = {"method": method, "pooling": pooling}
     lengths = torch.tensor(LENGTHS)
     slow = both_gradients(lambda v, u: readable(v, u, **how), images, captions, torch.float64)
@@ -148,7 +142,7 @@ def test_a_cosine_that_is_no_number_stays_visible(form):
     assert best.isnan().nonzero().tolist() == [[0, 1], [1, 4]]
 
 
-@pytest.mark.parametrize("method", PUBLISHED_LAMBDA)
+@pytest.mark.parametrize("method", METHODS)
 def test_regions_that_are_zero_give_finite_scores_and_gradients(images, captions, form, method):
     images[0] = 0.0
     images[1, 2] = 0.0
@@ -235,9 +229,14 @@ def test_a_reduced_product_is_most_exact_at_the_boundary(monkeypatch):
     images, words = unit(8, 36, 64, seed=7).float(), unit(200, 64, seed=8).float()  # one block
     packing = pack(torch.full((20,), 10))
     seen = []
-    monkeypatch.setattr(scoring, "cosine_scores", lambda cosine, *_: seen.append(cosine) or cosine[:, 0, :20])
+
+    def scores(self, block, *_):
+        seen.append(block.cosine)
+        return Scores(block.cosine[:, 0, :20])
+
+    monkeypatch.setattr(Naaf, "scores", scores)
     for boundary in (0.0, 0.25):
-        scoring.Scorer(words, packing, scoring.Measure(), boundary, torch.bfloat16)(images)
+        scoring.Scorer(words, packing, Naaf(), boundary, torch.bfloat16)(images)
     exact = images.bfloat16().double() @ words.bfloat16().double().mT
     at_zero, at_boundary = (cosine.double() - exact for cosine in seen)
     near = (exact - 0.25).abs() < 0.05
@@ -365,21 +364,20 @@ def test_what_cannot_be_right_is_one_sentence(images, captions, how, sentence, g
 
 
 def test_an_unknown_name_is_never_another_method_s_score(images, captions):
-    words = captions[0, :3]
-    measure = scoring.Measure("scan-i2t")
-    object.__setattr__(measure, "method", "scan-i2i")
-    packing = pack(torch.tensor([3]))
-    cosine = scoring.all_cosines(images, words)
-    for score in (
-        lambda: scoring.cosine_scores(cosine, images @ images.mT, words, packing.groups, measure, None),
-        lambda: pair_parts(images[0], words, measure, 0.0),
-    ):
-        with pytest.raises(UsageError, match="no method 'scan-i2i'; methods: naaf, scan-t2i, scan-i2t"):
-            score()
-    how = {"direction": "t2i", "lambda_softmax": 9.0}
-    for name, bad in (("direction", "i2i"), ("pooling", "max")):
-        with pytest.raises(UsageError, match=f"no {name} '{bad}'; {name}s: "):
-            scan_score(images, words, **{**how, name: bad})
+    with pytest.raises(UsageError, match=f"no method 'scan-i2i'; methods: {', '.join(METHODS)}"):
+        naaflib.score_matrix(images, captions, LENGTHS, method="scan-i2i")
+
+
+@pytest.mark.parametrize("method", ["scan-t2i", "scan-i2t", "chan"])
+def test_an_unknown_pooling_is_never_another_one(images, captions, method):
+    similarity, words = make(method, {}), captions[0, :3]
+    object.__setattr__(similarity, "pooling", "max")
+    cosine, groups = scoring.all_cosines(images, words), pack(torch.tensor([3])).groups
+    block = Block(cosine, images @ images.mT, words, groups)
+    with pytest.raises(UsageError, match="no pooling 'max'; poolings: mean, lse"):
+        scoring.block_scores(similarity, block, None)
+    with pytest.raises(UsageError, match="no pooling 'max'; poolings: mean, lse"):
+        pair_parts(similarity, images[0], words, 0.0)
 
 
 # ---- derivatives
@@ -455,7 +453,7 @@ def test_shared_work_runs_on_one_core_a_thread_and_leaves_torch_as_it_was():
 
 SCORE = """
 import torch, naaflib
-from naaflib import differentiable
+from naaflib.similarity import autograd as differentiable
 words = torch.nn.functional.normalize(torch.ones(2, 3, 5), dim=-1)
 scores = naaflib.score_matrix(words, words, torch.tensor([3, 2]), boundary=0.5)
 assert differentiable.kernels() is not None
@@ -467,7 +465,7 @@ def test_the_kernels_run_where_nothing_can_be_written(tmp_path):
     """A read-only installation without a home: the folders for what numba keeps are files here."""
     pytest.importorskip("numba")
     shutil.copytree(Path(naaflib.__file__).parent, tmp_path / "naaflib", ignore=lambda *_: ["__pycache__"])
-    (tmp_path / "naaflib" / "__pycache__").write_text("")
+    (tmp_path / "naaflib" / "similarity" / "__pycache__").write_text("")
     nowhere = {
         name: str(tmp_path / "naaflib" / "__init__.py" / "x")
         for name in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")

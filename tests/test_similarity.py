@@ -6,7 +6,9 @@ import pytest
 import seeds
 import torch
 
-from naaflib import scan, similarity
+from naaflib.similarity import naaf as similarity
+from naaflib.similarity.base import attended_cosine
+from naaflib.similarity.methods import make
 
 IMAGES, WORDS, REGIONS, DIM = 2, 3, 5, 7
 BOUNDARIES = (0.0, 0.3, 0.99)  # at 0.99 no region qualifies
@@ -65,7 +67,7 @@ def test_gram_identity_equals_the_attended_vector(regions, words, boundary):
     weight = similarity.feature_weight(cosine, boundary, 20.0)
     attended = weight @ regions
     slow = torch.nan_to_num((attended * words).sum(-1) / attended.norm(dim=-1))
-    fast = similarity.feature_effect(cosine, regions @ regions.mT, boundary, 20.0)
+    fast = attended_cosine(weight, cosine, regions @ regions.mT)
     torch.testing.assert_close(fast, slow)
 
 
@@ -86,7 +88,8 @@ def test_one_barely_matching_region_still_counts_in_full():
     word = torch.tensor([[1.0, 0.0]])
     region = torch.tensor([[[0.5, math.sqrt(0.75)]]])
     cosine = word @ region.mT
-    effect = similarity.feature_effect(cosine, region @ region.mT, 0.5 - 1e-6, 200.0)
+    weight = similarity.feature_weight(cosine, 0.5 - 1e-6, 200.0)
+    effect = attended_cosine(weight, cosine, region @ region.mT)
     assert effect.item() == pytest.approx(0.5)
 
 
@@ -116,7 +119,7 @@ def test_gradient_is_finite_when_no_region_matches(regions, words, boundary):
 @pytest.mark.parametrize("pooling", ["mean", "lse"])
 @pytest.mark.parametrize("direction", ["t2i", "i2t"])
 def test_scan_is_stacked_cross_attention_in_loops(regions, words, direction, pooling):
-    ours = scan.scan_score(regions, words, direction=direction, lambda_softmax=9.0, pooling=pooling)
+    ours = make(f"scan-{direction}", {"lambda_softmax": 9.0, "pooling": pooling}).parts(regions, words).score
     for image, v in enumerate(regions):
         query, context = (words, v) if direction == "t2i" else (v, words)
         table = query @ context.mT

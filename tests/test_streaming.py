@@ -8,10 +8,10 @@ import pytest
 import seeds
 import torch
 
-from naaflib import checkpoint, differentiable, open_split, retrieval_metrics, scoring
+from naaflib import checkpoint, open_split, retrieval_metrics
 from naaflib.cli import main
 from naaflib.cli.models import memory
-from naaflib.config import ModelSettings, Settings
+from naaflib.config import Settings, model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
 from naaflib.evaluate import encode_split, evaluate, protocol_metrics, protocols, score_encoded, scores
@@ -22,6 +22,8 @@ from naaflib.model import Model
 from naaflib.ranks import RankCounter, best_answers
 from naaflib.ranks import count as count_block
 from naaflib.runs import Run
+from naaflib.similarity import autograd as differentiable
+from naaflib.similarity import matrix as scoring
 
 IMAGES, PER_IMAGE, REGION_DIM = 43, 5, 11
 EVERYTHING = slice(0, IMAGES), slice(0, IMAGES * PER_IMAGE)
@@ -54,7 +56,7 @@ def data(write_split, tmp_path_factory):
 def model(data):
     words = Vocabulary.build(open_split(data, "train").captions, 1)
     seeds.manual_seed(0)
-    model = Model(ModelSettings(dim=7, word_dim=5), REGION_DIM, len(words), words)
+    model = Model(model_settings(dim=7, word_dim=5), REGION_DIM, len(words), words)
     model.boundary = Boundaries(0.2, 0.15)
     return model.eval()
 

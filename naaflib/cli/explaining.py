@@ -49,7 +49,7 @@ WORD_COLUMNS = {
     "attended_region": "attends",
     "attention": "attention",
 }
-SCAN_HAS_NOT = ("feature_effect", "relevance_effect", "mismatch_effect", "propagated")
+ONE_EFFECT_LACKS = ("feature_effect", "relevance_effect", "mismatch_effect", "propagated")
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -246,7 +246,7 @@ def _adds_up(pair) -> bool:
 def _word_table(pair):
     """A row a word, as a person reads it."""
     frame = pair.to_frame()
-    columns = [name for name in WORD_COLUMNS if pair.method == "naaf" or name not in SCAN_HAS_NOT]
+    columns = [name for name in WORD_COLUMNS if len(pair.effects) > 1 or name not in ONE_EFFECT_LACKS]
     return frame[columns].rename(columns=WORD_COLUMNS).assign(word=_said(pair)).set_index("word")
 
 
@@ -259,7 +259,7 @@ def _region_table(pair):
     """A row a word and region, as a person reads it."""
     frame, words = pair.regions_frame(), _said(pair)
     frame = frame.assign(word=[words[k] for k in frame["word_index"]]).drop(columns="word_index")
-    if pair.method != "naaf":
+    if len(pair.effects) == 1:
         frame = frame.drop(columns=["feature_weight", "relevance_weight"])
     boxes = {name: frame[name].round().astype(int) for name in ("x1", "y1", "x2", "y2") if name in frame}
     return frame.assign(**boxes).set_index("word")

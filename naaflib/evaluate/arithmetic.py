@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 import torch
 
-from ..differentiable import kernels
+from ..similarity.autograd import kernels
 from .scores import pick_device
 
 MKL = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")  # settings that pick its instructions

@@ -28,9 +28,9 @@ from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics, check_finite, metrics_of
 from ..model import Model
-from ..packing import Packing
 from ..ranks import Counts, RankCounter, count
 from ..runs import fingerprint
+from ..similarity.packing import Packing
 from .arithmetic import arithmetic, mixture
 from .protocols import check_protocol, folds, joined
 from .scores import CHUNK, Encoded, Pairs, encode_captions, encode_images, pick_device

@@ -20,11 +20,11 @@ from ..data.splits import Split
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics, check_finite, metrics_of, retrieval_metrics
 from ..model import Model
-from ..packing import Group, Packing, pack
 from ..ranks import RankCounter
 from ..runs import atomic_path
-from ..scoring import BLOCK_WORDS, Scorer, block_images
-from ..threads import in_threads
+from ..similarity.matrix import BLOCK_WORDS, Scorer, block_images
+from ..similarity.packing import Group, Packing, pack
+from ..similarity.threads import in_threads
 from .protocols import check_protocol, folds, joined
 
 CHUNK = 200  # images whose captions are packed together; a fold of 1000 holds whole chunks
@@ -102,7 +102,7 @@ class Pairs:
             )
         self.encoded, self.packing = encoded, encoded.packing
         self.scorer = Scorer(
-            encoded.words, encoded.packing, model.measure, model.boundary.inference, PRODUCTS[precision]
+            encoded.words, encoded.packing, model.similarity, model.boundary.inference, PRODUCTS[precision]
         )
 
     @property

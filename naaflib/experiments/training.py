@@ -335,8 +335,8 @@ def same_run(out: Path, data: Path, settings: Settings) -> Run:
 
 def changed(was: Settings, now: Settings) -> dict[str, object]:
     """The settings that differ, by dotted name, with their new values."""
-    before = flat(was)
-    return {name: value for name, value in flat(now).items() if value != before[name]}
+    before, usual = flat(was), flat(now.model_copy(update={"model": type(now.model)()}))
+    return {name: value for name, value in flat(now).items() if value != before.get(name, usual[name])}
 
 
 def flat(settings: Settings) -> dict[str, object]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import checkpoint
-from ..config import Settings, names, nearest, replace
+from ..config import Settings, constants, names, nearest, replace
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..evaluate import evaluate, pick_device, validation_metrics
@@ -23,16 +23,7 @@ from ..runs import HISTORY, Run, check_apart, environment, write_json
 from .training import VARIANT, open_splits, say
 
 FIXED = "mining.fixed_boundary"
-AT_INFERENCE = (
-    "model.lambda_softmax",
-    "model.lambda_intra",
-    "model.lambda_lse",
-    "model.pooling",
-    "model.negative_effect",
-    "model.feature_effect",
-    "model.relevance_effect",
-    FIXED,
-)
+AT_INFERENCE = (*constants(), FIXED)
 RECALLS = tuple(name for name in HISTORY if name[:7] in ("i2t_at_", "t2i_at_") or name == "rsum")
 
 

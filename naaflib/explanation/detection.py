@@ -14,10 +14,6 @@ from ..model import Model
 from .measures import Interval, area_under_curve, image_interval, ranked
 from .pairs import Explanation, explain_pairs
 
-# A word's numbers; the lower, the more likely the word is wrong. best_cosine less the boundary ranks alike.
-EVIDENCE = ("mismatch_effect", "best_cosine", "propagated", "feature_effect", "relevance_effect", "effect")
-SCAN_EVIDENCE = ("effect", "best_cosine")
-
 
 @dataclass(frozen=True)
 class FoilDetection:
@@ -36,7 +32,7 @@ class FoilDetection:
     accuracy: float  # how often the true caption scores higher than the foil; a tie is a miss
     interval: Interval
     count: int  # foils
-    evidence: str  # the headline's: the mismatched effect where it counts in the score, else the whole effect
+    evidence: str  # the headline's: the first of the similarity's evidence
     found: pd.DataFrame
     chance_precision: float  # share of wrong words among all words of the foils
     chance_first: float  # mean of 1 / words
@@ -92,7 +88,7 @@ def foil_detection(model: Model, split: Split, foils: Sequence[Foil]) -> FoilDet
     _check(foils, split)
     own = sorted({(foil.image, foil.caption) for foil in foils})
     pairs = explain_pairs(model, split, *(list(column) for column in zip(*own, strict=True)))
-    evidence = EVIDENCE if model.settings.method == "naaf" else SCAN_EVIDENCE
+    evidence = model.similarity.evidence
     true = {key: (pair.score, _values(pair, evidence)) for key, pair in zip(own, pairs, strict=True)}
     wrong = explain_pairs(model, split, [foil.image for foil in foils], [foil.text for foil in foils])
     words, rows = [], []
@@ -103,9 +99,8 @@ def foil_detection(model: Model, split: Split, foils: Sequence[Foil]) -> FoilDet
         words.append(_foil_words(index, foil, pair) | here | before)
         scored = {"score_true": score, "score_foil": pair.score, "right": score > pair.score}
         rows.append(asdict(foil) | scored)
-    counts = model.settings.method == "naaf" and model.settings.negative_effect
     joined = {name: np.concatenate([part[name] for part in words]) for name in words[0]}
-    return _detection(pd.DataFrame(joined), pd.DataFrame(rows), evidence, counts)
+    return _detection(pd.DataFrame(joined), pd.DataFrame(rows), evidence)
 
 
 def _check(foils: Sequence[Foil], split: Split) -> None:
@@ -150,16 +145,13 @@ def _values(pair: Explanation, evidence: Sequence[str]) -> dict[str, np.ndarray]
     return {name: getattr(pair, name)[1:-1] for name in evidence}
 
 
-def _detection(
-    words: pd.DataFrame, foils: pd.DataFrame, evidence: Sequence[str], mismatch_counts: bool
-) -> FoilDetection:
-    headline = "mismatch_effect" if mismatch_counts else "effect"
-    foils = foils.assign(first=_first(words, headline).to_numpy())
+def _detection(words: pd.DataFrame, foils: pd.DataFrame, evidence: Sequence[str]) -> FoilDetection:
+    foils = foils.assign(first=_first(words, evidence[0]).to_numpy())
     return FoilDetection(
         accuracy=float(foils["right"].mean()),
         interval=image_interval(foils["right"], foils["image"]),
         count=len(foils),
-        evidence=headline,
+        evidence=evidence[0],
         found=pd.DataFrame({name: _found(words, name) for name in evidence}).T,
         words=words,
         foils=foils,

@@ -15,8 +15,9 @@ from ..data.splits import Split
 from ..data.vocabulary import END, START
 from ..errors import NaafError
 from ..model import Model
-from ..scoring import Measure
-from .parts import Parts, pair_parts
+from ..similarity import Similarity
+from ..similarity.base import Parts, pair_parts
+from ..similarity.methods import kind_of
 
 CHUNK = 256  # pairs encoded and taken apart at a time
 
@@ -52,6 +53,11 @@ class Explanation:
     region_effect: np.ndarray  # (region,), scan-i2t only; NaN otherwise, and of padding
     boxes: np.ndarray | None  # (region, 4): x1, y1, x2, y2 in pixels
     size: np.ndarray | None  # width, height of the picture that the boxes count in
+
+    @property
+    def effects(self) -> tuple[str, ...]:
+        """The effects that the method has; the others are 0 for every word."""
+        return kind_of(self.method).effects
 
     @property
     def effect(self) -> np.ndarray:
@@ -106,7 +112,7 @@ class Explanation:
             "region": np.tile(np.arange(regions), words),
             **{name: getattr(self, name).ravel() for name in names},
         }
-        if self.method == "scan-i2t":
+        if not np.isnan(self.region_effect).all():
             columns["region_effect"] = np.tile(self.region_effect, words)
         if self.boxes is not None:
             columns |= {
@@ -140,17 +146,18 @@ def explain_encoded(
     *,
     regions: Float[Tensor, "region dim"],
     words: Float[Tensor, "word dim"],
-    measure: Measure | None = None,
+    similarity: Similarity | None = None,
     boundary: float | None = None,
 ) -> Explanation:
-    """`explain` of a pair that the model has encoded before, by its own or by another measure and boundary.
+    """`explain` of a pair that the model has encoded before.
 
+    similarity, boundary: None for the model's own.
     regions: of the image; words: of the caption, `<start>` and `<end>` included. Raises as `explain` does.
     """
     _check_index("image", image, len(split), split)
-    measure = measure or model.measure
+    similarity = similarity or model.similarity
     boundary = model.boundary.inference if boundary is None else boundary
-    parts = Parts(*(value.cpu() for value in pair_parts(regions, words, measure, boundary)))
+    parts = Parts(*(value.cpu() for value in pair_parts(similarity, regions, words, boundary)))
     return _explanation(model, split, image, caption, _text(split, caption), parts, boundary)
 
 
@@ -207,7 +214,7 @@ def chunk_parts(model: Model, split: Split, images: np.ndarray, texts: Sequence[
     used, place = np.unique(images, return_inverse=True)
     regions = model.encode_images(torch.from_numpy(split.regions.gather(used)))
     words, lengths = model.encode_texts(texts)
-    one = partial(pair_parts, measure=model.measure, boundary=model.boundary.inference)
+    one = partial(pair_parts, model.similarity, boundary=model.boundary.inference)
     parts: list[Parts | None] = [None] * len(texts)
     for length in lengths.unique().tolist():
         rows = torch.nonzero(lengths == length).flatten()
@@ -239,7 +246,7 @@ def _explanation(
         known=np.array([word in model.vocabulary for word in words]),
         method=model.settings.method,
         score=float(values.pop("score")),
-        boundary=boundary if model.settings.method == "naaf" else None,
+        boundary=boundary if model.similarity.needs_boundary else None,
         boxes=None if split.boxes is None else np.asarray(split.boxes[image]),
         size=None if split.sizes is None else np.asarray(split.sizes[image]),
         **values,

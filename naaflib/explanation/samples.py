@@ -1,7 +1,5 @@
 """Matched and mismatched similarities of a fixed set of captions: what the distribution figures show."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -10,8 +8,8 @@ from torch import Tensor
 from ..data.splits import Split
 from ..errors import NaafError
 from ..model import Model
-from ..scoring import score_matrix
-from ..similarity import cosines
+from ..similarity.base import cosines
+from ..similarity.matrix import scored
 
 BATCH = 128  # images that a caption's lowest-scoring one is picked from, as in a training batch
 
@@ -48,8 +46,7 @@ def _batch_samples(
     """The two samples of a batch of pairs, scored as training scores it."""
     regions = model.encode_images(torch.from_numpy(split.regions.gather(images)))
     words, lengths = model.encode_texts([split.captions[caption] for caption in captions])
-    measure = replace(model.measure, lambda_intra=None)
-    scores = score_matrix(regions, words, lengths, boundary=model.boundary.training, **vars(measure))
+    scores = scored(regions, words, lengths, model.similarity.in_training(), model.boundary.training)
     lowest = scores.fill_diagonal_(torch.inf).argmin(dim=0)
     inside = torch.arange(words.shape[1])[None] < lengths[:, None]
     return tuple(best_cosines(regions[own], words)[inside] for own in (torch.arange(len(images)), lowest))

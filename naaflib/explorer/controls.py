@@ -168,7 +168,7 @@ class Controls:
         intra = self.lambda_intra.value
         return Constants(
             None if self.boundary.disabled else self.boundary.value,
-            self.lambda_softmax.value,
+            None if self.lambda_softmax.disabled else self.lambda_softmax.value,
             None if self.lambda_intra.disabled or intra == OFF else intra,
         )
 
@@ -181,8 +181,10 @@ class Controls:
             self.boundary.min, self.boundary.max = min(low, self.boundary.min), max(high, self.boundary.max)
             self.boundary.min, self.boundary.max = low, high
             self.boundary.value = boundary
-        self.lambda_softmax.max = max(60.0, softmax)
-        self.lambda_softmax.value = softmax
+        self.lambda_softmax.disabled = softmax is None
+        if softmax is not None:
+            self.lambda_softmax.max = max(60.0, softmax)
+            self.lambda_softmax.value = softmax
         choices = sorted({*INTRA, *([] if intra is None else [intra])})
         options = [*((f"{choice:g}", choice) for choice in choices), (OFF, OFF)]
         if tuple(options) != tuple(self.lambda_intra.options):

@@ -87,12 +87,14 @@ def retrieved(split: Split, ranking: Ranking, image: int) -> Retrieved:
 
 def said(state: State, pair: Explanation) -> str:
     """The picture, the score and the constants in one line."""
-    constants = [f"λ softmax {state.constants.lambda_softmax:g}"]
+    softmax = state.constants.lambda_softmax
+    constants = [] if softmax is None else [f"λ softmax {softmax:g}"]
     if pair.boundary is not None:
         intra = state.constants.lambda_intra
         constants.insert(0, f"boundary {plain(pair.boundary, 3)}")
         constants.append("no propagation" if intra is None else f"λ intra {intra:g}")
-    return f"{pair.image_name}, score {plain(pair.score, 3)} ({', '.join(constants)})"
+    under = f" ({', '.join(constants)})" if constants else ""
+    return f"{pair.image_name}, score {plain(pair.score, 3)}{under}"
 
 
 def about_place(ranking: Ranking, image: int) -> str:
@@ -119,7 +121,7 @@ def about_word(pair: Explanation, word: int) -> str:
         "mismatch": pair.mismatch_effect,
     }
     terms = [f"{name} {signed(part[word], 3)}" for name, part in parts.items() if part[word] != 0]
-    if pair.method != "naaf":
+    if len(pair.effects) == 1:
         terms = []
     total = f"It adds {signed(pair.effect[word], 3)}" + (f" ({', '.join(terms)})" if terms else "")
     looks = f"{pair.attention[word, attended]:.0%} of its attention is on region {attended} (blue frame)"

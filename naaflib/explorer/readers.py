@@ -16,10 +16,12 @@ from ..errors import NaafError, UsageError
 from ..explanation import Explanation, explain_encoded, matched_samples
 from ..explanation.choice import check_image
 from ..model import Model
-from ..packing import pack
 from ..project import resolve, shown
 from ..runs import Run, members
-from ..scoring import Measure, all_cosines, cosine_scores
+from ..similarity import Similarity
+from ..similarity.base import Block
+from ..similarity.matrix import all_cosines, block_scores
+from ..similarity.packing import pack
 from .state import Constants, State
 
 CHUNK = 128  # images encoded at a time
@@ -37,11 +39,10 @@ class Reader:
         self.words = lru_cache(64)(self._words)
         self.cosines = lru_cache(4)(self._cosines)
         self.scores = lru_cache(64)(self._scores)
-        measure, naaf = model.measure, model.settings.method == "naaf"
+        similarity = model.similarity
         self.own = Constants(
-            model.boundary.inference if naaf else None,
-            measure.sharpness,
-            measure.lambda_intra if naaf else None,
+            model.boundary.inference if similarity.needs_boundary else None,
+            **{name: getattr(similarity, name, None) for name in Constants._fields[1:]},
         )
 
     def explain(self, state: State) -> Explanation:
@@ -57,15 +58,15 @@ class Reader:
             state.caption,
             regions=self.images[state.image],
             words=self.words(state.caption),
-            measure=self.measure(state.constants),
+            similarity=self.similarity(state.constants),
             boundary=state.constants.boundary,
         )
 
-    def measure(self, constants: Constants) -> Measure:
+    def similarity(self, constants: Constants) -> Similarity:
+        """The model's, with those of the constants that it has."""
+        own = self.model.similarity
         return replace(
-            self.model.measure,
-            lambda_softmax=constants.lambda_softmax,
-            lambda_intra=constants.lambda_intra,
+            own, **{name: value for name, value in constants._asdict().items() if hasattr(own, name)}
         )
 
     @cached_property
@@ -106,8 +107,8 @@ class Reader:
         """(image,) Scores of the caption with every image."""
         words = self.words(caption)
         groups = pack(torch.tensor([len(words)])).to(words.device).groups
-        measure, boundary = self.measure(constants), constants.boundary
-        scores = cosine_scores(self.cosines(caption), self.gram, words, groups, measure, boundary)
+        block = Block(self.cosines(caption), self.gram, words, groups)
+        scores = block_scores(self.similarity(constants), block, constants.boundary).pairs
         return scores[:, 0].cpu().numpy()
 
 

@@ -5,10 +5,13 @@ from typing import NamedTuple
 
 
 class Constants(NamedTuple):
-    """The similarity's constants at inference; None: the method has none, or does not use it."""
+    """The similarity's constants at inference; None: the method has none, or does not use it.
+
+    Those after the boundary are fields of a similarity.
+    """
 
     boundary: float | None
-    lambda_softmax: float
+    lambda_softmax: float | None
     lambda_intra: float | None  # None: no propagation between words
 
 

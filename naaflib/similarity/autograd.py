@@ -21,9 +21,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .effects import Groups, block_gradient, block_scores, caption_lengths, over_words, table_starts
-from .errors import UsageError
-from .similarity import ALL_EFFECTS, Effects
+from ..errors import UsageError
+from .base import ALL_EFFECTS, Effects, Groups
+from .packed import block_gradient, block_scores, caption_lengths, over_words, table_starts
 
 BLOCK_COSINES = 500_000  # cosines reduced at a time on a CPU
 RUN_WORDS = 1024  # words of an image that a kernel reduces at a time, or one group that has more
@@ -110,7 +110,7 @@ def kernels() -> ModuleType | None:
     """The fused kernels, where numba is installed and NAAF_FUSED is not 0."""
     if os.environ.get("NAAF_FUSED") == "0" or find_spec("numba") is None:
         return None
-    return import_module(".fused", __package__)
+    return import_module(".kernels", __package__)
 
 
 def use_fused(cosine: Tensor, lambda_softmax: float) -> bool:

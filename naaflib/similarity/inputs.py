@@ -1,6 +1,5 @@
 """What `score_matrix` is given, checked: tensors or numpy arrays, and sizes, types and ranges that fit."""
 
-import math
 from numbers import Real
 from typing import Any
 
@@ -8,12 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import UsageError
-
-
-def is_number(value: object) -> bool:
-    """Whether a value is a finite number; True and False are none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+from ..errors import UsageError
 
 
 def as_tensor(name: str, values: Any) -> Tensor:
@@ -63,10 +57,10 @@ def checked_lengths(lengths: Any, captions: Tensor) -> Tensor:
     return lengths
 
 
-def checked_boundary(boundary: Any, captions: Tensor) -> float | Tensor:
+def checked_boundary(boundary: Any, captions: Tensor, method: str) -> float | Tensor:
     """A number, or a tensor (C,) of one a caption. Raises UsageError for what is neither, or not finite."""
     if boundary is None:
-        raise UsageError("method 'naaf' needs a boundary; a model has one: model.boundary.inference")
+        raise UsageError(f"method {method!r} needs a boundary; a model has one: model.boundary.inference")
     number = isinstance(boundary, Real) and not isinstance(boundary, bool)
     limit = as_tensor("boundary", np.asarray(float(boundary)) if number else boundary)
     if limit.shape not in ((), captions.shape[:1]):

@@ -13,11 +13,11 @@ import sys
 import numpy as np
 from numba import njit
 
-from . import similarity
+from . import base
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # never nnan or ninf: bad input must stay visible
-ABSENT = np.float32(similarity.ABSENT)  # a region that is padding: weights of 0, for all words
-SLOPE, EPSILON, TINY = np.float32(0.1), np.float32(1e-8), np.float32(1e-30)
+ABSENT = np.float32(base.ABSENT)  # a region that is padding: weights of 0, for all words
+SLOPE, EPSILON, TINY = np.float32(base.SLOPE), np.float32(base.EPSILON), np.float32(base.TINY)
 ZERO, ONE, TWO, HALF = np.float32(0.0), np.float32(1.0), np.float32(2.0), np.float32(0.5)
 LOWEST, LARGEST_LAMBDA = np.float32(-87.0), 60.0  # exp(87) is float32's limit, in a sum over regions less
 

@@ -12,19 +12,31 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
-from .packing import Group
-from .similarity import ABSENT, ALL_EFFECTS, EPSILON, Effects
-
-SLOPE = 0.1  # of LeakyReLU
-TINY = 1e-30  # keeps the gradient of a norm finite at 0; far below epsilon squared
-
-Groups = tuple[Group, ...]
+from ..errors import unknown
+from .base import ABSENT, ALL_EFFECTS, EPSILON, POOLINGS, SLOPE, TINY, Effects, Groups
 
 
 def caption_sums(values: Float[Tensor, "*axes word"], groups: Groups) -> Float[Tensor, "*axes caption"]:
     """Sum over the words of each caption."""
     sums = [values[..., g.words].unflatten(-1, (g.length, g.captions)).sum(-2) for g in groups]
     return sums[0] if len(sums) == 1 else torch.cat(sums, dim=-1)
+
+
+def caption_means(values: Float[Tensor, "*axes word"], groups: Groups) -> Float[Tensor, "*axes caption"]:
+    """Mean over the words of each caption."""
+    return caption_sums(values, groups) / caption_lengths(groups, values)
+
+
+def pooled_words(
+    values: Float[Tensor, "image word"], groups: Groups, pooling: str, lambda_lse: float
+) -> Float[Tensor, "image caption"]:
+    """Mean or LogSumExp over the words of each caption, as `base.pooled`."""
+    if pooling == "mean":
+        return caption_means(values, groups)
+    if pooling == "lse":
+        by_caption = [values[:, g.words].unflatten(-1, (g.length, g.captions)) for g in groups]
+        return torch.cat([torch.logsumexp(lambda_lse * v, dim=1) / lambda_lse for v in by_caption], dim=-1)
+    raise unknown("pooling", pooling, POOLINGS)
 
 
 def over_words(values: Shaped[Tensor, "*axes caption"], groups: Groups) -> Shaped[Tensor, "*axes word"]:
@@ -145,7 +157,7 @@ def block_scores(
         effect.addcmul_(match.projection, match.inverse_length)
     if counted.relevance:
         effect += (relevance(cosine, groups, lambda_softmax).weight * cosine).sum(dim=1)
-    return caption_sums(effect, groups) / caption_lengths(groups, effect), best
+    return caption_means(effect, groups), best
 
 
 def block_gradient(

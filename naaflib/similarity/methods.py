@@ -1,0 +1,44 @@
+"""The methods by their names: the one place that lists them. Their settings stand in `config`."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from ..errors import unknown
+from .base import Similarity
+from .chan import Chan
+from .naaf import Naaf
+from .scan import ScanI2t, ScanT2i
+from .vse import Vse
+
+METHODS: dict[str, type[Similarity]] = {
+    kind.method: kind
+    for kind in (
+        Naaf,
+        ScanT2i,
+        ScanI2t,
+        Chan,
+        Vse,
+    )
+}
+
+
+def kind_of(method: str) -> type[Similarity]:
+    """The class of a method. Raises UsageError for a name that is none."""
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    return METHODS[method]
+
+
+def make(method: str, constants: Mapping[str, Any]) -> Similarity:
+    """The similarity of a method with these constants; those that it does not have are left out.
+
+    None stands for the method's own value where the constant has to be a number. Raises UsageError for an
+    unknown method, and for a constant out of range.
+    """
+    kind = kind_of(method)
+    hints = get_type_hints(kind)
+    own = {field.name: NoneType in get_args(hints[field.name]) for field in fields(kind)}
+    given = {name: value for name, value in constants.items() if name in own}
+    return kind(**{name: value for name, value in given.items() if value is not None or own[name]})
