@@ -167,7 +167,7 @@ def data(quick: bool) -> list[Row]:
         settings = preset("coco", {"model.dim": 64, "train.batch_size": 256})
         vocabulary = Vocabulary.build(text, 1)
         with PeakMemory() as memory:
-            batches = Batches(split, vocabulary, settings.train.batch_size, 0)
+            batches = Batches(split, vocabulary.encode, settings.train.batch_size, 0)
             trainer = Trainer(Model(settings.model, 2048, len(vocabulary), vocabulary), settings)
             started = time.perf_counter()
             for index, batch in enumerate(batches.epoch(1)):

@@ -9,6 +9,10 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from .data.captions import tokenize
+from .data.vocabulary import END, START, Vocabulary
+from .errors import NaafError
+
 EPSILON = 1e-8  # added to norms, as the released code does
 
 
@@ -35,14 +39,56 @@ class ImageEncoder(nn.Module):
 
 
 class TextEncoder(nn.Module):
+    """From a caption to unit vectors, one a word: what a text encoder is, and the words that it reads.
+
+    Another encoder is a subclass with a `forward`, and where its words are not these, with `words`, `ids` and
+    `known` of its own. vocabulary: None for a released checkpoint loaded without its JSON.
+    """
+
+    def __init__(self, vocabulary: Vocabulary | None = None):
+        super().__init__()
+        self.vocabulary = vocabulary
+
+    def words(self, text: str) -> tuple[str, ...]:
+        """The caption as the model reads it, `<start>` and `<end>` included: one vector each."""
+        return START, *tokenize(text), END
+
+    def ids(self, text: str) -> list[int]:
+        """The id of each of `words`. Raises NaafError without a vocabulary."""
+        if self.vocabulary is None:
+            raise NaafError(
+                "this checkpoint has no vocabulary; name its JSON (--vocabulary) to read captions"
+            )
+        return self.vocabulary.encode(text)
+
+    def known(self, word: str) -> bool:
+        """Whether the model has a vector for the word, or reads `<unk>`."""
+        return self.vocabulary is not None and word in self.vocabulary
+
+    @torch.no_grad()
+    def encode(
+        self, ids: Int[Tensor, "caption length"], lengths: Int[Tensor, " caption"]
+    ) -> Float[Tensor, "caption length dim"]:
+        """`forward` without gradients, on the encoder's device."""
+        return self(ids.to(next(self.parameters()).device), lengths)
+
+
+class GruEncoder(TextEncoder):
     """Word vectors, a one-layer bidirectional GRU, the mean of its directions, unit norm.
 
     word_init: the word vectors start uniform in +- this. With the published 0.1 the GRU's biases outweigh
     them, and all words of a caption start nearly parallel.
     """
 
-    def __init__(self, words: int, word_dim: int, dim: int, word_init: float = 0.1):
-        super().__init__()
+    def __init__(
+        self,
+        words: int,
+        word_dim: int,
+        dim: int,
+        word_init: float = 0.1,
+        vocabulary: Vocabulary | None = None,
+    ):
+        super().__init__(vocabulary)
         self.embed = nn.Embedding(words, word_dim)
         nn.init.uniform_(self.embed.weight, -word_init, word_init)
         self.rnn = nn.GRU(word_dim, dim, num_layers=1, batch_first=True, bidirectional=True)

@@ -10,7 +10,7 @@ from .config import ModelSettings
 from .data.captions import pad
 from .data.glove import Vectors
 from .data.vocabulary import Vocabulary
-from .encoders import ImageEncoder, TextEncoder
+from .encoders import GruEncoder, ImageEncoder
 from .errors import NaafError
 from .mining import Boundaries
 from .similarity import Similarity
@@ -33,11 +33,20 @@ class Model(nn.Module):
         self, settings: ModelSettings, region_dim: int, words: int, vocabulary: Vocabulary | None = None
     ):
         super().__init__()
-        self.settings, self.region_dim, self.vocabulary = settings, region_dim, vocabulary
+        self.settings, self.region_dim = settings, region_dim
         self.image_encoder = ImageEncoder(region_dim, settings.dim, settings.image_encoder == "weight-norm")
-        self.text_encoder = TextEncoder(words, settings.word_dim, settings.dim, settings.word_init)
+        sizes = settings.word_dim, settings.dim, settings.word_init
+        self.text_encoder = GruEncoder(words, *sizes, vocabulary)
         self.text_encoder.embed.weight.requires_grad_(not settings.freeze_words)
         self.register_buffer("boundary_pair", torch.zeros(2, dtype=torch.float64))
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        return self.text_encoder.vocabulary
+
+    @vocabulary.setter
+    def vocabulary(self, vocabulary: Vocabulary | None) -> None:
+        self.text_encoder.vocabulary = vocabulary
 
     @property
     def boundary(self) -> Boundaries:
@@ -79,18 +88,15 @@ class Model(nn.Module):
             )
         return self.image_encoder(regions.to(self.image_encoder.fc.bias))
 
-    @torch.no_grad()
     def encode_captions(
         self, tokens: Int[Tensor, "caption length"], lengths: Int[Tensor, " caption"]
     ) -> Float[Tensor, "caption length dim"]:
         """Word ids (C, L), lengths (C,), captions in any order -> unit words (C, L, D), 0 past a length."""
-        return self.text_encoder(tokens.to(self.device), lengths)
+        return self.text_encoder.encode(tokens, lengths)
 
     def encode_texts(self, texts: Sequence[str]) -> tuple[Float[Tensor, "caption length dim"], Tensor]:
         """Captions as text -> unit words and lengths. Raises NaafError where the model has no vocabulary."""
-        if self.vocabulary is None:
-            raise NaafError("this checkpoint has no vocabulary; name its JSON (--vocabulary) to read text")
-        tokens, lengths = (torch.from_numpy(a) for a in pad([self.vocabulary.encode(text) for text in texts]))
+        tokens, lengths = (torch.from_numpy(a) for a in pad([self.text_encoder.ids(text) for text in texts]))
         return self.encode_captions(tokens, lengths), lengths
 
     @torch.no_grad()

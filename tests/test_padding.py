@@ -177,7 +177,7 @@ def test_padding_changes_no_step_of_training(folders, mode):
         split = open_split(folder, "train")
         model = new_model(split, settings.model.method).double()
         trainer = Trainer(model, settings)
-        batch = next(Batches(split, model.vocabulary, 29, 0).epoch(1))
+        batch = next(Batches(split, model.text_encoder.ids, 29, 0).epoch(1))
         step = trainer.step(batch, 1)
         gradients = [parameter.grad for parameter in model.parameters()]
         left.append([torch.tensor([step.loss, *step.samples, *model.boundary]), *gradients])

@@ -276,7 +276,7 @@ def test_scenes_open_like_any_other_folder(scenes):
 @pytest.fixture
 def batches(folder):
     split = open_split(folder, "train")
-    return Batches(split, Vocabulary.build(split.captions, 1), batch_size=11, seed=seeds.shifted(5))
+    return Batches(split, Vocabulary.build(split.captions, 1).encode, batch_size=11, seed=seeds.shifted(5))
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_an_epoch_goes_on_where_it_stopped(batches):
 
 def test_a_batch_that_is_too_large_takes_all_captions(folder):
     split = open_split(folder, "dev")
-    batches = Batches(split, Vocabulary.build(split.captions, 1), batch_size=128, seed=seeds.shifted())
+    batches = Batches(split, Vocabulary.build(split.captions, 1).encode, batch_size=128, seed=seeds.shifted())
     (batch,) = batches.epoch(1)
     assert len(batches) == 1
     assert sorted(batch.images.tolist()) == split.image_of_caption.tolist()
@@ -341,6 +341,6 @@ def test_a_broken_feature_reaches_the_trainer_as_one_sentence(folder):
 
     change(folder / "train_ims.npy", edit)
     split = open_split(folder, "train")
-    batches = Batches(split, Vocabulary.build(split.captions, 1), batch_size=11, seed=seeds.shifted())
+    batches = Batches(split, Vocabulary.build(split.captions, 1).encode, batch_size=11, seed=seeds.shifted())
     with pytest.raises(NaafError, match=r"train_ims\.npy, image \d: its features are not finite"):
         list(batches.epoch(1))

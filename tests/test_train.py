@@ -437,7 +437,7 @@ def test_the_best_checkpoint_is_the_first_epoch_of_the_best_rsum(data, tmp_path,
         assert not model.training
         return ranked(next(answers))
 
-    batches = Batches(split, words, settings.train.batch_size, settings.train.seed)
+    batches = Batches(split, words.encode, settings.train.batch_size, settings.train.seed)
     fit(run, model, batches, settings, validate=validate, observe=lambda model: {"matched": np.zeros(2)})
     found = load_checkpoint(run.checkpoint("best")).state_dict()
     assert [same_tensors(found, one) for one in after] == [epoch == best for epoch in (1, 2, 3, 4)]

@@ -148,7 +148,7 @@ def test_a_training_that_never_left_its_start_has_not_collapsed(data):
     words = Vocabulary.build(train.captions, 1)
     settings = preset("scenes", TINY)
     trainer = Trainer(Model(settings.model, train.regions.shape[2], len(words), words), settings)
-    batch = next(iter(Batches(train, words, 64, 0).epoch(1)))
+    batch = next(iter(Batches(train, words.encode, 64, 0).epoch(1)))
     trainer.step(batch, 1)
     trainer.highest_recall, trainer.recall = 0.1, 0.02
     assert not trainer.has_collapsed(64)

@@ -1,6 +1,6 @@
 """Which captions make a batch, and their tensors. The order depends on the seed and the epoch alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from .captions import pad
 from .splits import Split
-from .vocabulary import Vocabulary
 
 RELEASE_EVERY = 8  # batches between two returns of mapped pages
 AHEAD = 2  # batches prepared while one is trained on
@@ -37,9 +36,10 @@ def epoch_batches(captions: int, batch_size: int, seed: int, epoch: int) -> list
 class Batches:
     """Training batches of a split, read ahead by one thread while the model works."""
 
-    def __init__(self, split: Split, vocabulary: Vocabulary, batch_size: int, seed: int):
+    def __init__(self, split: Split, ids: Callable[[str], list[int]], batch_size: int, seed: int):
+        """ids: of a caption's words, such as a text encoder's `ids`."""
         self.split, self.batch_size, self.seed = split, batch_size, seed
-        self.tokens = [vocabulary.encode(caption) for caption in split.captions]
+        self.tokens = [ids(caption) for caption in split.captions]
         self.image_of_caption = split.image_of_caption
         self.waited = 0.0  # seconds that training waited for data
 

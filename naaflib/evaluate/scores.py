@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ..data.captions import pad
 from ..data.splits import Split
-from ..errors import NaafError, UsageError
+from ..errors import UsageError
 from ..metric import RetrievalMetrics, check_finite, metrics_of, retrieval_metrics
 from ..model import Model
 from ..ranks import RankCounter
@@ -50,9 +50,7 @@ def encode_split(model: Model, split: Split) -> Encoded:
 
 def encode_captions(model: Model, captions: Sequence[str], captions_per_image: int) -> tuple[Tensor, Packing]:
     """Words (W, D) on the packed axis, and the packing. A part of a split has to start with a chunk."""
-    if model.vocabulary is None:
-        raise NaafError("this checkpoint has no vocabulary; name its JSON (--vocabulary) to read captions")
-    tokens, lengths = pad([model.vocabulary.encode(caption) for caption in captions])
+    tokens, lengths = pad([model.text_encoder.ids(caption) for caption in captions])
     packing = pack(torch.from_numpy(lengths), BLOCK_WORDS, CHUNK * captions_per_image)
     ids = torch.from_numpy(tokens)
     words = model.image_encoder.fc.bias.new_empty(packing.words, model.settings.dim)

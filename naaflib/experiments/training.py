@@ -77,7 +77,7 @@ def train_run(
             start = start_record(init, glove, vocabulary, target)
             run = _new_run(out, data, settings, model, start, restart)
         model = model.to(target)
-        batches = Batches(train, model.vocabulary, settings.train.batch_size, settings.train.seed)
+        batches = Batches(train, model.text_encoder.ids, settings.train.batch_size, settings.train.seed)
         if not resume:
             run.update(sizes=_sizes(batches, dev))
         fit(

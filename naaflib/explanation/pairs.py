@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..data.captions import tokenize
 from ..data.splits import Split
-from ..data.vocabulary import END, START
 from ..errors import NaafError
 from ..model import Model
 from ..similarity import Similarity
@@ -234,7 +233,7 @@ def _explanation(
     parts: Parts,
     boundary: float,
 ) -> Explanation:
-    words = (START, *tokenize(text), END)
+    words = model.text_encoder.words(text)
     values = {name: value.numpy() for name, value in parts._asdict().items()}
     return Explanation(
         image=image,
@@ -243,7 +242,7 @@ def _explanation(
         image_name=split.image_name(image),
         text=text,
         words=words,
-        known=np.array([word in model.vocabulary for word in words]),
+        known=np.array([model.text_encoder.known(word) for word in words]),
         method=model.settings.method,
         score=float(values.pop("score")),
         boundary=boundary if model.similarity.needs_boundary else None,

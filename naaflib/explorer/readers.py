@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import load_checkpoint
-from ..data.captions import tokenize
 from ..data.splits import Split, evaluation_split, open_split
 from ..errors import NaafError, UsageError
 from ..explanation import Explanation, explain_encoded, matched_samples
@@ -47,7 +46,7 @@ class Reader:
 
     def explain(self, state: State) -> Explanation:
         """The state's pair under the state's constants. Raises NaafError for what cannot be looked at."""
-        count = len(tokenize(state.caption))
+        count = len(self.model.text_encoder.words(state.caption)) - 2  # without <start> and <end>
         if count > MOST_WORDS:
             raise NaafError(f"the caption has {count} words; the explorer shows up to {MOST_WORDS}")
         check_image(state.image, self.split)
