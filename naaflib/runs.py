@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 
 from .config import Settings
 from .errors import NaafError, UsageError
@@ -38,6 +39,9 @@ STEPS = (
 )  # fmt: skip
 LIBRARIES = ("torch", "numpy", "pandas", "matplotlib", "papermill", "nltk")
 SWEEP = "sweep.csv"  # in a sweep's folder: a row a run
+TRAIN, VARIANT = "train", "variant"  # kinds of runs that have weights
+FINISHED, UNFINISHED, NO_CHECKPOINT = "finished", "unfinished", "no checkpoint yet"  # see Run.state
+CHECKPOINT_FORMAT = "naaf-checkpoint-1"
 FAILURE = "failure.json"  # in a run's folder: why a sweep could not finish it
 WHOLE_CHECKSUM = 2**28  # larger files are recognised by their size and their two ends
 ENDS = 2**20
@@ -110,6 +114,22 @@ def fingerprint(path: Path) -> dict[str, object]:
     return {"bytes": size, "sha256" if size <= WHOLE_CHECKSUM else "sha256_of_ends": digest.hexdigest()}
 
 
+def checkpoint_header(path: Path) -> dict:
+    """What a checkpoint of ours says about itself, without reading its tensors."""
+    try:
+        with safe_open(path, framework="np") as file:
+            content = json.loads((file.metadata() or {}).get("naaf", "{}"))
+    except FileNotFoundError:
+        raise NaafError(f"{shown(path)} is missing; train first, or name another checkpoint") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise NaafError(
+            f"{shown(path)} is not a whole checkpoint ({error}); restore it, or train its run again"
+        ) from None
+    if content.get("format") != CHECKPOINT_FORMAT:
+        raise NaafError(f"{shown(path)} is a safetensors file, but not a checkpoint of this library")
+    return content
+
+
 class Run:
     """A run folder. `Run.create` makes one, `Run.open` opens one; a moved folder still opens."""
 
@@ -118,7 +138,7 @@ class Run:
 
     @classmethod
     def create(cls, path: str | Path, kind: str, **content: object) -> "Run":
-        """A new run of a kind: "train", "group" (members side by side), "ensemble" or "sweep".
+        """A new run of a kind: TRAIN, VARIANT, "group" (members side by side), "ensemble" or "sweep".
 
         Raises NaafError where the folder already holds a run.
         """
@@ -191,7 +211,33 @@ class Run:
 
     @property
     def is_trained(self) -> bool:
+        """Whether it has weights to use; training may not be at its end (`state`)."""
         return self.checkpoint("best").is_file()
+
+    @property
+    def epochs_done(self) -> int | None:
+        """Epochs trained, validated and saved; None where nothing is recorded.
+
+        The last checkpoint counts: a process killed before it was written leaves a row too many in
+        history.csv. That table counts where there is no last checkpoint: a variant has none.
+        """
+        if self.checkpoint("last").is_file():
+            return int(checkpoint_header(self.checkpoint("last"))["progress"]["epoch"]) - 1
+        if not (self.path / "history.csv").is_file():
+            return None
+        return int(max(self.history()["epoch"], default=0))
+
+    def state(self) -> str:
+        """How far a training or a variant is.
+
+        FINISHED: every epoch of its settings is saved; a variant has nothing to train. UNFINISHED: `--resume`
+        goes on from checkpoints/last. NO_CHECKPOINT: it stopped before the first one, and starts anew.
+        Raises NaafError for other kinds of runs and for a record that is damaged.
+        """
+        done = self.settings.train.epochs if self.kind == VARIANT else self.epochs_done
+        if self.is_trained and done is not None and done >= self.settings.train.epochs:
+            return FINISHED
+        return UNFINISHED if self.checkpoint("last").is_file() else NO_CHECKPOINT
 
     def scores_path(self, split: str) -> Path:
         return self.path / "scores" / f"{split}.npy"

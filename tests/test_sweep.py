@@ -792,8 +792,7 @@ def cluster(tmp_path, root):
 
 def test_a_killed_worker_loses_its_run_only_and_another_one_finishes_it(tmp_path, data, cluster):
     from naaflib.experiments import run_sweep
-    from naaflib.experiments.training import is_finished
-    from naaflib.runs import Run
+    from naaflib.runs import FINISHED, Run
 
     address, workers = cluster
     epochs = 80  # so many that the worker dies long before the last one
@@ -817,7 +816,7 @@ def test_a_killed_worker_loses_its_run_only_and_another_one_finishes_it(tmp_path
     assert table["state"].tolist() == ["done", "done"]
     for folder in folders:
         run = Run.open(folder)
-        assert is_finished(run)
+        assert run.state() == FINISHED
         assert run.history()["epoch"].tolist() == list(range(1, epochs + 1))
         assert run.steps()["step"].tolist() == list(range(1, len(run.steps()) + 1))
     outputs = [said(folder / "notebooks/02_training.ipynb") for folder in folders]

@@ -18,7 +18,7 @@ from .. import checkpoint
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics
 from ..project import shown
-from ..runs import SWEEP, Run
+from ..runs import SWEEP, TRAIN, Run
 from ..significance import image_measures
 
 ENCODERS = ("model.image_encoder.", "model.text_encoder.")
@@ -126,9 +126,9 @@ def _unfinished(run: Run) -> str:
     """Why a member is not there to be compared; empty where it is."""
     if not _scored_or_trained(run.path):
         return "not trained"
-    if run.kind == "train" and (run.path / "history.csv").is_file():
-        done, planned = int(run.history()["epoch"].max()), run.settings.train.epochs
-        return f"epoch {done} of {planned}" if done < planned else ""
+    done = run.epochs_done
+    if run.kind == TRAIN and done is not None and done < run.settings.train.epochs:
+        return f"epoch {done} of {run.settings.train.epochs}"
     return ""
 
 

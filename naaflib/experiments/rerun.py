@@ -17,8 +17,19 @@ from ..config import Settings
 from ..errors import NaafError
 from ..evaluate import evaluate
 from ..project import shown
-from ..runs import Run, check_apart, environment, fingerprint, members, open_group, read_json
-from .training import TRAIN, VARIANT, changed, data_record, is_finished, say, start_fingerprint, train_run
+from ..runs import (
+    FINISHED,
+    TRAIN,
+    VARIANT,
+    Run,
+    check_apart,
+    environment,
+    fingerprint,
+    members,
+    open_group,
+    read_json,
+)
+from .training import changed, data_record, say, start_fingerprint, train_run
 from .variants import make_variant
 
 NOT_COMPARED = ("seconds",)
@@ -85,7 +96,7 @@ def changes_since(run: Run) -> list[str]:
 
 def _check(run: Run, data: Path) -> None:
     """Whether everything that the run was made from is there, unchanged."""
-    if not is_finished(run):
+    if run.state() != FINISHED:
         raise NaafError(f"{shown(run.path)} is not trained to its end; `naaf train --resume` goes on with it")
     if not data.is_dir():
         raise NaafError(f"{shown(data)}, the data of {shown(run.path)}, does not exist; name it with --data")

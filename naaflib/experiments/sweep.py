@@ -258,5 +258,4 @@ def _epochs(row: Row) -> int:
 
 
 def _epochs_done(row: Row) -> int:
-    log = row.folder / "history.csv"
-    return max(0, log.read_text(encoding="utf-8").count("\n") - 1) if log.is_file() else 0
+    return Run(row.folder, {}).epochs_done or 0

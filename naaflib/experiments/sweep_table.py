@@ -9,10 +9,10 @@ import pandas as pd
 from ..errors import NaafError
 from ..evaluate import default_split
 from ..project import shown
-from ..runs import SWEEP, Run, atomic_path, read_json
+from ..runs import SWEEP, VARIANT, Run, atomic_path, read_json
 from .records import read_record
 from .sweep_plan import DONE, TO_EXECUTE, Plan, Row
-from .training import VARIANT, flat
+from .training import flat
 
 RECALLS = tuple(f"{way}_at_{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
 DEV = tuple(f"dev_{name}" for name in (*RECALLS, "rsum"))

@@ -22,13 +22,12 @@ from ..metric import chance_recalls
 from ..mining import Boundaries
 from ..model import Model
 from ..project import shown
-from ..runs import Run, fingerprint, open_group, write_json
+from ..runs import FINISHED, TRAIN, VARIANT, Run, fingerprint, open_group, write_json
 from ..train import PRECISIONS, fit
 from ..verdict import verdicts
 from .locking import exclusive
 
 FILES = ("ims.npy", "caps.txt")
-TRAIN, VARIANT = "train", "variant"  # kinds of runs that have weights
 PATIENCE = 60.0  # seconds for a killed process to let go of a run that is resumed
 
 
@@ -140,7 +139,7 @@ def _train_member(data: Path, folder: Path, settings: Settings, how: Mapping[str
     restart = (folder / "config.json").is_file()
     if restart:
         run = same_run(folder, data, settings)
-        if is_finished(run) and run.settings == settings:
+        if run.state() == FINISHED and run.settings == settings:
             say(f"{name}: reused, {shown(folder)} is trained with these settings already")
             return run
         if run.checkpoint("last").is_file():
@@ -153,14 +152,6 @@ def _train_member(data: Path, folder: Path, settings: Settings, how: Mapping[str
 def say(text: str) -> None:
     """A message to the person who waits: results go to stdout, this does not."""
     print(text, file=sys.stderr)
-
-
-def is_finished(run: Run) -> bool:
-    """Whether every epoch that the run's settings ask for is trained, validated and saved."""
-    if run.kind == VARIANT:
-        return run.is_trained
-    path = run.checkpoint("last")
-    return path.is_file() and int(checkpoint.header(path)["progress"]["epoch"]) > run.settings.train.epochs
 
 
 def open_splits(data: Path, settings: Settings) -> tuple[Split, Split]:
@@ -251,7 +242,7 @@ def _new_run(
 ) -> Run:
     """The run's record. restart: in the place of one without a checkpoint, with which nothing is lost."""
     record = data_record(data)
-    if restart and not (out / "checkpoints" / "last.safetensors").exists():
+    if restart and not any((out / "checkpoints").glob("*.safetensors")):
         (out / "config.json").unlink(missing_ok=True)
     _check_free(out)
     run = Run.create(out, TRAIN, settings=settings.model_dump(), data=record, start=start)
@@ -302,10 +293,10 @@ def _resumable(out: Path, data: Path, settings: Settings) -> Run:
         )
     if not run.checkpoint("last").is_file():
         raise NaafError(f"{shown(out)} stopped before its first checkpoint; remove it and run again")
-    done = int(checkpoint.header(run.checkpoint("last"))["progress"]["epoch"]) - 1
-    if settings.train.epochs < done:
+    if settings.train.epochs < run.epochs_done:
         raise NaafError(
-            f"{shown(out)} has {done} epochs already; train.epochs cannot become {settings.train.epochs}"
+            f"{shown(out)} has {run.epochs_done} epochs already; "
+            f"train.epochs cannot become {settings.train.epochs}"
         )
     run = same_run(out, data, settings)
     if run.settings.train.epochs != settings.train.epochs:

@@ -19,8 +19,8 @@ from ..metric import RetrievalMetrics
 from ..mining import Boundaries
 from ..model import Model
 from ..project import shown
-from ..runs import HISTORY, Run, check_apart, environment, write_json
-from .training import VARIANT, open_splits, say
+from ..runs import HISTORY, VARIANT, Run, check_apart, environment, write_json
+from .training import open_splits, say
 
 FIXED = "mining.fixed_boundary"
 AT_INFERENCE = (
