@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from .config import Settings
 from .errors import NaafError, UsageError
+from .metric import MEASURES
 from .project import project_root, shown
 
 # batch_..._at_1: recall within a training batch, percent; hardest_weight: of the hardest negatives, 0 to 1.
@@ -30,7 +31,7 @@ BATCH_COLUMNS = ("batch_i2t_at_1", "batch_t2i_at_1", "hardest_weight")
 HISTORY = (
     "epoch", "step", "loss", *BATCH_COLUMNS, "boundary", "inference_boundary",
     "mean_matched", "std_matched", "mean_mismatched", "std_mismatched",
-    "i2t_at_1", "i2t_at_5", "i2t_at_10", "t2i_at_1", "t2i_at_5", "t2i_at_10", "rsum",
+    *MEASURES,
     "seconds", "learning_rate",
 )  # fmt: skip
 STEPS = (

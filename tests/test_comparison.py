@@ -30,10 +30,9 @@ from naaflib.evaluate.differences import (
     readable_differences,
     spread_table,
 )
-from naaflib.metric import retrieval_metrics
+from naaflib.metric import MEASURES, retrieval_metrics
 from naaflib.runs import Run, read_json, write_json
 from naaflib.significance import (
-    MEASURES,
     bootstrap_means,
     corrected,
     crossed_difference,

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import UsageError
+from ..metric import MEASURES
 from ..significance import (
-    MEASURES,
     Difference,
     Share,
     corrected,

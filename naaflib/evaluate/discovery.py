@@ -39,7 +39,7 @@ class Variant:
 
     @cached_property
     def values(self) -> Float[np.ndarray, "seed image measure"]:
-        """In percent; the columns are `significance.MEASURES`."""
+        """In percent; the columns are `metric.MEASURES`."""
         return np.stack([image_measures(metrics) for metrics in self.metrics])
 
     def counterpart(self, other: "Variant") -> "Variant | None":

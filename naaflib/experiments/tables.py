@@ -8,13 +8,13 @@ import pandas as pd
 from ..config import preset
 from ..data import scenes
 from ..errors import NaafError
+from ..metric import MEASURES, named
 from ..published import EXPECTED, Expected
 from ..runs import FAILURE, FINISHED, SWEEP, Run, fingerprint, read_json
 from ..verdict import verdicts_below
 
 RUN_COLUMNS = ("run", "kind", "method", "data", "seed", "epochs", "best_dev_rsum", "state", "verdict")
-RECALLS = tuple(f"{way}_at_{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
-RESULT_COLUMNS = ("run", "member", "split", "protocol", *RECALLS, "rsum")
+RESULT_COLUMNS = ("run", "member", "split", "protocol", *MEASURES)
 NOT_WELL = f"{FINISHED}, not well"
 MEASURE_COLUMNS = ("run", "member", "measure", "split", "value", "low", "high", "chance")
 
@@ -162,8 +162,7 @@ def _result_row(path: Path, folder: Path) -> dict[str, object] | None:
         "split": content["split"],
         "protocol": content["protocol"],
     }
-    recalls = {f"{way}_at_{k}": content[way][f"at_{k}"] for way in ("i2t", "t2i") for k in (1, 5, 10)}
-    return row | recalls | {"rsum": content["rsum"]}
+    return row | named(content)
 
 
 def _member(path: Path, content: dict) -> str:

@@ -17,6 +17,7 @@ from ..config import Settings
 from ..data import manifest, scenes
 from ..data.manifest import preset_of, preset_sentence
 from ..errors import NaafError, UsageError
+from ..metric import RECALLS
 from ..project import resolve, shown
 from ..runs import BEST_MEMBER, Run, best_member, members
 from ..verdict import setting, verdicts
@@ -24,7 +25,7 @@ from ..viz.style import Figure
 
 SHOWN = 0.5  # files have 200 points an inch, a notebook shows 100
 HEADINGS = {  # of the columns that figures and files know by other names
-    **{f"{way}_at_{k}": f"{way} R@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)},
+    **{name: name.replace("_at_", " R@") for name in RECALLS},
     "mean_matched": "μ₊",
     "std_matched": "σ₊",
     "mean_mismatched": "μ₋",
