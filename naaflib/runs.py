@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -24,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from .config import Settings
 from .errors import NaafError, UsageError
 from .metric import MEASURES
-from .project import project_root, shown
+from .project import project_root, read_text, shown
 
 # batch_..._at_1: recall within a training batch, percent; hardest_weight: of the hardest negatives, 0 to 1.
 BATCH_COLUMNS = ("batch_i2t_at_1", "batch_t2i_at_1", "hardest_weight")
@@ -69,14 +70,13 @@ def write_json(path: Path, content: object) -> None:
         partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> object:
-    """Raises NaafError for a missing or damaged file."""
+def read_json(path: Path, missing: str = "", damaged: str = "restore or remove it") -> Any:
+    """Raises NaafError for a missing or damaged file, with what to do then."""
+    text = read_text(path, missing)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise NaafError(f"{shown(path)} is missing") from None
-    except ValueError as error:
-        raise NaafError(f"{shown(path)} is not whole JSON ({error}); restore or remove it") from None
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NaafError(f"{shown(path)} is not whole JSON ({error}); {damaged}") from None
 
 
 def environment() -> dict[str, object]:

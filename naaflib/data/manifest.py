@@ -9,9 +9,8 @@ import math
 import os
 import shlex
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -24,7 +23,7 @@ from pydantic import (
 
 from ..config import OTHER_DATA, PRESETS
 from ..errors import NaafError, UsageError
-from ..project import project_root, shown
+from ..project import project_root, read_yaml, shown
 
 SPLITS = ("train", "dev", "test", "testall")
 OWN_MANIFEST = "manifest.yaml"
@@ -173,7 +172,7 @@ def preset_sentence(folder: str | os.PathLike[str]) -> str:
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """The manifest in a file; a NaafError names the file and the place of what cannot be used."""
     path = Path(path)
-    content = _read_yaml(path)
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise NaafError(f"{shown(path)}: a manifest is a list of `key: value` lines; correct the file")
     try:
@@ -182,23 +181,6 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise NaafError(f"{shown(path)}: {place}: {first['msg']}; correct this entry") from error
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise NaafError(f"{shown(path)}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise NaafError(f"{shown(path)}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2020-13-45 is no date
-        raise NaafError(f"{shown(path)}: not valid YAML{_yaml_place(error)}; correct the file") from error
-
-
-def _yaml_place(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None)
-    return (f" at line {mark.line + 1}" if mark else "") + (f" ({problem})" if problem else "")
 
 
 def explain(manifest: Manifest, folder: str | os.PathLike[str]) -> str:

@@ -9,7 +9,6 @@ and its number only: the same seed gives the same bytes, whatever the sizes of t
     {split}_image_names.txt, images/*.jpg         {split}_links.json, mentions, objects, foils
 """
 
-import json
 import os
 import shutil
 import sys
@@ -24,7 +23,8 @@ import yaml
 from tqdm import tqdm
 
 from ..errors import NaafError, UsageError
-from ..project import shown
+from ..project import read_yaml, shown
+from ..runs import read_json
 from .scene_features import DIM
 from .scene_maker import CAPTIONS, write_split
 from .scene_regions import REGIONS
@@ -134,17 +134,11 @@ def read_foils(folder: str | os.PathLike[str], split: str) -> list[Foil]:
 
 def _read(folder: str | os.PathLike[str], split: str, what: str) -> Any:
     path = Path(folder) / f"{split}_{what}.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise NaafError(
-            f"{shown(path)} is missing: only the scenes set has {what}; "
-            f"`naaf data build scenes {shown(folder)}` makes it"
-        ) from None
-    except ValueError:
-        raise NaafError(
-            f"{shown(path)} is not valid JSON; delete {shown(folder)} and build it again"
-        ) from None
+    return read_json(
+        path,
+        f"only the scenes set has {what}: `naaf data build scenes {shown(folder)}` makes it",
+        f"delete {shown(folder)} and build it again",
+    )
 
 
 def _say(sentence: str) -> None:
@@ -186,8 +180,8 @@ def _is_built(folder: Path, manifest: dict[str, Any]) -> bool:
     if not folder.exists() or not any(folder.iterdir()):
         return False
     try:
-        found = yaml.safe_load((folder / "manifest.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        found = read_yaml(folder / "manifest.yaml")
+    except NaafError:
         found = None
     if found != manifest:
         other = (
