@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .config import SAFE_START, Settings
+from .config import SAFE_START, Settings, of_any_seed
 from .errors import NaafError
 from .runs import FINISHED, Run
 
@@ -79,10 +79,10 @@ def verdicts_below(folder: Path) -> dict[Path, str]:
 
 def setting(run: Run) -> str:
     """What a run was trained with, on and from, as text; of members that differ in their seed the same."""
-    values = run.settings.model_dump()
-    del values["train"]["seed"]
     data, start = run.config.get("data") or {}, run.config.get("start") or {}
-    return json.dumps([run.kind, values, data.get("files"), start.get("files")], sort_keys=True)
+    return json.dumps(
+        [run.kind, of_any_seed(run.settings), data.get("files"), start.get("files")], sort_keys=True
+    )
 
 
 def _by_run(runs: Sequence[Run]) -> dict[Path, str]:

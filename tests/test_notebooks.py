@@ -256,7 +256,11 @@ def test_settings_win_over_epochs_and_epochs_over_the_preset(scenes):
 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
-    [("train.epoch=2", "did you mean 'train.epochs'"), ("train.epochs", "settings takes name=value")],
+    [
+        ("train.epoch=2", "did you mean 'train.epochs'"),
+        ("train.epochs", "settings takes NAME=VALUE"),
+        ("train.epochs=2, train.epochs=3", "settings has train.epochs twice"),
+    ],
 )
 def test_a_misspelt_setting_is_refused(scenes, settings, sentence):
     from naaflib import walkthrough as walk

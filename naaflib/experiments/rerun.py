@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from .. import checkpoint
-from ..config import Settings
+from ..config import Settings, changed
 from ..errors import NaafError
 from ..evaluate import evaluate
 from ..project import shown
@@ -29,7 +29,7 @@ from ..runs import (
     open_group,
     read_json,
 )
-from .training import changed, data_record, say, start_fingerprint, train_run
+from .training import check_data, say, start_fingerprint, train_run
 from .variants import make_variant
 
 NOT_COMPARED = ("seconds",)
@@ -100,13 +100,7 @@ def _check(run: Run, data: Path) -> None:
         raise NaafError(f"{shown(run.path)} is not trained to its end; `naaf train --resume` goes on with it")
     if not data.is_dir():
         raise NaafError(f"{shown(data)}, the data of {shown(run.path)}, does not exist; name it with --data")
-    recorded = run.config["data"]["files"]
-    now = data_record(data)["files"]
-    other = next((name for name, file in now.items() if recorded.get(name) != file), None)
-    if other:
-        raise NaafError(
-            f"{shown(data / other)} is not what {shown(run.path)} was trained on; name the right --data"
-        )
+    check_data(run, data)
     for path in (run.path / "scores").glob("*.json"):
         features = data / f"{path.stem}_ims.npy"
         if read_json(path).get("features") != (fingerprint(features) if features.is_file() else None):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .. import checkpoint
-from ..config import Settings, preset
+from ..config import SEED, Settings, changed, preset
 from ..data.manifest import preset_of
 from ..data.splits import split_names
 from ..errors import NaafError, UsageError
@@ -19,9 +19,9 @@ from ..project import project_root, resolve, shown
 from ..runs import FAILURE, FINISHED, TRAIN, UNFINISHED, VARIANT, Run, read_json
 from .notebooks import Notebook, fill, select
 from .records import read_record
-from .sweep_spec import SEED, Planned, Spec, expand, read_spec
+from .sweep_spec import Planned, Spec, expand, read_spec
 from .sweep_task import DONE, FAILED
-from .training import changed, data_record
+from .training import data_record
 
 SCENES = "scenes"  # rendered where it is missing
 OWN = ("run", "data", "preset", "members", "seed", "epochs", "settings")  # parameters that the sweep gives

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..config import SEED, flat
 from ..errors import NaafError
 from ..evaluate import default_split
 from ..metric import MEASURES, ONE_WAY, WAYS, named
@@ -12,7 +13,6 @@ from ..project import shown
 from ..runs import SWEEP, VARIANT, Run, atomic_path, read_json
 from .records import read_record
 from .sweep_plan import DONE, TO_EXECUTE, Plan, Row
-from .training import flat
 
 DEV = tuple(f"dev_{name}" for name in MEASURES)
 BOTH_WAYS = tuple(f"{way}_{name}" for way in WAYS for name in ONE_WAY)
@@ -22,7 +22,7 @@ RESULTS = ("epoch", *DEV, "split", "protocol", *BOTH_WAYS, "rsum", "train_second
 def varying(plan: Plan) -> list[str]:
     """The settings in which the sweep's runs differ, by dotted name; the seed is a column of its own."""
     rows = [flat(row.planned.settings) for row in plan.rows]
-    return [name for name in rows[0] if name != "train.seed" and len({row[name] for row in rows}) > 1]
+    return [name for name in rows[0] if name != SEED and len({row[name] for row in rows}) > 1]
 
 
 def plan_table(plan: Plan) -> pd.DataFrame:

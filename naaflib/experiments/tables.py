@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..config import preset
+from ..config import SEED, preset
 from ..data import scenes
 from ..errors import NaafError
 from ..metric import MEASURES, named
@@ -82,7 +82,7 @@ def _is_plain(run: Run, expected: Expected) -> bool:
 
     Scenes of another seed or size have the same name, and other results.
     """
-    plain = preset(expected.preset, {"train.seed": run.settings.train.seed})
+    plain = preset(expected.preset, {SEED: run.settings.train.seed})
     started = (run.config.get("start") or {}).get("files")
     path = run.metrics_path(expected.split, "full")
     if run.settings != plain or started or not path.is_file() or not scenes.is_default(run.data_folder):

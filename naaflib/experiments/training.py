@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .. import checkpoint
-from ..config import Settings, replace
+from ..config import SEED, Settings, changed, flat, replace
 from ..data.batches import Batches
 from ..data.glove import read_glove
 from ..data.manifest import data_name
@@ -119,7 +119,7 @@ def train_members(
     seeds = range(settings.train.seed, settings.train.seed + members)
     folders = {seed: group.path / "members" / str(seed) for seed in seeds}
     trained = [
-        _train_member(Path(data), folder, replace(settings, {"train.seed": seed}), how)
+        _train_member(Path(data), folder, replace(settings, {SEED: seed}), how)
         for seed, folder in folders.items()
     ]
     for sentence in verdicts(trained):
@@ -307,33 +307,23 @@ def _resumable(out: Path, data: Path, settings: Settings) -> Run:
 def same_run(out: Path, data: Path, settings: Settings) -> Run:
     """The run of a folder, of these settings and data. Only train.epochs may differ, and not of a variant."""
     run = Run.open(out)
-    was, now = flat(run.settings), flat(settings)
     free = ("train.epochs",) if run.kind == TRAIN else ()
-    name = next((name for name in was if was[name] != now[name] and name not in free), None)
+    was = flat(run.settings)
+    name = next((name for name in changed(run.settings, settings) if name not in free), None)
     if name:
         raise NaafError(
-            f"{shown(out)} was trained with {name} {was[name]}, and now {now[name]} is asked for; "
+            f"{shown(out)} was trained with {name} {was[name]}, and now {flat(settings)[name]} is asked for; "
             "on resuming only train.epochs may change: take another folder"
         )
+    check_data(run, data)
+    return run
+
+
+def check_data(run: Run, data: Path) -> None:
+    """Raises NaafError where a folder's files are not those that a run was trained on."""
     recorded: Mapping[str, object] = run.config["data"]["files"]
     for name, file in data_record(data)["files"].items():
         if recorded.get(name) != file:
             raise NaafError(
-                f"{shown(data / name)} is not what {shown(out)} was trained on; name the right --data"
+                f"{shown(data / name)} is not what {shown(run.path)} was trained on; name the right --data"
             )
-    return run
-
-
-def changed(was: Settings, now: Settings) -> dict[str, object]:
-    """The settings that differ, by dotted name, with their new values."""
-    before = flat(was)
-    return {name: value for name, value in flat(now).items() if value != before[name]}
-
-
-def flat(settings: Settings) -> dict[str, object]:
-    """Every setting by its dotted name."""
-    return {
-        f"{part}.{name}": value
-        for part, values in settings.model_dump().items()
-        for name, value in values.items()
-    }
