@@ -75,12 +75,21 @@ LAYOUT = (
 )
 
 
+PATTERNS = {str(file.role): file.path for file in LAYOUT}
+CAPTIONS_AN_IMAGE = 5  # unless a folder's manifest says another number
+
+
+def layout_path(folder: str | os.PathLike[str], split: str, role: str) -> Path:
+    """A file of the SCAN layout: a split's features, captions, boxes, sizes or names."""
+    return Path(folder) / PATTERNS[role].replace("{split}", split)
+
+
 class Manifest(_Record):
     """A data set in the SCAN layout: region features and captions a split; boxes and pictures if you like."""
 
     name: str
     title: str = ""
-    captions_per_image: PositiveInt = 5
+    captions_per_image: PositiveInt = CAPTIONS_AN_IMAGE
     regions: PositiveInt | None = None
     dim: PositiveInt | None = None
     dtype: Literal["float16", "float32"] | None = None

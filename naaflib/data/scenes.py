@@ -25,8 +25,9 @@ from tqdm import tqdm
 from ..errors import NaafError, UsageError
 from ..project import read_yaml, shown
 from ..runs import read_json
+from .manifest import LAYOUT
 from .scene_features import DIM
-from .scene_maker import CAPTIONS, write_split
+from .scene_maker import CAPTIONS, RECORDS, record_path, write_split
 from .scene_regions import REGIONS
 from .scene_world import Scene, SceneObject
 
@@ -133,7 +134,7 @@ def read_foils(folder: str | os.PathLike[str], split: str) -> list[Foil]:
 
 
 def _read(folder: str | os.PathLike[str], split: str, what: str) -> Any:
-    path = Path(folder) / f"{split}_{what}.json"
+    path = record_path(Path(folder), split, what)
     return read_json(
         path,
         f"only the scenes set has {what}: `naaf data build scenes {shown(folder)}` makes it",
@@ -146,18 +147,12 @@ def _say(sentence: str) -> None:
 
 
 def _manifest(seed: int, sizes: dict[str, int]) -> dict[str, Any]:
-    shapes = {
-        "features": ("{split}_ims.npy", ["images", "regions", "dim"]),
-        "captions": ("{split}_caps.txt", ["captions"]),
-        "boxes": ("{split}_ims_bbx.npy", ["images", "regions", 4]),
-        "sizes": ("{split}_ims_size.npy", ["images", 2]),
-        "names": ("{split}_image_names.txt", ["images"]),
-        "links": ("{split}_links.json", ["captions"]),
-        "foils": ("{split}_foils.json", []),
-        "pictures": ("images", []),
-    }
+    shapes: dict[str, tuple[str, list[object]]] = {f.role: (f.path, [*f.shape]) for f in LAYOUT}
+    pictures = shapes.pop("pictures")
+    own = {what: record_path(Path(), "{split}", what).name for what in RECORDS}
+    shapes |= {"links": (own["links"], ["captions"]), "foils": (own["foils"], []), "pictures": pictures}
     files = [{"path": path, "role": role, "required": True, "shape": s} for role, (path, s) in shapes.items()]
-    files += [{"path": f"{{split}}_{what}.json", "required": True} for what in ("objects", "mentions")]
+    files += [{"path": own[what], "required": True} for what in ("objects", "mentions")]
     return {
         "name": "scenes",
         "title": "Scenes, the built-in data set, rendered on your machine from a seed",

@@ -14,6 +14,7 @@ import torch
 
 from .. import checkpoint
 from ..config import Settings, changed
+from ..data.manifest import layout_path
 from ..errors import NaafError
 from ..evaluate import evaluate
 from ..project import shown
@@ -102,7 +103,7 @@ def _check(run: Run, data: Path) -> None:
         raise NaafError(f"{shown(data)}, the data of {shown(run.path)}, does not exist; name it with --data")
     check_data(run, data)
     for path in (run.path / "scores").glob("*.json"):
-        features = data / f"{path.stem}_ims.npy"
+        features = layout_path(data, path.stem, "features")
         if read_json(path).get("features") != (fingerprint(features) if features.is_file() else None):
             raise NaafError(f"{shown(features)} is not what {shown(run.path)} was evaluated on; restore it")
     start = run.config.get("start") or {}

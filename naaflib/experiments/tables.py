@@ -7,6 +7,7 @@ import pandas as pd
 
 from ..config import SEED, preset
 from ..data import scenes
+from ..data.manifest import layout_path
 from ..errors import NaafError
 from ..metric import MEASURES, named
 from ..published import EXPECTED, Expected
@@ -87,7 +88,7 @@ def _is_plain(run: Run, expected: Expected) -> bool:
     path = run.metrics_path(expected.split, "full")
     if run.settings != plain or started or not path.is_file() or not scenes.is_default(run.data_folder):
         return False
-    captions = fingerprint(run.data_folder / f"{expected.split}_caps.txt")["sha256"]
+    captions = fingerprint(layout_path(run.data_folder, expected.split, "captions"))["sha256"]
     return read_json(path).get("captions_sha256") == captions
 
 

@@ -12,7 +12,7 @@ from .. import checkpoint
 from ..config import SEED, Settings, changed, flat, replace
 from ..data.batches import Batches
 from ..data.glove import read_glove
-from ..data.manifest import data_name
+from ..data.manifest import data_name, layout_path
 from ..data.splits import Split, open_split, split_names
 from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
 from ..errors import NaafError, UsageError
@@ -27,7 +27,7 @@ from ..train import PRECISIONS, fit
 from ..verdict import verdicts
 from .locking import exclusive
 
-FILES = ("ims.npy", "caps.txt")
+READ = ("features", "captions")  # files of a split that training reads
 PATIENCE = 60.0  # seconds for a killed process to let go of a run that is resumed
 
 
@@ -271,7 +271,7 @@ def start_fingerprint(path: str | Path) -> dict[str, object]:
 
 def data_record(data: Path) -> dict[str, object]:
     """The folder, the manifest's name, and size and checksum of what training and validation read."""
-    files = [data / f"{split}_{file}" for split in ("train", "dev") for file in FILES]
+    files = [layout_path(data, split, role) for split in ("train", "dev") for role in READ]
     missing = next((path for path in files if not path.is_file()), None)
     if missing:
         raise NaafError(
