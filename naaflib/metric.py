@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .errors import NaafError
-from .ranks import Best, RankCounter
+from .ranks import Best, RankCounter, image_of
 
 WAYS = ("i2t", "t2i")  # image to text, text to image
 RECALL_RANKS = (1, 5, 10)  # the k of R@k
@@ -106,7 +106,7 @@ def retrieval_metrics(scores: Any, captions_per_image: int = 5, top: int = 1) ->
         raise NaafError(
             f"scores {scores.shape} are not (images, captions) with {captions_per_image} captions an image"
         )
-    own = np.asarray(scores[np.arange(captions) // captions_per_image, np.arange(captions)])
+    own = np.asarray(scores[image_of(np.arange(captions), captions_per_image), np.arange(captions)])
     counter = RankCounter(own, captions_per_image, top)
     size = max(1, BLOCK // captions)
     for start in range(0, images, size):

@@ -377,6 +377,11 @@ def members(path: str | Path) -> list[Run]:
     return trained
 
 
+def best_row(history):
+    """The row of history.csv whose checkpoint is kept as the best; of equal rsums the first."""
+    return history.loc[history["rsum"].idxmax()]
+
+
 BEST_MEMBER = -1  # where a member is asked for: `best_member`
 
 

@@ -28,7 +28,7 @@ import pandas as pd
 
 from .config import SAFE_START, Settings, of_any_seed
 from .errors import NaafError
-from .runs import FINISHED, Run
+from .runs import FINISHED, Run, best_row
 
 NEAR_CHANCE = 3.0  # times the chance
 NEAR_CHANCE_ROOM = 0.1  # of the room above the chance
@@ -116,7 +116,7 @@ def is_near_chance(value: float, chance: float, most: float) -> bool:
 
 def _alone(run: Run) -> str:
     history, settings = run.history(), run.settings
-    best, last = history.loc[history["rsum"].idxmax()], history.iloc[-1]
+    best, last = best_row(history), history.iloc[-1]
     chance = _chance(run)
     if is_near_chance(best["rsum"], chance, 600.0):
         return (

@@ -1,8 +1,7 @@
 """One split of a data set folder, and which caption belongs to which image.
 
-The only place that knows the layout's rule: captions_per_image consecutive captions (five, unless the
-manifest says another number) belong to one image; a feature file has a row an image or a row a caption
-(`row_counts` says how that is known).
+captions_per_image consecutive captions (five, unless the manifest says another number) belong to one image
+(`ranks.image_of`); a feature file has a row an image or a row a caption (`row_counts` says how that is known).
 """
 
 from collections import Counter
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..errors import NaafError, UsageError
 from ..project import shown
+from ..ranks import captions_of, image_of
 from .boxes import read_boxes, read_sizes
 from .captions import read_filled
 from .features import Regions
@@ -39,14 +39,18 @@ class Split:
 
     @property
     def image_of_caption(self) -> np.ndarray:
-        return np.arange(len(self.captions)) // self.captions_per_image
+        return self.image_of(np.arange(len(self.captions)))
+
+    def image_of(self, caption: int | np.ndarray) -> int | np.ndarray:
+        return image_of(caption, self.captions_per_image)
 
     @property
     def captions_path(self) -> Path:
         return layout_path(self.folder, self.name, "captions")
 
     def captions_of_image(self, image: int) -> range:
-        return range(image * self.captions_per_image, (image + 1) * self.captions_per_image)
+        own = captions_of(slice(image, image + 1), self.captions_per_image)
+        return range(own.start, own.stop)
 
     def image_path(self, image: int) -> Path | None:
         """The picture, where the folder has it under images/."""
@@ -76,7 +80,7 @@ class Split:
             return self
         return replace(
             self,
-            captions=self.captions[: images * self.captions_per_image],
+            captions=self.captions[captions_of(slice(0, images), self.captions_per_image)],
             regions=self.regions.first(images),
             boxes=None if self.boxes is None else self.boxes[:images],
             sizes=None if self.sizes is None else self.sizes[:images],

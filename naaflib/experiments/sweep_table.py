@@ -10,7 +10,7 @@ from ..errors import NaafError
 from ..evaluate import default_split
 from ..metric import MEASURES, ONE_WAY, WAYS, named
 from ..project import shown
-from ..runs import SWEEP, VARIANT, Run, atomic_path, read_json
+from ..runs import SWEEP, VARIANT, Run, atomic_path, best_row, read_json
 from .records import read_record
 from .sweep_plan import DONE, TO_EXECUTE, Plan, Row
 
@@ -93,7 +93,7 @@ def _results(plan: Plan, row: Row) -> dict[str, object]:
 
 def _training(run: Run) -> dict[str, object]:
     history = run.history()
-    best = history.loc[history["rsum"].idxmax()]
+    best = best_row(history)
     seconds = 0.0 if run.kind == VARIANT else float(history["seconds"].sum())
     return {
         "epoch": int(best["epoch"]),

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..metric import RECALL_RANKS, WAYS
+from ..runs import best_row
 from . import style
 from .style import Number, styled
 
@@ -88,7 +89,7 @@ def rsum(ax: Axes, history: pd.DataFrame) -> Axes:
     """The sum of the six recalls; the best epoch is the one whose checkpoint is kept."""
     ax.plot(history["epoch"], history["rsum"], color=style.MATCHED, marker="o")
     if history["rsum"].notna().any():
-        best = history.loc[history["rsum"].idxmax()]
+        best = best_row(history)
         ax.plot(
             best["epoch"],
             best["rsum"],

@@ -14,7 +14,8 @@ from ..evaluate import FOLD, Evaluation, ensemble, evaluate, protocol_metrics
 from ..explanation.measures import image_interval
 from ..metric import MEASURES, Retrieval, RetrievalMetrics, chance_recalls
 from ..published import published_rows
-from ..runs import Run
+from ..ranks import captions_of
+from ..runs import Run, best_row
 from ..verdict import equal_scores_loss, pairs_a_batch
 from ..viz import style
 from ..viz.curves import training_figure
@@ -80,7 +81,7 @@ def best_epochs(runs: Sequence[Run], folder: Path) -> pd.DataFrame:
     rows = {}
     for run in runs:
         history = run.history()
-        best = history.loc[history["rsum"].idxmax()]
+        best = best_row(history)
         rows[run.name] = {
             "epoch": f"{best['epoch']:.0f} of {history['epoch'].max():.0f}",
             **{name: best[name] for name in MEASURES},
@@ -148,15 +149,15 @@ def margins(result: Evaluation) -> dict[str, np.ndarray]:
     scores, per_image = _scores(result), result.split.captions_per_image
     i2t, t2i = np.empty(result.images), np.empty(result.captions)
     for fold in _folds(result):
-        columns = slice(fold.start * per_image, fold.stop * per_image)
+        columns = captions_of(fold, per_image)
         wrong = np.full(columns.stop - columns.start, -np.inf)
         for image in range(fold.start, fold.stop):
             row = np.array(scores[image, columns])
-            own = slice((image - fold.start) * per_image, (image - fold.start + 1) * per_image)
+            own = captions_of(slice(image - fold.start, image - fold.start + 1), per_image)
             right = row[own].copy()
             row[own] = -np.inf
             i2t[image] = right.max() - row.max()
-            t2i[image * per_image : (image + 1) * per_image] = right
+            t2i[captions_of(slice(image, image + 1), per_image)] = right
             np.maximum(wrong, row, out=wrong)
         t2i[columns] -= wrong
     return {"i2t": i2t, "t2i": t2i}
@@ -218,7 +219,7 @@ def _captions_for(result: Evaluation, queries: list[int], title: str) -> Figure:
     rows = [
         _answers(
             _scores(result)[image],
-            slice(fold.start * per_image, fold.stop * per_image),
+            captions_of(fold, per_image),
             list(split.captions_of_image(image)),
         )
         for image, fold in zip(queries, folds, strict=True)
