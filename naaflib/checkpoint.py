@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as as_bytes
 from torch import Tensor
@@ -28,9 +27,9 @@ from .errors import NaafError
 from .mining import Boundaries
 from .model import Model
 from .project import shown
-from .runs import Run, atomic_path, best_member, members
+from .runs import CHECKPOINT_FORMAT, Run, atomic_path, best_member, members
+from .runs import checkpoint_header as header
 
-FORMAT = "naaf-checkpoint-1"
 SCAN_OPTIONS: dict[str, tuple[object, tuple[object, ...]]] = {  # SCAN's default, and what `scan` computes
     "cross_attn": ("t2i", ("t2i", "i2t")),
     "raw_feature_norm": ("clipped_l2norm", ("clipped_l2norm",)),
@@ -44,7 +43,7 @@ def save(path: Path, model: Model, progress: Mapping[str, object], extra: Mappin
     """Write a checkpoint whole or not at all. extra: further tensors (optimizer, random state)."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     header = {
-        "format": FORMAT,
+        "format": CHECKPOINT_FORMAT,
         "model": model.settings.model_dump(),
         "region_dim": model.region_dim,
         "words": model.text_encoder.embed.num_embeddings,
@@ -62,22 +61,6 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
     """Tensors and header of a checkpoint of ours. Raises NaafError for anything else."""
     about = header(path)
     return load_file(path), about
-
-
-def header(path: Path) -> dict:
-    """What a checkpoint of ours says about itself, without reading its tensors."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            content = json.loads((file.metadata() or {}).get("naaf", "{}"))
-    except FileNotFoundError:
-        raise NaafError(f"{shown(path)} is missing; train first, or name another checkpoint") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise NaafError(
-            f"{shown(path)} is not a whole checkpoint ({error}); restore it, or train its run again"
-        ) from None
-    if content.get("format") != FORMAT:
-        raise NaafError(f"{shown(path)} is a safetensors file, but not a checkpoint of this library")
-    return content
 
 
 def weights_digest(path: Path) -> str:

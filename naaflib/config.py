@@ -5,7 +5,7 @@ whole `Settings`. What a run used stands in its `config.json`.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
@@ -316,6 +316,43 @@ def preset(name: str, overrides: Mapping[str, object] = {}) -> Settings:
 def replace(settings: Settings, overrides: Mapping[str, object]) -> Settings:
     """The settings with some values replaced, validated again. Raises UsageError as `preset` does."""
     return _settings(settings.model_dump(), overrides)
+
+
+SEED = "train.seed"
+
+
+def flat(settings: Settings) -> dict[str, object]:
+    """Every setting by its dotted name; of the similarities, those of its method."""
+    parts = settings.model_dump().items()
+    return {f"{section}.{name}": value for section, values in parts for name, value in values.items()}
+
+
+def of_any_seed(settings: Settings) -> dict[str, object]:
+    """`flat` without the seed: of members of one group the same."""
+    return {name: value for name, value in flat(settings).items() if name != SEED}
+
+
+def changed(was: Settings, now: Settings) -> dict[str, object]:
+    """The settings that differ, by dotted name, with their new values."""
+    before, usual = flat(was), flat(now.model_copy(update={"model": type(now.model)()}))
+    return {name: value for name, value in flat(now).items() if value != before.get(name, usual[name])}
+
+
+def assignments(texts: Iterable[str], source: str) -> dict[str, str]:
+    """["train.epochs=5", ...] as a mapping; `preset` checks names and values.
+
+    source: what the sentence calls them. Raises UsageError for a text that is no NAME=VALUE and for a name
+    that comes twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, sign, value = (part.strip() for part in text.partition("="))
+        if not sign or not name:
+            raise UsageError(f"{source} takes NAME=VALUE, for example train.epochs=5, and {text!r} is none")
+        if name in found:
+            raise UsageError(f"{source} has {name} twice; give it one value")
+        found[name] = value
+    return found
 
 
 def nearest(name: str, known) -> str:

@@ -4,14 +4,20 @@ Axes: image, caption. Caption c belongs to image c // captions_per_image. Ranks 
 a wrong answer that scores the same stands before the right one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .errors import NaafError
-from .ranks import Best, RankCounter
+from .ranks import Best, RankCounter, image_of
 
+WAYS = ("i2t", "t2i")  # image to text, text to image
+RECALL_RANKS = (1, 5, 10)  # the k of R@k
+RECALLS = tuple(f"{way}_at_{k}" for way in WAYS for k in RECALL_RANKS)  # i2t_at_1 ... t2i_at_10
+MEASURES = (*RECALLS, "rsum")
+ONE_WAY = (*(f"at_{k}" for k in RECALL_RANKS), "median_rank", "mean_rank")  # the numbers of a `Retrieval`
 BLOCK = 2**22  # scores compared at a time
 
 
@@ -52,7 +58,7 @@ class Retrieval:
         return float(np.mean(self.ranks) + 1)
 
     def row(self) -> dict[str, float]:
-        return {name: getattr(self, name) for name in ("at_1", "at_5", "at_10", "median_rank", "mean_rank")}
+        return {name: getattr(self, name) for name in ONE_WAY}
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,12 @@ class RetrievalMetrics:
     @property
     def rsum(self) -> float:
         """The sum of the six recalls."""
-        return sum(way.recall(k) for way in (self.i2t, self.t2i) for k in (1, 5, 10))
+        return sum(way.recall(k) for way in (self.i2t, self.t2i) for k in RECALL_RANKS)
+
+    def measures(self) -> dict[str, float]:
+        """The six recalls and rsum, by the names of MEASURES."""
+        by_name = named(self.to_dict())
+        return {name: by_name[name] for name in MEASURES}
 
     def to_dict(self) -> dict[str, object]:
         return {"i2t": self.i2t.row(), "t2i": self.t2i.row(), "rsum": self.rsum}
@@ -75,6 +86,12 @@ class RetrievalMetrics:
         import pandas as pd
 
         return pd.DataFrame({"i2t": self.i2t.row(), "t2i": self.t2i.row()}).T
+
+
+def named(saved: Mapping[str, Any]) -> dict[str, float]:
+    """What `RetrievalMetrics.to_dict` saved, flat: i2t_at_1, ..., t2i_mean_rank, rsum."""
+    both = {f"{way}_{name}": value for way in WAYS for name, value in saved[way].items()}
+    return {**both, "rsum": saved["rsum"]}
 
 
 def retrieval_metrics(scores: Any, captions_per_image: int = 5, top: int = 1) -> RetrievalMetrics:
@@ -89,7 +106,7 @@ def retrieval_metrics(scores: Any, captions_per_image: int = 5, top: int = 1) ->
         raise NaafError(
             f"scores {scores.shape} are not (images, captions) with {captions_per_image} captions an image"
         )
-    own = np.asarray(scores[np.arange(captions) // captions_per_image, np.arange(captions)])
+    own = np.asarray(scores[image_of(np.arange(captions), captions_per_image), np.arange(captions)])
     counter = RankCounter(own, captions_per_image, top)
     size = max(1, BLOCK // captions)
     for start in range(0, images, size):
@@ -117,14 +134,13 @@ def check_finite(block: np.ndarray, first_image: int) -> None:
 def chance_recalls(images: int, captions_per_image: int = 5) -> dict[str, float]:
     """The six recalls, in percent, and their sum, of scores drawn blindly."""
     captions = images * captions_per_image
-    recalls = {}
-    for k in (1, 5, 10):
+    i2t = []
+    for k in RECALL_RANKS:
         drawn = np.arange(min(k, captions))
         wrong = np.clip(captions - captions_per_image - drawn, 0, None) / (captions - drawn)
-        recalls[f"i2t_at_{k}"] = 100 * (1 - float(wrong.prod()))
-    for k in (1, 5, 10):
-        recalls[f"t2i_at_{k}"] = 100 * min(k / images, 1.0)
-    return {**recalls, "rsum": sum(recalls.values())}
+        i2t.append(100 * (1 - float(wrong.prod())))
+    recalls = [*i2t, *(100 * min(k / images, 1.0) for k in RECALL_RANKS)]
+    return dict(zip(MEASURES, [*recalls, sum(recalls)], strict=True))
 
 
 def as_array(scores: Any) -> np.ndarray:

@@ -1,7 +1,16 @@
-"""Where the project lies, so that a notebook finds the same files from any working directory."""
+"""Where the project lies, so that a notebook finds the same files from any working directory; files read.
+
+A file that cannot be used is one sentence: the file, the place in it, the remedy.
+"""
 
 import os
+import re
 from pathlib import Path
+from typing import Any
+
+from .errors import NaafError
+
+BRACKETS = "a key in brackets; a key is one word"
 
 
 def project_root() -> Path:
@@ -32,3 +41,49 @@ def shown(path: str | os.PathLike[str]) -> str:
         return str(path.resolve().relative_to(Path.cwd().resolve()))
     except ValueError:
         return str(path)
+
+
+def read_text(path: Path, remedy: str = "") -> str:
+    """A file's text, UTF-8, without a byte order mark. remedy: what to do where it cannot be read."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        reason = (
+            "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        )
+        raise NaafError(f"{shown(path)} {reason}" + (f"; {remedy}" if remedy else "")) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise NaafError(f"{shown(path)}, line {line}: not UTF-8 text; save the file as UTF-8") from None
+
+
+def read_yaml(path: Path, remedy: str = "") -> object:
+    """A YAML file's content; remedy as of `read_text`.
+
+    5e-4 is a number, as in YAML 1.2. Refused: a key written twice, the first of which would be lost without a
+    word, and a key that is no single word.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
+            seen = set()
+            for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+                plain = isinstance(key, yaml.ScalarNode)
+                if not plain or key.value in seen:
+                    why = f"the key {key.value!r} stands there twice" if plain else BRACKETS
+                    raise yaml.constructor.ConstructorError(None, None, why, key.start_mark)
+                seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
+    exponent = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", exponent, list("-+.0123456789"))
+    text = read_text(path, remedy)
+    try:
+        return yaml.load(text, Loader)
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        # PyYAML lets through what goes wrong in a value that does not fit its tag
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or type(error).__name__
+        raise NaafError(f"{shown(path)}: not valid YAML{line} ({reason}); correct the file") from None

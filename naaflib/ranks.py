@@ -8,10 +8,21 @@ comes once.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .errors import NaafError
+
+
+def image_of(caption: Any, captions_per_image: int) -> Any:
+    """The image of a caption, or of an array of them: captions_per_image consecutive ones are one image's."""
+    return caption // captions_per_image
+
+
+def captions_of(images: slice, captions_per_image: int) -> slice:
+    """The captions of a run of images, by the same rule."""
+    return slice(images.start * captions_per_image, images.stop * captions_per_image)
 
 
 @dataclass(frozen=True)
@@ -54,7 +65,7 @@ def count(
 
     best_own (image,): each of the images' best own score; own (caption,): each of the captions' own score.
     """
-    image_of_caption = np.arange(captions.start, captions.stop) // captions_per_image
+    image_of_caption = image_of(np.arange(captions.start, captions.stop), captions_per_image)
     column = np.flatnonzero((image_of_caption >= images.start) & (image_of_caption < images.stop))
     right = image_of_caption[column] - images.start, column
     if (block[right] != own[column]).any():  # then the best answers, too, go by the given own scores

@@ -16,20 +16,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
 
 from .config import Settings
 from .errors import NaafError, UsageError
-from .project import project_root, shown
+from .metric import MEASURES
+from .project import project_root, read_text, shown
 
 # batch_..._at_1: recall within a training batch, percent; hardest_weight: of the hardest negatives, 0 to 1.
 BATCH_COLUMNS = ("batch_i2t_at_1", "batch_t2i_at_1", "hardest_weight")
 HISTORY = (
     "epoch", "step", "loss", *BATCH_COLUMNS, "boundary", "inference_boundary",
     "mean_matched", "std_matched", "mean_mismatched", "std_mismatched",
-    "i2t_at_1", "i2t_at_5", "i2t_at_10", "t2i_at_1", "t2i_at_5", "t2i_at_10", "rsum",
+    *MEASURES,
     "seconds", "learning_rate",
 )  # fmt: skip
 STEPS = (
@@ -38,6 +41,9 @@ STEPS = (
 )  # fmt: skip
 LIBRARIES = ("torch", "numpy", "pandas", "matplotlib", "papermill", "nltk")
 SWEEP = "sweep.csv"  # in a sweep's folder: a row a run
+TRAIN, VARIANT = "train", "variant"  # kinds of runs that have weights
+FINISHED, UNFINISHED, NO_CHECKPOINT = "finished", "unfinished", "no checkpoint yet"  # see Run.state
+CHECKPOINT_FORMAT = "naaf-checkpoint-1"
 FAILURE = "failure.json"  # in a run's folder: why a sweep could not finish it
 WHOLE_CHECKSUM = 2**28  # larger files are recognised by their size and their two ends
 ENDS = 2**20
@@ -64,14 +70,13 @@ def write_json(path: Path, content: object) -> None:
         partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> object:
-    """Raises NaafError for a missing or damaged file."""
+def read_json(path: Path, missing: str = "", damaged: str = "restore or remove it") -> Any:
+    """Raises NaafError for a missing or damaged file, with what to do then."""
+    text = read_text(path, missing)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise NaafError(f"{shown(path)} is missing") from None
-    except ValueError as error:
-        raise NaafError(f"{shown(path)} is not whole JSON ({error}); restore or remove it") from None
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NaafError(f"{shown(path)} is not whole JSON ({error}); {damaged}") from None
 
 
 def environment() -> dict[str, object]:
@@ -110,6 +115,22 @@ def fingerprint(path: Path) -> dict[str, object]:
     return {"bytes": size, "sha256" if size <= WHOLE_CHECKSUM else "sha256_of_ends": digest.hexdigest()}
 
 
+def checkpoint_header(path: Path) -> dict:
+    """What a checkpoint of ours says about itself, without reading its tensors."""
+    try:
+        with safe_open(path, framework="np") as file:
+            content = json.loads((file.metadata() or {}).get("naaf", "{}"))
+    except FileNotFoundError:
+        raise NaafError(f"{shown(path)} is missing; train first, or name another checkpoint") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise NaafError(
+            f"{shown(path)} is not a whole checkpoint ({error}); restore it, or train its run again"
+        ) from None
+    if content.get("format") != CHECKPOINT_FORMAT:
+        raise NaafError(f"{shown(path)} is a safetensors file, but not a checkpoint of this library")
+    return content
+
+
 class Run:
     """A run folder. `Run.create` makes one, `Run.open` opens one; a moved folder still opens."""
 
@@ -118,7 +139,7 @@ class Run:
 
     @classmethod
     def create(cls, path: str | Path, kind: str, **content: object) -> "Run":
-        """A new run of a kind: "train", "group" (members side by side), "ensemble" or "sweep".
+        """A new run of a kind: TRAIN, VARIANT, "group" (members side by side), "ensemble" or "sweep".
 
         Raises NaafError where the folder already holds a run.
         """
@@ -191,7 +212,33 @@ class Run:
 
     @property
     def is_trained(self) -> bool:
+        """Whether it has weights to use; training may not be at its end (`state`)."""
         return self.checkpoint("best").is_file()
+
+    @property
+    def epochs_done(self) -> int | None:
+        """Epochs trained, validated and saved; None where nothing is recorded.
+
+        The last checkpoint counts: a process killed before it was written leaves a row too many in
+        history.csv. That table counts where there is no last checkpoint: a variant has none.
+        """
+        if self.checkpoint("last").is_file():
+            return int(checkpoint_header(self.checkpoint("last"))["progress"]["epoch"]) - 1
+        if not (self.path / "history.csv").is_file():
+            return None
+        return int(max(self.history()["epoch"], default=0))
+
+    def state(self) -> str:
+        """How far a training or a variant is.
+
+        FINISHED: every epoch of its settings is saved; a variant has nothing to train. UNFINISHED: `--resume`
+        goes on from checkpoints/last. NO_CHECKPOINT: it stopped before the first one, and starts anew.
+        Raises NaafError for other kinds of runs and for a record that is damaged.
+        """
+        done = self.settings.train.epochs if self.kind == VARIANT else self.epochs_done
+        if self.is_trained and done is not None and done >= self.settings.train.epochs:
+            return FINISHED
+        return UNFINISHED if self.checkpoint("last").is_file() else NO_CHECKPOINT
 
     def scores_path(self, split: str) -> Path:
         return self.path / "scores" / f"{split}.npy"
@@ -328,6 +375,11 @@ def members(path: str | Path) -> list[Run]:
     if not trained:
         raise NaafError(f"{shown(path)} holds no trained run; notebook 02_training or `naaf train` makes one")
     return trained
+
+
+def best_row(history):
+    """The row of history.csv whose checkpoint is kept as the best; of equal rsums the first."""
+    return history.loc[history["rsum"].idxmax()]
 
 
 BEST_MEMBER = -1  # where a member is asked for: `best_member`

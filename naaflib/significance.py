@@ -1,8 +1,8 @@
 """Whether runs differ by more than chance: intervals and p-values, and what each of them covers.
 
-Axes, in this order: seed, image, measure. A measure of a run is the mean of a column over images, in percent,
-so an image and all its captions stay together and both directions are resampled together. The gallery stays
-as it is: other images are asked, against the same candidates.
+Axes, in this order: seed, image, measure (`metric.MEASURES`). A measure of a run is the mean of a column
+over images, in percent, so an image and all its captions stay together and both directions are resampled
+together. The gallery stays as it is: other images are asked, against the same candidates.
 
 Two sources of variation, and no interval covers more than it says:
 images   the trained models as they are, other images: bootstrap and sign flips (`image_difference`)
@@ -19,9 +19,8 @@ from jaxtyping import Float
 from scipy import stats
 
 from .errors import UsageError
-from .metric import RetrievalMetrics
+from .metric import RECALL_RANKS, RetrievalMetrics
 
-MEASURES = ("i2t_at_1", "i2t_at_5", "i2t_at_10", "t2i_at_1", "t2i_at_5", "t2i_at_10", "rsum")
 CORRECTIONS = ("holm", "bh", "none")
 BLOCK = 2**22  # weights held at a time
 ROUNDING = 1e-9  # sums that differ by less, relative to all that was summed, are ties
@@ -33,8 +32,8 @@ def image_measures(metrics: RetrievalMetrics) -> Float[np.ndarray, "image measur
     An image's share of a text-to-image recall is the mean over its captions.
     """
     images = len(metrics.i2t.ranks)
-    columns = [100.0 * (metrics.i2t.ranks < k) for k in (1, 5, 10)]
-    columns += [100.0 * (metrics.t2i.ranks < k).reshape(images, -1).mean(axis=1) for k in (1, 5, 10)]
+    columns = [100.0 * (metrics.i2t.ranks < k) for k in RECALL_RANKS]
+    columns += [100.0 * (metrics.t2i.ranks < k).reshape(images, -1).mean(axis=1) for k in RECALL_RANKS]
     return np.stack([*columns, np.sum(columns, axis=0)], axis=1)
 
 

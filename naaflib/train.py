@@ -289,7 +289,6 @@ def _collapse(trainer: Trainer, position: _Position, step: Step, pairs: int) -> 
 
 
 def _history_row(trainer: Trainer, position: _Position, metrics: RetrievalMetrics, batches: int):
-    recalls = {f"{way}_at_{k}": getattr(metrics, way).recall(k) for way in ("i2t", "t2i") for k in (1, 5, 10)}
     boundary = trainer.model.boundary
     return {
         "epoch": position.epoch,
@@ -301,8 +300,7 @@ def _history_row(trainer: Trainer, position: _Position, metrics: RetrievalMetric
         "boundary": boundary.training,
         "inference_boundary": boundary.inference,
         **trainer.samples._asdict(),
-        **recalls,
-        "rsum": metrics.rsum,
+        **metrics.measures(),
         "seconds": position.seconds,
         "learning_rate": trainer.optimizer.param_groups[0]["lr"],
     }

@@ -21,13 +21,14 @@ A setting that mends it is part of the sentence. Runs made before the columns we
 import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
-from .config import SAFE_START, Settings
+from .config import SAFE_START, Settings, of_any_seed
 from .errors import NaafError
-from .runs import Run
+from .runs import FINISHED, Run, best_row
 
 NEAR_CHANCE = 3.0  # times the chance
 NEAR_CHANCE_ROOM = 0.1  # of the room above the chance
@@ -69,28 +70,19 @@ def verdicts_below(folder: Path) -> dict[Path, str]:
     """
     groups: dict[Path, list[Run]] = {}
     for config in sorted(folder.rglob("config.json")):
-        run = _trained(config.parent)
-        if run is not None:
+        with suppress(NaafError):
+            run = Run.open(config.parent)
             group = run.path.parent if run.path.parent.name == "members" else run.path
             groups.setdefault(group, []).append(run)
     return {path: sentence for runs in groups.values() for path, sentence in _by_run(runs).items()}
 
 
-def _trained(path: Path) -> Run | None:
-    try:
-        run = Run.open(path)
-        has_record = "settings" in run.config and run.settings and not math.isnan(run.best_rsum)
-    except NaafError:
-        return None
-    return run if has_record and run.is_trained else None
-
-
 def setting(run: Run) -> str:
     """What a run was trained with, on and from, as text; of members that differ in their seed the same."""
-    values = run.settings.model_dump()
-    del values["train"]["seed"]
     data, start = run.config.get("data") or {}, run.config.get("start") or {}
-    return json.dumps([run.kind, values, data.get("files"), start.get("files")], sort_keys=True)
+    return json.dumps(
+        [run.kind, of_any_seed(run.settings), data.get("files"), start.get("files")], sort_keys=True
+    )
 
 
 def _by_run(runs: Sequence[Run]) -> dict[Path, str]:
@@ -111,9 +103,10 @@ def _by_run(runs: Sequence[Run]) -> dict[Path, str]:
 
 
 def _has_ended(run: Run) -> bool:
-    if math.isnan(run.best_rsum):
+    try:
+        return run.state() == FINISHED and not math.isnan(run.best_rsum)
+    except NaafError:  # another kind of run, or a damaged one: what opens it says why
         return False
-    return bool(run.history()["epoch"].max() >= run.settings.train.epochs)
 
 
 def is_near_chance(value: float, chance: float, most: float) -> bool:
@@ -123,7 +116,7 @@ def is_near_chance(value: float, chance: float, most: float) -> bool:
 
 def _alone(run: Run) -> str:
     history, settings = run.history(), run.settings
-    best, last = history.loc[history["rsum"].idxmax()], history.iloc[-1]
+    best, last = best_row(history), history.iloc[-1]
     chance = _chance(run)
     if is_near_chance(best["rsum"], chance, 600.0):
         return (

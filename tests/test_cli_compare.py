@@ -148,12 +148,14 @@ def test_mistakes_are_one_sentence(naaf, runs, data, write_split, tmp_path):
     assert not list(tmp_path.glob("*.xlsx"))
 
 
-def test_the_measures_that_the_help_names_are_those_of_the_library():
-    from naaflib.cli.comparing import MEASURES
+def test_the_measures_that_the_help_names_are_those_of_the_library(naaf, tmp_path, capsys):
+    from naaflib.metric import MEASURES
     from naaflib.significance import CORRECTIONS
-    from naaflib.significance import MEASURES as KNOWN
 
-    assert MEASURES == KNOWN
+    with pytest.raises(SystemExit):
+        naaf("--help")
+    assert ", ".join((*MEASURES, "all")) in " ".join(capsys.readouterr().out.split())
+    refused(naaf(tmp_path, "--measure", "i2t_at_2"), 2, "invalid choice: 'i2t_at_2'", "'t2i_at_10'", "'all'")
     assert CORRECTIONS == ("holm", "bh", "none")
 
 

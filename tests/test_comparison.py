@@ -30,10 +30,9 @@ from naaflib.evaluate.differences import (
     readable_differences,
     spread_table,
 )
-from naaflib.metric import retrieval_metrics
+from naaflib.metric import MEASURES, retrieval_metrics
 from naaflib.runs import Run, read_json, write_json
 from naaflib.significance import (
-    MEASURES,
     bootstrap_means,
     corrected,
     crossed_difference,
@@ -568,9 +567,9 @@ def test_latex_has_a_cell_a_column_and_no_letter_that_it_would_trip_over(compare
     assert {row.count(" & ") for row in rows} == {table.shape[1] - 1}
     assert rows[2].startswith(r"b\_2 & 3 & ")
     assert r"95 \% interval" in rows[0]
-    odd = pd.DataFrame({"variant": ["a-1 & ~^\\{}$#"], "difference": ["-1.5"]})
+    odd = pd.DataFrame({"variant": ["a-1 & ~^\\{}$#"], "difference": ["-1.5 ± 2"], "p": ["<0.001 –"]})
     assert latex_table(odd).splitlines()[4] == (
-        r"a-1 \& \textasciitilde{}\textasciicircum{}\textbackslash{}\{\}\$\# & $-$1.5 \\"
+        r"a-1 \& \textasciitilde \textasciicircum \textbackslash \{\}\$\# & $-$1.5 $\pm$ 2 & $<$0.001 -- \\"
     )
 
 

@@ -235,7 +235,7 @@ def test_a_wrong_request_is_wrong_use(tmp_path, tsv, table, options, says):
 
 def test_missing_files_and_a_file_as_folder_are_refused(tmp_path, tsv, table):
     refused("no such file", tmp_path, [tmp_path / "no.tsv"], table, tmp_path / "own", "dev")
-    refused("cannot be read", tmp_path, [tsv], tmp_path / "no.txt", tmp_path / "own", "dev")
+    refused("is missing", tmp_path, [tsv], tmp_path / "no.txt", tmp_path / "own", "dev")
     refused("is a file", tmp_path, [tsv], table, table, "dev")
 
 

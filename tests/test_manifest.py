@@ -124,6 +124,7 @@ def test_an_unknown_name_is_wrong_use_and_names_the_nearest():
         ("name: x\nfiles: [{path: a, sha256: abc}]\n", "sha256"),
         ("name: x\nfiles: [{path: a, url: 'file:///etc/hosts'}]\n", "url"),
         ("name: x\nseed: 2020-13-45\n", "manifest.yaml: "),
+        ("name: x\nseed: 1\nseed: 2\n", r"at line 3 \(the key 'seed' stands there twice\)"),
         (b"name: \xff\xfe\n", "not UTF-8"),
     ],
 )

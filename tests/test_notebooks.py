@@ -256,7 +256,11 @@ def test_settings_win_over_epochs_and_epochs_over_the_preset(scenes):
 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
-    [("train.epoch=2", "did you mean 'train.epochs'"), ("train.epochs", "settings takes name=value")],
+    [
+        ("train.epoch=2", "did you mean 'train.epochs'"),
+        ("train.epochs", "settings takes NAME=VALUE"),
+        ("train.epochs=2, train.epochs=3", "settings has train.epochs twice"),
+    ],
 )
 def test_a_misspelt_setting_is_refused(scenes, settings, sentence):
     from naaflib import walkthrough as walk
@@ -284,12 +288,11 @@ def evaluation(scores: np.ndarray, split, protocol: str = "full"):
 def test_chance_is_the_mean_over_random_scores():
     from naaflib import retrieval_metrics
     from naaflib.metric import chance_recalls
-    from naaflib.walkthrough.results import recall_row
 
     images, each = 7, 3
     rng = seeds.rng(0)
     drawn = [
-        recall_row(retrieval_metrics(rng.normal(size=(images, images * each)), each)) for _ in range(1500)
+        retrieval_metrics(rng.normal(size=(images, images * each)), each).measures() for _ in range(1500)
     ]
     mean = pd.DataFrame(drawn).mean()
     for name, value in chance_recalls(images, each).items():

@@ -1,6 +1,8 @@
 """pip, conda and the pinned set ask for the same packages; what is installed can be cited and found."""
 
+import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -15,6 +17,22 @@ CONDA_NAMES = {
     "matplotlib": "matplotlib-base",
     "dask": "dask-core",
 }  # PyPI's name: conda-forge's, where they differ
+
+
+IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "ipython": "IPython"}  # where they are not PyPI's
+COME_WITH = {"llvmlite": "numba"}  # one release of it for each of the other
+
+
+def imported(*folders: str) -> set[str]:
+    """The packages that the Python files of some folders import, the standard library aside."""
+    names: set[str] = set()
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names.add(str(node.module).partition(".")[0])
+    return names - sys.stdlib_module_names - {"naaflib"}
 
 
 def project() -> dict:
@@ -42,6 +60,11 @@ def test_conda_and_pip_ask_for_the_same_packages_in_the_same_ranges():
     assert conda == {
         CONDA_NAMES.get(name, name): bounds for name, bounds in requirements("fast", "test").items()
     }
+
+
+def test_what_the_library_imports_is_asked_for():
+    declared = {IMPORT_NAMES.get(name, name) for name in requirements("fast", "parquet")}
+    assert imported("naaflib") - COME_WITH.keys() <= declared
 
 
 def test_conda_installs_the_project_itself_last():

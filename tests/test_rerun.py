@@ -199,6 +199,7 @@ def test_changed_data_are_refused_before_anything_is_trained(data, copied, tmp_p
 
 
 def test_what_cannot_be_repeated_is_refused(copied, group, data, tmp_path):
+    from naaflib.config import replace
     from naaflib.runs import Run
 
     with pytest.raises(NaafError, match="already holds a run; name a fresh folder"):
@@ -210,7 +211,9 @@ def test_what_cannot_be_repeated_is_refused(copied, group, data, tmp_path):
     Run.create(tmp_path / "joined", "ensemble")
     with pytest.raises(NaafError, match="joined is a run of kind 'ensemble'; rerun what it was made from"):
         rerun(tmp_path / "joined", tmp_path / "again")
-    (copied / "checkpoints/last.safetensors").unlink()
+    run = Run.open(copied)
+    longer = replace(run.settings, {"train.epochs": run.settings.train.epochs + 1})
+    run.update(settings=longer.model_dump())
     with pytest.raises(NaafError, match="run is not trained to its end"):
         rerun(copied, tmp_path / "again")
 

@@ -89,9 +89,10 @@ def test_json_that_no_other_program_reads_is_not_written(tmp_path):
 def test_a_missing_or_damaged_json_is_named(tmp_path):
     with pytest.raises(NaafError, match=r"gone\.json is missing"):
         read_json(tmp_path / "gone.json")
-    for content in (b"", b'{"a": ', b"\xff\xfe"):
+    whole, text = " is not whole JSON", ", line 1: not UTF-8 text"
+    for content, says in ((b"", whole), (b'{"a": ', whole), (b"\xff\xfe", text)):
         (tmp_path / "cut.json").write_bytes(content)
-        with pytest.raises(NaafError, match=r"cut\.json is not whole JSON"):
+        with pytest.raises(NaafError, match=rf"cut\.json{says}"):
             read_json(tmp_path / "cut.json")
 
 

@@ -483,5 +483,5 @@ def test_reading_what_another_data_set_does_not_have_is_explained(tmp_path, read
         read(tmp_path, "test")
     for what in ("links", "foils", "objects"):
         (tmp_path / f"test_{what}.json").write_text(json.dumps([[]])[:-1])
-    with pytest.raises(NaafError, match="not valid JSON"):
+    with pytest.raises(NaafError, match=r"not whole JSON.*build it again"):
         read(tmp_path, "test")

@@ -3,6 +3,7 @@
 Trainings are real and tiny; the notebooks are stand-ins of a few lines that call what the real ones call.
 """
 
+import errno
 import json
 import os
 import re
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -505,25 +506,45 @@ def test_a_boundary_that_was_never_learnt_cannot_come_back(tmp_path, source):
 # --- one at a time
 
 
-def test_a_folder_is_held_by_one_process_and_free_when_that_ends(tmp_path):
-    from naaflib.experiments.locking import exclusive
-
+@contextmanager
+def held(folder):
+    """A process that holds a folder until it is killed."""
     code = (
         "import sys; from pathlib import Path; from naaflib.experiments.locking import exclusive\n"
         "with exclusive(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)],
+        [sys.executable, "-c", code, str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as holder:
         assert holder.stdout.readline() == "held\n"
+        yield holder
+
+
+def test_a_folder_is_held_by_one_process_and_free_when_that_ends(tmp_path):
+    from naaflib.experiments.locking import exclusive
+
+    with held(tmp_path) as holder:
         with pytest.raises(NaafError, match=f"is in use by process {holder.pid} on "), exclusive(tmp_path):
             pass
         holder.kill()
         with exclusive(tmp_path, patience=60):
             assert str(os.getpid()) in (tmp_path / ".lock").read_text()
+
+
+def test_where_the_file_system_has_no_locks_nothing_is_held(tmp_path, monkeypatch):
+    import fcntl
+
+    from naaflib.experiments.locking import exclusive
+
+    def none(_, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with exclusive(tmp_path), exclusive(tmp_path):
+        pass
 
 
 def test_two_sweeps_do_not_share_a_folder(tmp_path, data):
@@ -570,15 +591,14 @@ def started(folder, data, settings):
     return Run.create(folder, "train", settings=settings.model_dump(), data=data_record(data), start={})
 
 
-def test_a_worker_that_dies_before_its_first_checkpoint_is_followed(tmp_path, data, source, monkeypatch):
+def test_a_worker_that_dies_before_its_first_checkpoint_is_followed(tmp_path, data, source):
     from naaflib.config import preset
-    from naaflib.experiments import locking, train_members
+    from naaflib.experiments import train_members
 
     folder, settings = tmp_path / "out/naaf/members/0", preset("scenes", TINY)
     started(folder, data, settings)
-    with ExitStack() as dying:
-        dying.enter_context(locking.exclusive(folder))
-        monkeypatch.setattr(locking.time, "sleep", lambda _: dying.close())  # it dies while it is waited for
+    with held(folder) as holder:
+        threading.Timer(1.0, holder.kill).start()  # it dies while it is waited for
         (run,) = train_members(data, folder, settings, 1, device="cpu")
     pd.testing.assert_frame_equal(run.steps(), source.steps())
     assert run.config["start"]["device"] == "cpu"  # the record is the second one's
@@ -792,8 +812,7 @@ def cluster(tmp_path, root):
 
 def test_a_killed_worker_loses_its_run_only_and_another_one_finishes_it(tmp_path, data, cluster):
     from naaflib.experiments import run_sweep
-    from naaflib.experiments.training import is_finished
-    from naaflib.runs import Run
+    from naaflib.runs import FINISHED, Run
 
     address, workers = cluster
     epochs = 80  # so many that the worker dies long before the last one
@@ -817,7 +836,7 @@ def test_a_killed_worker_loses_its_run_only_and_another_one_finishes_it(tmp_path
     assert table["state"].tolist() == ["done", "done"]
     for folder in folders:
         run = Run.open(folder)
-        assert is_finished(run)
+        assert run.state() == FINISHED
         assert run.history()["epoch"].tolist() == list(range(1, epochs + 1))
         assert run.steps()["step"].tolist() == list(range(1, len(run.steps()) + 1))
     outputs = [said(folder / "notebooks/02_training.ipynb") for folder in folders]

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -10,19 +11,22 @@ import seeds
 import torch
 
 from naaflib import checkpoint, load_checkpoint
+from naaflib import train as loop
 from naaflib.config import preset, replace
 from naaflib.data.batches import Batches
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluate import evaluate, validation_metrics
-from naaflib.experiments import training
+from naaflib.evaluate import discovery, evaluate, validation_metrics
+from naaflib.experiments import runs_table, training
+from naaflib.experiments.rerun import rerun
 from naaflib.experiments.training import train_members, train_run
 from naaflib.metric import Retrieval, RetrievalMetrics, chance_recalls
 from naaflib.mining import Boundaries, Samples, optimal_boundary, updated
 from naaflib.model import Model
-from naaflib.runs import HISTORY, STEPS, Run
+from naaflib.runs import FINISHED, HISTORY, NO_CHECKPOINT, STEPS, UNFINISHED, Run
 from naaflib.train import fit
+from naaflib.verdict import verdicts
 
 pytestmark = pytest.mark.trains
 STEPS_AN_EPOCH = 4  # 55 captions in batches of 13; 3 are left out
@@ -652,6 +656,63 @@ def test_a_vocabulary_can_be_given(train, tmp_path):
     run = train(tmp_path / "a", {"train.epochs": 1}, vocabulary=path)
     assert load_checkpoint(run.path).vocabulary.words == tuple(words)
     assert len(embedding(run)) == 6
+
+
+# ---- how far a run is: one answer
+
+
+@pytest.mark.parametrize("epoch", [1, EPOCHS])
+def test_a_kill_between_history_row_and_checkpoint_is_unfinished_everywhere(
+    data, whole, tmp_path, monkeypatch, capsys, epoch
+):
+    def dying(run, trainer, position, which):
+        if which == "last" and position.epoch > epoch:
+            raise Killed
+        save(run, trainer, position, which)
+
+    save = loop._save
+    folder = tmp_path / "group" / "members" / str(SETTINGS.train.seed)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_save", dying)
+        with pytest.raises(Killed):
+            train_members(data, tmp_path / "group", SETTINGS, 1, device="cpu")
+    run = Run.open(folder)
+    assert run.history()["epoch"].max() == epoch  # the row is there, and is_trained
+    assert run.is_trained
+    assert (run.state(), run.epochs_done) == (UNFINISHED, epoch - 1)
+    (row,) = runs_table(folder).to_dict("records")
+    assert (row["state"], row["epochs"]) == (UNFINISHED, f"{epoch - 1}/{EPOCHS}")
+    run.update(sizes={"chance_rsum": 500.0})  # as good as blind guessing, were it judged
+    assert verdicts([run]) == []
+    with pytest.raises(NaafError, match="is not trained to its end"):
+        rerun(folder, tmp_path / "again", data)
+    left_out = []
+    assert discovery._members(tmp_path / "group", left_out) == []
+    assert left_out == [f"{run.name}: epoch {epoch - 1} of {EPOCHS}"]
+    (run,) = train_members(data, tmp_path / "group", SETTINGS, 1, device="cpu")
+    assert "resuming" in capsys.readouterr().err
+    assert run.state() == FINISHED
+    assert_same_run(run, whole)
+
+
+def test_a_finished_run_stays_so_without_its_last_checkpoint(whole, tmp_path):
+    """checkpoints/last is three times as large as best, and only resuming needs it."""
+    run = Run.open(shutil.copytree(whole.path, tmp_path / "a"))
+    run.checkpoint("last").unlink()
+    assert run.state() == FINISHED
+    run.save_log("history.csv", run.history().head(EPOCHS - 1))
+    assert run.state() == NO_CHECKPOINT  # there is nothing to go on from
+
+
+def test_a_run_without_its_last_checkpoint_is_not_trained_anew_silently(data, whole, tmp_path):
+    longer = replace(SETTINGS, {"train.epochs": EPOCHS + 1})
+    folder = tmp_path / "group" / "members" / str(SETTINGS.train.seed)
+    shutil.copytree(whole.path, folder)
+    Run.open(folder).checkpoint("last").unlink()
+    before = content(folder)
+    with pytest.raises(NaafError, match="already holds a run"):
+        train_members(data, tmp_path / "group", longer, 1, device="cpu")
+    assert before.items() <= content(folder).items()
 
 
 # ---- members

@@ -29,6 +29,8 @@ def run(tmp_path):
         made = Run.create(tmp_path / name, "train", settings=settings.model_dump(), sizes=sizes)
         rows = pd.DataFrame({"epoch": range(1, len(rsum) + 1), "rsum": rsum}).reindex(columns=[*HISTORY])
         made.save_log("history.csv", rows.assign(loss=loss, batch_i2t_at_1=recall, batch_t2i_at_1=recall))
+        made.checkpoint().parent.mkdir()
+        made.checkpoint().write_bytes(b"x")
         return made
 
     return make

@@ -18,6 +18,7 @@ from matplotlib import image
 from matplotlib.transforms import Bbox
 from scipy.stats import norm
 
+from naaflib import metric
 from naaflib.mining import optimal_boundary
 from naaflib.viz import (
     attention,
@@ -49,10 +50,10 @@ LONG = "an unusually long caption of very many words " * 4 + "."
 
 
 def history(epochs: int) -> pd.DataFrame:
-    frame = pd.DataFrame({name: np.linspace(1, 60, epochs) for name in curves.RECALLS})
+    frame = pd.DataFrame({name: np.linspace(1, 60, epochs) for name in metric.RECALLS})
     frame["epoch"] = np.arange(1, epochs + 1)
     frame["loss"] = np.linspace(90, 20, epochs)
-    frame["rsum"] = frame[list(curves.RECALLS)].sum(axis=1)
+    frame["rsum"] = frame[list(metric.RECALLS)].sum(axis=1)
     for name in ("boundary", "inference_boundary", "mean_matched", "mean_mismatched"):
         frame[name] = RNG.uniform(0, 0.6, epochs)
     return frame.assign(std_matched=0.1, std_mismatched=0.08)
@@ -98,7 +99,7 @@ def on_axes(draw, *args, width=style.COLUMN, **kwargs):
     return figure
 
 
-RECALLS = dict(zip(curves.RECALLS, (9.1, 30, 45.5, 7, 25, 38), strict=True))
+RECALLS = dict(zip(metric.RECALLS, (9.1, 30, 45.5, 7, 25, 38), strict=True))
 SAMPLES = samples(0.2)
 COUNTS = Counter({"a": 900, "dog": 70, "$": 8, "zebra": 1})
 RATES = pd.DataFrame(

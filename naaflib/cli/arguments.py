@@ -41,22 +41,6 @@ def path(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
-def overrides(assignments: list[str]) -> dict[str, str]:
-    """["train.epochs=5", ...] as a mapping; config.preset checks names and values."""
-    pairs = [assignment.partition("=") for assignment in assignments]
-    for assignment, (name, sign, _) in zip(assignments, pairs, strict=True):
-        if not sign or not name:
-            raise UsageError(
-                f"--set takes NAME=VALUE, for example train.epochs=5, and {assignment!r} is none"
-            )
-    found: dict[str, str] = {}
-    for name, _, value in pairs:
-        if name.strip() in found:
-            raise UsageError(f"--set has {name.strip()} twice; give it one value")
-        found[name.strip()] = value.strip()
-    return found
-
-
 def say(message: str) -> None:
     """A message for the person: standard error."""
     print(message, file=sys.stderr, flush=True)

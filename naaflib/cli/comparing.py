@@ -1,6 +1,7 @@
 """`naaf compare`."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UsageError
@@ -30,7 +31,14 @@ examples:
   naaf compare outputs/seed0 outputs/seed1 outputs/scan0 outputs/scan1 --seeds-together
   naaf compare outputs/first outputs/second --data data/scenes     # evaluates what is not scored yet"""
 
-MEASURES = ("i2t_at_1", "i2t_at_5", "i2t_at_10", "t2i_at_1", "t2i_at_5", "t2i_at_10", "rsum")
+
+class Measures:
+    """What --measure takes, imported when it is asked for: `naaf --help` answers without numpy."""
+
+    def __iter__(self) -> Iterator[str]:
+        from ..metric import MEASURES
+
+        return iter((*MEASURES, "all"))
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -69,8 +77,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def _add_statistics(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--measure", nargs="+", choices=(*MEASURES, "all"), default=["rsum"], metavar="NAME",
-        help=f"{', '.join(MEASURES)} or all; every row counts in the correction (default: rsum)",
+        "--measure", nargs="+", choices=Measures(), default=["rsum"], metavar="NAME",
+        help="%(choices)s; every row counts in the correction (default: rsum)",
     )  # fmt: skip
     parser.add_argument(
         "--correction", choices=("holm", "bh", "none"), default="holm", help="for many comparisons"
@@ -96,7 +104,7 @@ def compare(arguments: argparse.Namespace) -> int:
     comparison = compare_runs(arguments.runs, **{name: getattr(arguments, name) for name in asked})
     statistics = {name: getattr(arguments, name) for name in ("confidence", "correction", "pool_seeds")}
     resampling = {name: getattr(arguments, name) for name in ("resamples", "seed")}
-    measures = MEASURES if "all" in arguments.measure else list(dict.fromkeys(arguments.measure))
+    measures = [*Measures()][:-1] if "all" in arguments.measure else list(dict.fromkeys(arguments.measure))
     table = difference_table(comparison, measures, **statistics, **resampling)
     shown, note = readable_differences(table, arguments.confidence), coverage_note(table, **statistics)
     for reason in comparison.left_out:

@@ -4,7 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
-from .arguments import overrides, path, say, show_json, show_table, warn
+from .arguments import path, say, show_json, show_table, warn
 
 TRAIN = """\
 Train one model and write its run folder: settings, vocabulary, checkpoints, history, samples, TensorBoard.
@@ -254,12 +254,13 @@ def _show(result, *, as_json: bool, **more: object) -> int:
 
 def _settings(arguments: argparse.Namespace):
     """The preset's with the --set values; a run that is resumed without --preset brings its own."""
-    from ..config import preset, replace
+    from ..config import assignments, preset, replace
     from ..runs import Run
 
+    overrides = assignments(arguments.set, "--set")
     if arguments.resume and arguments.preset is None:
-        return replace(Run.open(arguments.out).settings, overrides(arguments.set))
-    return preset(arguments.preset or _preset_of(arguments.data), overrides(arguments.set))
+        return replace(Run.open(arguments.out).settings, overrides)
+    return preset(arguments.preset or _preset_of(arguments.data), overrides)
 
 
 def _preset_of(data: Path) -> str:

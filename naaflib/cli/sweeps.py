@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..errors import NaafError, UsageError
-from .arguments import overrides, path, say, show_json, show_table
+from .arguments import path, say, show_json, show_table
 
 SWEEP = """\
 Train and measure many runs: every variant of a YAML file with every seed, each executed as notebooks with
@@ -162,11 +162,13 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 def variant(arguments: argparse.Namespace) -> int:
     """`naaf variant`"""
+    from ..config import assignments
     from ..experiments import runs_table
     from ..experiments.variants import make_variant
     from ..project import shown
 
-    run = make_variant(arguments.source, overrides(arguments.set), arguments.out, data=arguments.data)
+    overrides = assignments(arguments.set, "--set")
+    run = make_variant(arguments.source, overrides, arguments.out, data=arguments.data)
     show_table(runs_table(run.path))
     if not run.scores_path("dev").is_file():
         say(

@@ -3,7 +3,6 @@
 A plain table has a line a caption: image id or file name, a tab or a comma, the caption. `plain_tables` reads it.
 """
 
-import json
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 
 from ..errors import NaafError, UsageError
 from ..project import shown
+from ..runs import read_json
 from .captions import read_captions
 from .image_ids import ImageIndex
-from .plain_tables import read_table, read_text
+from .plain_tables import read_table
 
 # Karpathy's names; SCAN's COCO train split (113,287 images) is his train and restval together.
 KARPATHY_SPLITS = {
@@ -124,10 +124,7 @@ def _from_karpathy(path: Path, splits: Sequence[str] | None, id_field: str | Non
 
 
 def _entries(path: Path, splits: Sequence[str] | None) -> list[dict[str, Any]]:
-    try:
-        content: Any = json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise NaafError(f"{shown(path)}: not whole JSON; get the file again") from error
+    content = read_json(path, damaged="get the file again")
     entries = content.get("images") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise NaafError(f"{shown(path)}: not one of Karpathy's files (it has no list `images` of records)")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import NaafError
-from ..project import shown
+from ..project import read_text, shown
 
 # word_tokenize splits sentences first; the full stop inside a line would stay glued to its word otherwise.
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
@@ -43,15 +43,7 @@ def _words(sentence: str) -> list[str]:
 
 def read_captions(path: Path) -> list[str]:
     """The captions of a file, one a line, stripped. Raises NaafError for a missing or undecodable file."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise NaafError(
-            f"{shown(path)} is missing; `naaf data verify {shown(path.parent)}` lists what is"
-        ) from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise NaafError(f"{shown(path)}, line {line}: not UTF-8 text; save the file as UTF-8") from None
+    text = read_text(path, f"`naaf data verify {shown(path.parent)}` lists what is")
     lines = text.split("\n")  # not splitlines: captions may hold other line separators
     if lines[-1] == "":
         lines.pop()

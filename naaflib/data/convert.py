@@ -27,12 +27,12 @@ from tqdm import tqdm
 from ..errors import NaafError, UsageError
 from ..project import shown
 from .caption_tables import CaptionedImage, read_captioned_images
+from .manifest import CAPTIONS_AN_IMAGE, OWN_MANIFEST, SPLITS, find_manifest, layout_path
 from .matches import Matches
-from .manifest import OWN_MANIFEST, SPLITS, find_manifest
 from .tsv import RegionRow, long_fields, read_rows
 
 
-ENDINGS = ("ims.npy", "ims_bbx.npy", "ims_size.npy", "image_names.txt", "caps.txt")
+ROLES = ("features", "boxes", "sizes", "names", "captions")
 FIELD_REGIONS = 36  # what every published file of the SCAN layout has
 
 
@@ -97,8 +97,8 @@ def convert_tsv(
         matches = Matches(wanted, Path(captions), id_field)
         _fill(writer, sources, matches, progress)
         writer.finish()
-        for ending in ENDINGS:
-            os.replace(temporary / ending, out / f"{split}_{ending}")
+        for role in ROLES:
+            os.replace(layout_path(temporary, split, role), layout_path(out, split, role))
     _write_manifest(out, captions_per_image)
     kept, dim = writer.shape
     return Converted(out, split, len(wanted), len(wanted) * captions_per_image, kept, dim, matches.duplicates)
@@ -123,7 +123,7 @@ def _check_request(
 def _check_folder(out: Path, split: str, captions_per_image: int, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise NaafError(f"{shown(out)}: is a file; give a folder to write to")
-    there = [out / f"{split}_{ending}" for ending in ENDINGS if (out / f"{split}_{ending}").exists()]
+    there = [path for role in ROLES if (path := layout_path(out, split, role)).exists()]
     if there and not overwrite:
         raise NaafError(f"{shown(there[0])}: already there; give another folder or ask to overwrite")
     manifest = find_manifest(out)
@@ -151,7 +151,7 @@ def _unfinished_files(out: Path, split: str) -> Iterator[Path]:
 
 def _write_manifest(out: Path, captions_per_image: int) -> None:
     """Another number of captions than five must be written down, or the split cannot be read."""
-    if captions_per_image != 5 and find_manifest(out) is None:
+    if captions_per_image != CAPTIONS_AN_IMAGE and find_manifest(out) is None:
         content = {"name": out.resolve().name, "captions_per_image": captions_per_image}
         (out / OWN_MANIFEST).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
@@ -218,9 +218,9 @@ class _Writer:
     def put(self, place: int, content: "_Content") -> None:
         if not self._arrays:
             self._create(*content.features.shape)
-        self._arrays["ims.npy"][place] = content.features
-        self._arrays["ims_bbx.npy"][place] = content.boxes
-        self._arrays["ims_size.npy"][place] = content.size
+        self._arrays["features"][place] = content.features
+        self._arrays["boxes"][place] = content.boxes
+        self._arrays["sizes"][place] = content.size
 
     def _kept(self, row: RegionRow, found: int) -> int:
         if self.regions is None and found != FIELD_REGIONS:
@@ -243,13 +243,13 @@ class _Writer:
                 f"{shown(self.folder.parent)}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} are free;"
                 " make room or write to another folder"
             )
-        for ending, dtype, shape in (
-            ("ims.npy", self.dtype, (images, regions, dim)),
-            ("ims_bbx.npy", np.dtype("float32"), (images, regions, 4)),
-            ("ims_size.npy", np.dtype("int32"), (images, 2)),
+        for role, dtype, shape in (
+            ("features", self.dtype, (images, regions, dim)),
+            ("boxes", np.dtype("float32"), (images, regions, 4)),
+            ("sizes", np.dtype("int32"), (images, 2)),
         ):
-            path = self.folder / ending
-            self._arrays[ending] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+            path = layout_path(self.folder, self.split, role)
+            self._arrays[role] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
     def finish(self) -> None:
         for array in self._arrays.values():
@@ -257,6 +257,6 @@ class _Writer:
         self._arrays.clear()
         names = [image.name for image in self.wanted]
         captions = [caption for image in self.wanted for caption in image.captions]
-        for ending, lines in (("image_names.txt", names), ("caps.txt", captions)):
+        for role, lines in (("names", names), ("captions", captions)):
             text = "".join(f"{line}\n" for line in lines)
-            (self.folder / ending).write_text(text, encoding="utf-8", newline="\n")
+            layout_path(self.folder, self.split, role).write_text(text, encoding="utf-8", newline="\n")

@@ -9,9 +9,8 @@ import math
 import os
 import shlex
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -24,7 +23,7 @@ from pydantic import (
 
 from ..config import OTHER_DATA, PRESETS
 from ..errors import NaafError, UsageError
-from ..project import project_root, shown
+from ..project import project_root, read_yaml, shown
 
 SPLITS = ("train", "dev", "test", "testall")
 OWN_MANIFEST = "manifest.yaml"
@@ -76,12 +75,21 @@ LAYOUT = (
 )
 
 
+PATTERNS = {str(file.role): file.path for file in LAYOUT}
+CAPTIONS_AN_IMAGE = 5  # unless a folder's manifest says another number
+
+
+def layout_path(folder: str | os.PathLike[str], split: str, role: str) -> Path:
+    """A file of the SCAN layout: a split's features, captions, boxes, sizes or names."""
+    return Path(folder) / PATTERNS[role].replace("{split}", split)
+
+
 class Manifest(_Record):
     """A data set in the SCAN layout: region features and captions a split; boxes and pictures if you like."""
 
     name: str
     title: str = ""
-    captions_per_image: PositiveInt = 5
+    captions_per_image: PositiveInt = CAPTIONS_AN_IMAGE
     regions: PositiveInt | None = None
     dim: PositiveInt | None = None
     dtype: Literal["float16", "float32"] | None = None
@@ -173,7 +181,7 @@ def preset_sentence(folder: str | os.PathLike[str]) -> str:
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:
     """The manifest in a file; a NaafError names the file and the place of what cannot be used."""
     path = Path(path)
-    content = _read_yaml(path)
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise NaafError(f"{shown(path)}: a manifest is a list of `key: value` lines; correct the file")
     try:
@@ -182,23 +190,6 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise NaafError(f"{shown(path)}: {place}: {first['msg']}; correct this entry") from error
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise NaafError(f"{shown(path)}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise NaafError(f"{shown(path)}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: 2020-13-45 is no date
-        raise NaafError(f"{shown(path)}: not valid YAML{_yaml_place(error)}; correct the file") from error
-
-
-def _yaml_place(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None)
-    return (f" at line {mark.line + 1}" if mark else "") + (f" ({problem})" if problem else "")
 
 
 def explain(manifest: Manifest, folder: str | os.PathLike[str]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import NaafError
 from .boxes import read_boxes, read_sizes
 from .captions import read_filled
+from .manifest import layout_path
 from .report import CheckLog
 
 Content = TypeVar("Content", np.ndarray, list[str])
@@ -23,14 +24,14 @@ def check_pictures(
     log: CheckLog, folder: Path, lengths: tuple[int, ...], regions: int | None, captions_per_image: int
 ) -> None:
     """Sizes and boxes. lengths: how many rows such a file may have (images, or repeated images)."""
-    path = folder / f"{log.split}_ims_size.npy"
+    path = layout_path(folder, log.split, "sizes")
     sizes = _read(log, "sizes", path, read_sizes, lengths)
     if sizes is not None:
         bad = np.flatnonzero((sizes <= 0).any(axis=1))
         found = f"{len(bad)} rows not" if len(bad) else "yes"
         remedy = f"row {bad[0] if len(bad) else 0} is not positive; store width and height in pixels"
         log.add("sizes positive", not len(bad), "all", found, path, remedy)
-    path = folder / f"{log.split}_ims_bbx.npy"
+    path = layout_path(folder, log.split, "boxes")
     boxes = _read(log, "boxes", path, read_boxes, lengths)
     if boxes is None:
         return
@@ -47,7 +48,7 @@ def check_pictures(
 
 def check_names(log: CheckLog, folder: Path, lengths: tuple[int, ...]) -> list[str]:
     """The image names of the split, checked, and how many of their pictures are there."""
-    path = folder / f"{log.split}_image_names.txt"
+    path = layout_path(folder, log.split, "names")
     names = _read(log, "image names", path, read_filled, lengths)
     pictures = folder / "images"
     if names and pictures.is_dir():

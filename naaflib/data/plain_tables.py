@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import NaafError
-from ..project import shown
+from ..project import read_text, shown
 
 IMAGE_HEADERS = ("image_name", "filename", "file_name", "image", "image_id", "name", "id")  # the first one wins
 CAPTION_HEADERS = ("caption", "captions", "caption_text", "comment", "sentence", "text", "description", "raw")
@@ -24,17 +24,6 @@ class Columns(NamedTuple):
     image: int = 0
     caption: int = 1
     count: int = 0
-
-
-def read_text(path: Path) -> str:
-    """A file's text. Raises NaafError where it cannot be read or is not UTF-8."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise NaafError(f"{shown(path)}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise NaafError(f"{shown(path)}, line {line}: not UTF-8 text; save the file as UTF-8") from error
 
 
 def read_table(path: Path) -> dict[str, tuple[str, ...]]:

@@ -20,7 +20,7 @@ import yaml
 
 from ..errors import NaafError
 from ..project import shown
-from .manifest import OWN_MANIFEST
+from .manifest import OWN_MANIFEST, layout_path
 
 COMPARED = 64  # images, spread over the file: a repeated COCO train split has 160 GB
 MOST_TIMES = 20  # longest run and most rounds that are looked for
@@ -69,7 +69,8 @@ def period(rows: np.ndarray) -> int:
 def contradiction(folder: Path, split: str, rows: np.ndarray, captions: int, stated: int) -> str:
     """What counts and rows say against the stated number of captions, and what to do, in one sentence."""
     count = len(rows)
-    found = f"{shown(folder / f'{split}_caps.txt')} holds {captions} captions and {split}_ims.npy {count} rows"
+    text, features = (layout_path(folder, split, role) for role in ("captions", "features"))
+    found = f"{shown(text)} holds {captions} captions and {features.name} {count} rows"
     needed = f"{stated} captions an image need {count * stated} captions"
     if count != captions or not count:
         return (

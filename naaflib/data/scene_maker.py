@@ -17,6 +17,7 @@ from .scene_features import DIM, features
 from .scene_foils import Swap, sample_foils
 from .scene_grammar import Caption, sample_captions
 from .scene_layout import sample_scene
+from .manifest import layout_path
 from .scene_pixels import render
 from .scene_regions import REGIONS, overlap, sample_boxes
 from .scene_world import Scene
@@ -25,7 +26,8 @@ SPLITS = ("train", "dev", "test")
 CAPTIONS = 5  # an image
 FOILS = 2  # a caption, at most
 OVERLAP = 0.5  # intersection over union from which a region shows an object
-ARRAYS = {"ims": ((REGIONS, DIM), "<f2"), "ims_bbx": ((REGIONS, 4), "<f4"), "ims_size": ((2,), "<i4")}
+RECORDS = ("objects", "mentions", "links", "foils")  # what only scenes have
+ARRAYS = {"features": ((REGIONS, DIM), "<f2"), "boxes": ((REGIONS, 4), "<f4"), "sizes": ((2,), "<i4")}
 
 
 @dataclass(frozen=True)
@@ -63,22 +65,27 @@ def make_sample(seed: int, split: str, image: int) -> Sample:
     return Sample(scene, picture, boxes, features(picture, boxes, rng(5)), tuple(captions), foils)
 
 
+def record_path(folder: Path, split: str, what: str) -> Path:
+    """The JSON of one of RECORDS."""
+    return folder / f"{split}_{what}.json"
+
+
 def write_split(folder: Path, split: str, images: int, seed: int, tick: Callable[[], object]) -> None:
     """Renders so many images and writes every file of the split; `tick` is called after each image."""
     arrays = {
-        name: np.lib.format.open_memmap(folder / f"{split}_{name}.npy", "w+", dtype, (images, *shape))
-        for name, (shape, dtype) in ARRAYS.items()
+        role: np.lib.format.open_memmap(layout_path(folder, split, role), "w+", dtype, (images, *shape))
+        for role, (shape, dtype) in ARRAYS.items()
     }
-    lines: dict[str, list[str]] = {"caps": [], "image_names": []}
-    records: dict[str, list[object]] = {"objects": [], "mentions": [], "links": [], "foils": []}
+    lines: dict[str, list[str]] = {"captions": [], "names": []}
+    records: dict[str, list[object]] = {what: [] for what in RECORDS}
     for image in range(images):
         sample = make_sample(seed, split, image)
         name = f"{split}_{image:05d}.jpg"
         Image.fromarray(sample.picture).save(folder / "images" / name, quality=85, subsampling=0)
-        arrays["ims"][image], arrays["ims_bbx"][image] = sample.regions, sample.boxes
-        arrays["ims_size"][image] = sample.scene.width, sample.scene.height
-        lines["caps"] += [caption.text for caption in sample.captions]
-        lines["image_names"].append(name)
+        arrays["features"][image], arrays["boxes"][image] = sample.regions, sample.boxes
+        arrays["sizes"][image] = sample.scene.width, sample.scene.height
+        lines["captions"] += [caption.text for caption in sample.captions]
+        lines["names"].append(name)
         records["objects"].append(asdict(sample.scene))
         records["mentions"] += [caption.objects for caption in sample.captions]
         records["links"] += sample.links()
@@ -86,11 +93,12 @@ def write_split(folder: Path, split: str, images: int, seed: int, tick: Callable
         tick()
     for array in arrays.values():
         array.flush()
-    for what, text in lines.items():
-        (folder / f"{split}_{what}.txt").write_text("\n".join(text) + "\n", encoding="utf-8", newline="\n")
+    for role, text in lines.items():
+        path = layout_path(folder, split, role)
+        path.write_text("\n".join(text) + "\n", encoding="utf-8", newline="\n")
     for what, rows in records.items():
         content = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
-        (folder / f"{split}_{what}.json").write_text(f"[{content}]\n", encoding="utf-8", newline="\n")
+        record_path(folder, split, what).write_text(f"[{content}]\n", encoding="utf-8", newline="\n")
 
 
 def _foil_records(sample: Sample, image: int) -> list[dict[str, object]]:

@@ -9,7 +9,6 @@ and its number only: the same seed gives the same bytes, whatever the sizes of t
     {split}_image_names.txt, images/*.jpg         {split}_links.json, mentions, objects, foils
 """
 
-import json
 import os
 import shutil
 import sys
@@ -24,9 +23,11 @@ import yaml
 from tqdm import tqdm
 
 from ..errors import NaafError, UsageError
-from ..project import shown
+from ..project import read_yaml, shown
+from ..runs import read_json
+from .manifest import LAYOUT
 from .scene_features import DIM
-from .scene_maker import CAPTIONS, write_split
+from .scene_maker import CAPTIONS, RECORDS, record_path, write_split
 from .scene_regions import REGIONS
 from .scene_world import Scene, SceneObject
 
@@ -133,18 +134,12 @@ def read_foils(folder: str | os.PathLike[str], split: str) -> list[Foil]:
 
 
 def _read(folder: str | os.PathLike[str], split: str, what: str) -> Any:
-    path = Path(folder) / f"{split}_{what}.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise NaafError(
-            f"{shown(path)} is missing: only the scenes set has {what}; "
-            f"`naaf data build scenes {shown(folder)}` makes it"
-        ) from None
-    except ValueError:
-        raise NaafError(
-            f"{shown(path)} is not valid JSON; delete {shown(folder)} and build it again"
-        ) from None
+    path = record_path(Path(folder), split, what)
+    return read_json(
+        path,
+        f"only the scenes set has {what}: `naaf data build scenes {shown(folder)}` makes it",
+        f"delete {shown(folder)} and build it again",
+    )
 
 
 def _say(sentence: str) -> None:
@@ -152,18 +147,12 @@ def _say(sentence: str) -> None:
 
 
 def _manifest(seed: int, sizes: dict[str, int]) -> dict[str, Any]:
-    shapes = {
-        "features": ("{split}_ims.npy", ["images", "regions", "dim"]),
-        "captions": ("{split}_caps.txt", ["captions"]),
-        "boxes": ("{split}_ims_bbx.npy", ["images", "regions", 4]),
-        "sizes": ("{split}_ims_size.npy", ["images", 2]),
-        "names": ("{split}_image_names.txt", ["images"]),
-        "links": ("{split}_links.json", ["captions"]),
-        "foils": ("{split}_foils.json", []),
-        "pictures": ("images", []),
-    }
+    shapes: dict[str, tuple[str, list[object]]] = {f.role: (f.path, [*f.shape]) for f in LAYOUT}
+    pictures = shapes.pop("pictures")
+    own = {what: record_path(Path(), "{split}", what).name for what in RECORDS}
+    shapes |= {"links": (own["links"], ["captions"]), "foils": (own["foils"], []), "pictures": pictures}
     files = [{"path": path, "role": role, "required": True, "shape": s} for role, (path, s) in shapes.items()]
-    files += [{"path": f"{{split}}_{what}.json", "required": True} for what in ("objects", "mentions")]
+    files += [{"path": own[what], "required": True} for what in ("objects", "mentions")]
     return {
         "name": "scenes",
         "title": "Scenes, the built-in data set, rendered on your machine from a seed",
@@ -186,8 +175,8 @@ def _is_built(folder: Path, manifest: dict[str, Any]) -> bool:
     if not folder.exists() or not any(folder.iterdir()):
         return False
     try:
-        found = yaml.safe_load((folder / "manifest.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+        found = read_yaml(folder / "manifest.yaml")
+    except NaafError:
         found = None
     if found != manifest:
         other = (

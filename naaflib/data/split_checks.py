@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..errors import NaafError
 from .captions import read_captions, read_filled
-from .manifest import Manifest
+from .manifest import Manifest, layout_path
 from .npy import open_array, read_header, release
 from .picture_checks import check_names, check_pictures
 from .report import CheckLog
@@ -49,8 +49,8 @@ class SplitChecks:
         check_pictures(self.log, self.folder, lengths, regions, self.manifest.captions_per_image)
         self.names = check_names(self.log, self.folder, lengths)
 
-    def path(self, ending: str) -> Path:
-        return self.folder / f"{self.split}_{ending}"
+    def path(self, role: str) -> Path:
+        return layout_path(self.folder, self.split, role)
 
     def _files(self) -> None:
         fetch = f"missing; `naaf data fetch {self.manifest.name}` says where it comes from"
@@ -65,7 +65,7 @@ class SplitChecks:
                 self.log.add(what, False, file.path, "missing", path, remedy)
 
     def _features(self) -> None:
-        path = self.path("ims.npy")
+        path = self.path("features")
         if not path.is_file():
             return
         try:
@@ -96,7 +96,7 @@ class SplitChecks:
             self.log.add("order", None, "C", "Fortran", path, remedy)
 
     def _captions(self) -> None:
-        path = self.path("caps.txt")
+        path = self.path("captions")
         if not path.is_file():
             return
         try:
@@ -124,7 +124,7 @@ class SplitChecks:
         fits = repeated or rows * each == captions
         expected = f"{rows * each} ({each} an image)"
         if fits or rows != captions:
-            self.log.add("captions", fits, expected, found, self.path("caps.txt"), remedy)
+            self.log.add("captions", fits, expected, found, self.path("captions"), remedy)
         else:
             self.log.refused("captions", expected, self._contradiction(features, captions), found)
         if repeated:
@@ -135,7 +135,7 @@ class SplitChecks:
         different = first_unequal(features, each)
         expected = f"{each} equal rows an image"
         if different is None:
-            self.log.add("rows repeat", True, expected, "they do", self.path("ims.npy"))
+            self.log.add("rows repeat", True, expected, "they do", self.path("features"))
         else:
             error = self._contradiction(features, len(features))
             self.log.refused("rows repeat", expected, error, f"those of image {different} differ")
@@ -167,7 +167,7 @@ class SplitChecks:
 
     def _values(self, features: np.ndarray) -> None:
         """NaN and infinity by image and region, block by block: 33 GB never stand in memory."""
-        path = self.path("ims.npy")
+        path = self.path("features")
         unusable, zero, empty = Places(), Places(), Places()
         seen = 0
         for rows in self._blocks(features):

@@ -1,8 +1,7 @@
 """One split of a data set folder, and which caption belongs to which image.
 
-The only place that knows the layout's rule: captions_per_image consecutive captions (five, unless the
-manifest says another number) belong to one image; a feature file has a row an image or a row a caption
-(`row_counts` says how that is known).
+captions_per_image consecutive captions (five, unless the manifest says another number) belong to one image
+(`ranks.image_of`); a feature file has a row an image or a row a caption (`row_counts` says how that is known).
 """
 
 from collections import Counter
@@ -13,14 +12,13 @@ import numpy as np
 
 from ..errors import NaafError, UsageError
 from ..project import shown
+from ..ranks import captions_of, image_of
 from .boxes import read_boxes, read_sizes
 from .captions import read_filled
 from .features import Regions
-from .manifest import find_manifest
+from .manifest import CAPTIONS_AN_IMAGE, PATTERNS, SPLITS, find_manifest, layout_path
 from .number_types import READ_AS, other_type
 from .row_counts import first_unequal, rows_an_image
-
-SPLITS = ("train", "dev", "test", "testall")
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,18 @@ class Split:
 
     @property
     def image_of_caption(self) -> np.ndarray:
-        return np.arange(len(self.captions)) // self.captions_per_image
+        return self.image_of(np.arange(len(self.captions)))
+
+    def image_of(self, caption: int | np.ndarray) -> int | np.ndarray:
+        return image_of(caption, self.captions_per_image)
 
     @property
     def captions_path(self) -> Path:
-        return self.folder / f"{self.name}_caps.txt"
+        return layout_path(self.folder, self.name, "captions")
 
     def captions_of_image(self, image: int) -> range:
-        return range(image * self.captions_per_image, (image + 1) * self.captions_per_image)
+        own = captions_of(slice(image, image + 1), self.captions_per_image)
+        return range(own.start, own.stop)
 
     def image_path(self, image: int) -> Path | None:
         """The picture, where the folder has it under images/."""
@@ -78,7 +80,7 @@ class Split:
             return self
         return replace(
             self,
-            captions=self.captions[: images * self.captions_per_image],
+            captions=self.captions[captions_of(slice(0, images), self.captions_per_image)],
             regions=self.regions.first(images),
             boxes=None if self.boxes is None else self.boxes[:images],
             sizes=None if self.sizes is None else self.sizes[:images],
@@ -88,7 +90,7 @@ class Split:
 
 def split_names(folder: str | Path) -> tuple[str, ...]:
     """The splits that a folder holds, in the order train, dev, test, testall."""
-    return tuple(name for name in SPLITS if (Path(folder) / f"{name}_ims.npy").is_file())
+    return tuple(name for name in SPLITS if layout_path(folder, name, "features").is_file())
 
 
 def evaluation_split(folder: str | Path, prefer: tuple[str, ...] = ("test", "dev")) -> str:
@@ -119,28 +121,28 @@ def open_split(folder: str | Path, split: str) -> Split:
     """
     folder = Path(folder)
     _check_folder(folder)
-    files = [folder / f"{split}_ims.npy", folder / f"{split}_caps.txt"]
-    if Path(split).name != split or not any(file.is_file() for file in files):
+    of = {role: layout_path(folder, split, role) for role in PATTERNS}
+    if Path(split).name != split or not (of["features"].is_file() or of["captions"].is_file()):
         present = ", ".join(split_names(folder)) or "none"
         raise UsageError(f"{shown(folder)} has no split {split!r}; its splits: {present}")
     manifest = find_manifest(folder)
-    per_image = manifest.captions_per_image if manifest else 5
-    captions = read_filled(folder / f"{split}_caps.txt")
-    rows = Regions(folder / f"{split}_ims.npy")
+    per_image = manifest.captions_per_image if manifest else CAPTIONS_AN_IMAGE
+    captions = read_filled(of["captions"])
+    rows = Regions(of["features"])
     repeat = rows_an_image(folder, split, rows.rows, len(captions), per_image)
     _check_numbers(rows)
     regions = Regions(rows.path, repeat)
-    names = _optional(folder / f"{split}_image_names.txt", read_filled, len(regions), repeat)
+    names = _optional(of["names"], read_filled, len(regions), repeat)
     if names and per_image == 1:
-        _check_distinct(folder / f"{split}_image_names.txt", names)
+        _check_distinct(of["names"], names)
     return Split(
         folder=folder,
         name=split,
         captions=captions,
         captions_per_image=per_image,
         regions=regions,
-        boxes=_optional(folder / f"{split}_ims_bbx.npy", read_boxes, len(regions), repeat),
-        sizes=_optional(folder / f"{split}_ims_size.npy", read_sizes, len(regions), repeat),
+        boxes=_optional(of["boxes"], read_boxes, len(regions), repeat),
+        sizes=_optional(of["sizes"], read_sizes, len(regions), repeat),
         image_names=names,
     )
 

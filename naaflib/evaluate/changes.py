@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import UsageError
+from ..ranks import image_of
 from .comparison import Comparison
 from .discovery import Variant
 
@@ -43,7 +44,7 @@ def query_changes(comparison: Comparison, name: str) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True)
     captions = table["direction"] == "t2i"
     per_image = int(comparison.origin["captions_per_image"])
-    table["image"] = np.where(captions, table["query"] // per_image, table["query"])
+    table["image"] = np.where(captions, image_of(table["query"], per_image), table["query"])
     table = table.sort_values("change", key=np.abs, ascending=False, kind="stable", ignore_index=True)
     return table[["direction", "query", "image", "before", "after", "change", "agree"]]
 

@@ -5,14 +5,15 @@ A row says what its interval and p-value cover. "images": the trained models as 
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from ..errors import UsageError
+from ..metric import MEASURES
 from ..significance import (
-    MEASURES,
     Difference,
     Share,
     corrected,
@@ -30,10 +31,7 @@ COLUMNS = (
     "covers", "images_low", "images_high", "images_p",
 )  # fmt: skip
 TEXTS = ("variant", "measure", "verdict", "covers")  # columns that LaTeX sets to the left
-SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
-    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "<": "$<$", "–": "--",
-}  # fmt: skip
+MATHS = str.maketrans({"±": r"$\pm$", "<": "$<$", "–": "--"})  # what LaTeX's text fonts lack
 
 
 def difference_table(
@@ -236,17 +234,12 @@ def coverage_note(
 def latex_table(readable: pd.DataFrame, note: str = "") -> str:
     """A readable table for LaTeX's booktabs: numbers to the right, the note as a comment above."""
     kinds = "".join("l" if name in TEXTS else "r" for name in readable.columns)
-    lines = [f"% {line}" for line in note.splitlines()]
-    lines += [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", _latex_row(readable.columns), r"\midrule"]
-    lines += [_latex_row(row) for row in readable.itertuples(index=False)]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+    styler = Styler(readable.astype(str)).hide(axis="index")
+    styler = styler.format(_maths, escape="latex").format_index(escape="latex", axis="columns")
+    comment = "".join(f"% {line}\n" for line in note.splitlines())
+    return comment + styler.to_latex(column_format=kinds, hrules=True)
 
 
-def _latex_row(cells: Iterable[str]) -> str:
-    return " & ".join(_latex(str(cell)) for cell in cells) + r" \\"
-
-
-def _latex(text: str) -> str:
-    """Special letters escaped; a minus before a number is one."""
-    escaped = "".join(SPECIAL.get(letter, letter) for letter in text)
-    return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped)
+def _maths(escaped: str) -> str:
+    """A minus before a number is one."""
+    return re.sub(r"(?<![\w-])-(?=\d)", "$-$", escaped.translate(MATHS))

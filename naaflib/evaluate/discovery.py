@@ -15,10 +15,11 @@ from jaxtyping import Float
 from safetensors import safe_open
 
 from .. import checkpoint
+from ..config import SEED, changed, of_any_seed
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics
 from ..project import shown
-from ..runs import SWEEP, Run
+from ..runs import SWEEP, TRAIN, Run
 from ..significance import image_measures
 
 ENCODERS = ("model.image_encoder.", "model.text_encoder.")
@@ -39,7 +40,7 @@ class Variant:
 
     @cached_property
     def values(self) -> Float[np.ndarray, "seed image measure"]:
-        """In percent; the columns are `significance.MEASURES`."""
+        """In percent; the columns are `metric.MEASURES`."""
         return np.stack([image_measures(metrics) for metrics in self.metrics])
 
     def counterpart(self, other: "Variant") -> "Variant | None":
@@ -126,9 +127,9 @@ def _unfinished(run: Run) -> str:
     """Why a member is not there to be compared; empty where it is."""
     if not _scored_or_trained(run.path):
         return "not trained"
-    if run.kind == "train" and (run.path / "history.csv").is_file():
-        done, planned = int(run.history()["epoch"].max()), run.settings.train.epochs
-        return f"epoch {done} of {planned}" if done < planned else ""
+    done = run.epochs_done
+    if run.kind == TRAIN and done is not None and done < run.settings.train.epochs:
+        return f"epoch {done} of {run.settings.train.epochs}"
     return ""
 
 
@@ -145,7 +146,7 @@ def check_seeds(variant: Variant) -> None:
         return
     first = variant.runs[0]
     for run in variant.runs[1:]:
-        names = [name for name, value in _flat(run).items() if _flat(first).get(name) != value]
+        names = [name for name in changed(first.settings, run.settings) if name != SEED]
         if names:
             raise NaafError(
                 f"{shown(run.path)} and {shown(first.path)} differ in {', '.join(names)}, so they are no "
@@ -157,21 +158,12 @@ def check_seeds(variant: Variant) -> None:
         )
 
 
-def _flat(run: Run) -> dict[str, object]:
-    """The settings but for the seed, by section.field."""
-    content = run.settings.model_dump()
-    flat = {
-        f"{section}.{name}": value for section, fields in content.items() for name, value in fields.items()
-    }
-    return {name: value for name, value in flat.items() if name != "train.seed"}
-
-
 def joined_seeds(variants: Iterable[Variant]) -> list[Variant]:
     """Variants of equal settings made one; what has no settings stays alone."""
     joined: dict[object, Variant] = {}
     for number, variant in enumerate(variants):
         alone = any("settings" not in run.config for run in variant.runs)
-        key = number if alone else tuple(sorted(map(str, _flat(variant.runs[0]).items())))
+        key = number if alone else tuple(sorted(map(str, of_any_seed(variant.runs[0].settings).items())))
         known = joined.get(key)
         joined[key] = replace(known, runs=known.runs + variant.runs) if known else variant
     return [_in_order_of_seeds(variant) for variant in joined.values()]

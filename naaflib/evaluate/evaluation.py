@@ -243,5 +243,5 @@ def scored_split(split: Split) -> dict[str, object]:
         "images": len(split),
         "captions": len(split.captions),
         "captions_per_image": split.captions_per_image,
-        "captions_sha256": fingerprint(split.folder / f"{split.name}_caps.txt")["sha256"],
+        "captions_sha256": fingerprint(split.captions_path)["sha256"],
     }

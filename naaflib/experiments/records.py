@@ -3,7 +3,6 @@
 papermill's own metadata say "completed" for a cell that ran out of time, so the record is kept here.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Literal
 
 from ..errors import NaafError
 from ..project import shown
+from ..runs import read_json
 
 FILE = "pipeline.json"
 Status = Literal["waiting", "running", "done", "failed", "interrupted"]
@@ -97,10 +97,10 @@ def read_record(out: Path) -> Record:
     if not path.exists():
         return Record(out, (), ())
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         notebooks = [_notebook(name, entry) for name, entry in content["notebooks"].items()]
         return Record(out, tuple(notebooks), tuple(content["selected"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (NaafError, KeyError, TypeError, AttributeError):
         raise NaafError(f"{shown(path)} is not a record of a batch: move it away and run again") from None
 
 

@@ -13,12 +13,24 @@ import pandas as pd
 import torch
 
 from .. import checkpoint
-from ..config import Settings
+from ..config import Settings, changed
+from ..data.manifest import layout_path
 from ..errors import NaafError
 from ..evaluate import evaluate
 from ..project import shown
-from ..runs import Run, check_apart, environment, fingerprint, members, open_group, read_json
-from .training import TRAIN, VARIANT, changed, data_record, is_finished, say, start_fingerprint, train_run
+from ..runs import (
+    FINISHED,
+    TRAIN,
+    VARIANT,
+    Run,
+    check_apart,
+    environment,
+    fingerprint,
+    members,
+    open_group,
+    read_json,
+)
+from .training import check_data, say, start_fingerprint, train_run
 from .variants import make_variant
 
 NOT_COMPARED = ("seconds",)
@@ -85,19 +97,13 @@ def changes_since(run: Run) -> list[str]:
 
 def _check(run: Run, data: Path) -> None:
     """Whether everything that the run was made from is there, unchanged."""
-    if not is_finished(run):
+    if run.state() != FINISHED:
         raise NaafError(f"{shown(run.path)} is not trained to its end; `naaf train --resume` goes on with it")
     if not data.is_dir():
         raise NaafError(f"{shown(data)}, the data of {shown(run.path)}, does not exist; name it with --data")
-    recorded = run.config["data"]["files"]
-    now = data_record(data)["files"]
-    other = next((name for name, file in now.items() if recorded.get(name) != file), None)
-    if other:
-        raise NaafError(
-            f"{shown(data / other)} is not what {shown(run.path)} was trained on; name the right --data"
-        )
+    check_data(run, data)
     for path in (run.path / "scores").glob("*.json"):
-        features = data / f"{path.stem}_ims.npy"
+        features = layout_path(data, path.stem, "features")
         if read_json(path).get("features") != (fingerprint(features) if features.is_file() else None):
             raise NaafError(f"{shown(features)} is not what {shown(run.path)} was evaluated on; restore it")
     start = run.config.get("start") or {}

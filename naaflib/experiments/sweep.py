@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from tqdm import tqdm
 
+from ..config import changed
 from ..errors import NaafError
 from ..project import shown
 from ..runs import Run, open_group
@@ -28,7 +29,7 @@ from .records import Record
 from .sweep_plan import DONE, FAILED, TO_RESUME, TO_TRAIN, Plan, Row, identity, parameters_of, plan_sweep
 from .sweep_table import write_sweep
 from .sweep_task import STOPPED, TICKET, Order, Outcome, note_failure, work
-from .training import changed, data_record
+from .training import data_record
 from .workers import check_cluster, open_cluster
 
 if TYPE_CHECKING:
@@ -258,5 +259,4 @@ def _epochs(row: Row) -> int:
 
 
 def _epochs_done(row: Row) -> int:
-    log = row.folder / "history.csv"
-    return max(0, log.read_text(encoding="utf-8").count("\n") - 1) if log.is_file() else 0
+    return Run(row.folder, {}).epochs_done or 0

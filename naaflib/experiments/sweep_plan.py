@@ -11,17 +11,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .. import checkpoint
-from ..config import Settings, preset
+from ..config import SEED, Settings, changed, preset
 from ..data.manifest import preset_of
 from ..data.splits import split_names
 from ..errors import NaafError, UsageError
 from ..project import project_root, resolve, shown
-from ..runs import FAILURE, Run, read_json
+from ..runs import FAILURE, FINISHED, TRAIN, UNFINISHED, VARIANT, Run, read_json
 from .notebooks import Notebook, fill, select
 from .records import read_record
-from .sweep_spec import SEED, Planned, Spec, expand, read_spec
+from .sweep_spec import Planned, Spec, expand, read_spec
 from .sweep_task import DONE, FAILED
-from .training import TRAIN, VARIANT, changed, data_record, is_finished
+from .training import data_record
 
 SCENES = "scenes"  # rendered where it is missing
 OWN = ("run", "data", "preset", "members", "seed", "epochs", "settings")  # parameters that the sweep gives
@@ -174,7 +174,7 @@ def _rows(plan: Plan, planned: Iterable[Planned]) -> list[Row]:
 
 def _row(plan: Plan, one: Planned, found: list[Run], source: Row | None) -> Row:
     expected = plan.out / one.variant / "members" / str(one.seed)
-    ordered = sorted(found, key=lambda run: (not is_finished(run), run.path != expected, str(run.path)))
+    ordered = sorted(found, key=lambda run: (run.state() != FINISHED, run.path != expected, str(run.path)))
     if not ordered and (expected / "config.json").is_file():
         raise NaafError(
             f"{shown(expected)} holds a run of {_otherwise(expected, one)} than {shown(plan.file)} "
@@ -186,8 +186,8 @@ def _row(plan: Plan, one: Planned, found: list[Run], source: Row | None) -> Row:
     run = ordered[0]
     if source is not None:
         _check_weights(run, source)
-    if not is_finished(run):
-        state = TO_RESUME if run.checkpoint("last").is_file() else TO_TRAIN
+    if run.state() != FINISHED:
+        state = TO_RESUME if run.state() == UNFINISHED else TO_TRAIN
         return Row(one, run.path, state, _notebook_names(plan, one))
     row = Row(one, run.path, DONE, (), source=source)
     row.notebooks = _unfinished(plan, row)

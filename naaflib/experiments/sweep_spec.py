@@ -21,17 +21,15 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
 
-from ..config import Settings, nearest, preset
+from ..config import SEED, Settings, nearest, preset
 from ..data.manifest import preset_of
 from ..errors import NaafError, UsageError
-from ..project import shown
+from ..project import read_yaml, shown
 from .variants import variant_settings
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+=-]*$"
-SEED = "train.seed"
 WEIGHTS = "weights"
 
 
@@ -79,7 +77,7 @@ class Planned:
 def read_spec(path: str | Path) -> Spec:
     """A sweep's YAML, checked. Raises NaafError naming the file, the key and what is nearest to it."""
     path = Path(path)
-    content = _read_yaml(path)
+    content = read_yaml(path, "name a sweep's YAML")
     if not isinstance(content, dict):
         raise NaafError(
             f"{shown(path)}: a sweep is written as `key: value` lines; `naaf sweep --help` has one"
@@ -217,44 +215,3 @@ def _complaint(error: Mapping[str, Any]) -> str:
         return f"{error['loc'][0]}: a name is read as {error['input']!r}; put it in quotes"
     message = error["msg"].removeprefix("Value error, ")
     return f"{place}: {message[0].lower() + message[1:]} (given: {error['input']!r})"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML that reads 5e-4 as a number, as YAML 1.2 has it, and refuses a key written twice, the first of
-    which would be lost without a word, and keys that are no single words."""
-
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key in brackets; a key is one word", key.start_mark
-                )
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands there twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
-
-
-def _read_yaml(path: Path) -> object:
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise NaafError(f"{shown(path)}: cannot be read ({error.strerror}); name a sweep's YAML") from None
-    except UnicodeDecodeError as error:
-        raise NaafError(f"{shown(path)}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        # PyYAML lets through what goes wrong in a value that does not fit its tag
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or type(error).__name__
-        raise NaafError(f"{shown(path)}: not valid YAML{line} ({reason}); correct the file") from None

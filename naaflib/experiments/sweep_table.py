@@ -1,33 +1,28 @@
 """sweep.csv: a row a run of a sweep, rewritten whole as runs finish."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from ..config import SEED, flat
 from ..errors import NaafError
 from ..evaluate import default_split
+from ..metric import MEASURES, ONE_WAY, WAYS, named
 from ..project import shown
-from ..runs import SWEEP, Run, atomic_path, read_json
+from ..runs import SWEEP, VARIANT, Run, atomic_path, best_row, read_json
 from .records import read_record
 from .sweep_plan import DONE, TO_EXECUTE, Plan, Row
-from .training import VARIANT, flat
 
-RECALLS = tuple(f"{way}_at_{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
-DEV = tuple(f"dev_{name}" for name in (*RECALLS, "rsum"))
-MEASURES = tuple(
-    f"{way}_{name}"
-    for way in ("i2t", "t2i")
-    for name in ("at_1", "at_5", "at_10", "median_rank", "mean_rank")
-)
-RESULTS = ("epoch", *DEV, "split", "protocol", *MEASURES, "rsum", "train_seconds", "seconds")
+DEV = tuple(f"dev_{name}" for name in MEASURES)
+BOTH_WAYS = tuple(f"{way}_{name}" for way in WAYS for name in ONE_WAY)
+RESULTS = ("epoch", *DEV, "split", "protocol", *BOTH_WAYS, "rsum", "train_seconds", "seconds")
 
 
 def varying(plan: Plan) -> list[str]:
     """The settings in which the sweep's runs differ, by dotted name; the seed is a column of its own."""
     rows = [flat(row.planned.settings) for row in plan.rows]
-    return [name for name in rows[0] if name != "train.seed" and len({row[name] for row in rows}) > 1]
+    return [name for name in rows[0] if name != SEED and len({row[name] for row in rows}) > 1]
 
 
 def plan_table(plan: Plan) -> pd.DataFrame:
@@ -98,11 +93,11 @@ def _results(plan: Plan, row: Row) -> dict[str, object]:
 
 def _training(run: Run) -> dict[str, object]:
     history = run.history()
-    best = history.loc[history["rsum"].idxmax()]
+    best = best_row(history)
     seconds = 0.0 if run.kind == VARIANT else float(history["seconds"].sum())
     return {
         "epoch": int(best["epoch"]),
-        **{f"dev_{name}": best[name] for name in (*RECALLS, "rsum")},
+        **{f"dev_{name}": best[name] for name in MEASURES},
         "train_seconds": round(seconds, 1),
     }
 
@@ -114,6 +109,4 @@ def _evaluation(plan: Plan, run: Run) -> dict[str, object]:
     path = run.metrics_path(split, protocol)
     if not path.is_file():
         return {}
-    content: Mapping = read_json(path)
-    measures = {f"{way}_{name}": value for way in ("i2t", "t2i") for name, value in content[way].items()}
-    return {"split": split, "protocol": protocol, **measures, "rsum": content["rsum"]}
+    return {"split": split, "protocol": protocol, **named(read_json(path))}

@@ -1,20 +1,22 @@
 """Tables over run folders: which runs there are and how far they came; what was measured in them."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
 
-from ..config import preset
+from ..config import SEED, preset
 from ..data import scenes
+from ..data.manifest import layout_path
 from ..errors import NaafError
+from ..metric import MEASURES, named
 from ..published import EXPECTED, Expected
-from ..runs import FAILURE, SWEEP, Run, fingerprint, read_json
+from ..runs import FAILURE, FINISHED, SWEEP, Run, fingerprint, read_json
 from ..verdict import verdicts_below
 
 RUN_COLUMNS = ("run", "kind", "method", "data", "seed", "epochs", "best_dev_rsum", "state", "verdict")
-RECALLS = tuple(f"{way}_at_{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
-RESULT_COLUMNS = ("run", "member", "split", "protocol", *RECALLS, "rsum")
-NOT_WELL = "finished, not well"
+RESULT_COLUMNS = ("run", "member", "split", "protocol", *MEASURES)
+NOT_WELL = f"{FINISHED}, not well"
 MEASURE_COLUMNS = ("run", "member", "measure", "split", "value", "low", "high", "chance")
 
 
@@ -81,12 +83,12 @@ def _is_plain(run: Run, expected: Expected) -> bool:
 
     Scenes of another seed or size have the same name, and other results.
     """
-    plain = preset(expected.preset, {"train.seed": run.settings.train.seed})
+    plain = preset(expected.preset, {SEED: run.settings.train.seed})
     started = (run.config.get("start") or {}).get("files")
     path = run.metrics_path(expected.split, "full")
     if run.settings != plain or started or not path.is_file() or not scenes.is_default(run.data_folder):
         return False
-    captions = fingerprint(run.data_folder / f"{expected.split}_caps.txt")["sha256"]
+    captions = fingerprint(layout_path(run.data_folder, expected.split, "captions"))["sha256"]
     return read_json(path).get("captions_sha256") == captions
 
 
@@ -109,7 +111,7 @@ def _run_row(path: Path, folder: Path, verdict: str | None) -> dict[str, object]
         run = Run.open(path)
         row = {"run": name, "kind": run.kind, "data": _data_name(run)}
         stated = _training_row(run) if "settings" in run.config else {"state": _group_state(run)}
-        if verdict and stated["state"] == "finished":
+        if verdict and stated["state"] == FINISHED:
             stated["state"] = NOT_WELL
         return row | stated | failed | {"verdict": verdict}
     except NaafError as error:
@@ -126,22 +128,12 @@ def _failed_state(path: Path) -> dict[str, object]:
 
 def _training_row(run: Run) -> dict[str, object]:
     settings = run.settings
-    done, best = 0, None
-    if (run.path / "history.csv").is_file():
-        history = run.history()
-        done = int(history["epoch"].max()) if len(history) else 0
-        best = float(history["rsum"].max()) if history["rsum"].notna().any() else None
-    planned, state = settings.train.epochs, "unfinished"
-    if done >= planned and run.is_trained:
-        state = "finished"
-    elif not run.checkpoint("last").is_file():
-        state = "no checkpoint yet"
     return {
         "method": settings.model.method,
         "seed": settings.train.seed,
-        "epochs": f"{done}/{planned}",
-        "best_dev_rsum": best,
-        "state": state,
+        "epochs": f"{run.epochs_done or 0}/{settings.train.epochs}",
+        "best_dev_rsum": None if math.isnan(run.best_rsum) else run.best_rsum,
+        "state": run.state(),
     }
 
 
@@ -155,7 +147,7 @@ def _group_state(run: Run) -> str:
         states = list(pd.read_csv(path)["state"]) if (path := run.path / SWEEP).is_file() else []
         return f"{states.count('done')} of {len(states)} runs done"
     if run.kind != "group":
-        return "finished"
+        return FINISHED
     members = len(list((run.path / "members").glob("*/config.json")))
     return f"{members} members" if members != 1 else "1 member"
 
@@ -171,8 +163,7 @@ def _result_row(path: Path, folder: Path) -> dict[str, object] | None:
         "split": content["split"],
         "protocol": content["protocol"],
     }
-    recalls = {f"{way}_at_{k}": content[way][f"at_{k}"] for way in ("i2t", "t2i") for k in (1, 5, 10)}
-    return row | recalls | {"rsum": content["rsum"]}
+    return row | named(content)
 
 
 def _member(path: Path, content: dict) -> str:

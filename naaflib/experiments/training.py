@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from .. import checkpoint
-from ..config import Settings, replace
+from ..config import SEED, Settings, changed, flat, replace
 from ..data.batches import Batches
 from ..data.glove import read_glove
-from ..data.manifest import data_name
+from ..data.manifest import data_name, layout_path
 from ..data.splits import Split, open_split, split_names
 from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
 from ..errors import NaafError, UsageError
@@ -22,13 +22,12 @@ from ..metric import chance_recalls
 from ..mining import Boundaries
 from ..model import Model
 from ..project import shown
-from ..runs import Run, fingerprint, open_group, write_json
+from ..runs import FINISHED, TRAIN, VARIANT, Run, fingerprint, open_group, write_json
 from ..train import PRECISIONS, fit
 from ..verdict import verdicts
 from .locking import exclusive
 
-FILES = ("ims.npy", "caps.txt")
-TRAIN, VARIANT = "train", "variant"  # kinds of runs that have weights
+READ = ("features", "captions")  # files of a split that training reads
 PATIENCE = 60.0  # seconds for a killed process to let go of a run that is resumed
 
 
@@ -120,7 +119,7 @@ def train_members(
     seeds = range(settings.train.seed, settings.train.seed + members)
     folders = {seed: group.path / "members" / str(seed) for seed in seeds}
     trained = [
-        _train_member(Path(data), folder, replace(settings, {"train.seed": seed}), how)
+        _train_member(Path(data), folder, replace(settings, {SEED: seed}), how)
         for seed, folder in folders.items()
     ]
     for sentence in verdicts(trained):
@@ -140,7 +139,7 @@ def _train_member(data: Path, folder: Path, settings: Settings, how: Mapping[str
     restart = (folder / "config.json").is_file()
     if restart:
         run = same_run(folder, data, settings)
-        if is_finished(run) and run.settings == settings:
+        if run.state() == FINISHED and run.settings == settings:
             say(f"{name}: reused, {shown(folder)} is trained with these settings already")
             return run
         if run.checkpoint("last").is_file():
@@ -153,14 +152,6 @@ def _train_member(data: Path, folder: Path, settings: Settings, how: Mapping[str
 def say(text: str) -> None:
     """A message to the person who waits: results go to stdout, this does not."""
     print(text, file=sys.stderr)
-
-
-def is_finished(run: Run) -> bool:
-    """Whether every epoch that the run's settings ask for is trained, validated and saved."""
-    if run.kind == VARIANT:
-        return run.is_trained
-    path = run.checkpoint("last")
-    return path.is_file() and int(checkpoint.header(path)["progress"]["epoch"]) > run.settings.train.epochs
 
 
 def open_splits(data: Path, settings: Settings) -> tuple[Split, Split]:
@@ -251,7 +242,7 @@ def _new_run(
 ) -> Run:
     """The run's record. restart: in the place of one without a checkpoint, with which nothing is lost."""
     record = data_record(data)
-    if restart and not (out / "checkpoints" / "last.safetensors").exists():
+    if restart and not any((out / "checkpoints").glob("*.safetensors")):
         (out / "config.json").unlink(missing_ok=True)
     _check_free(out)
     run = Run.create(out, TRAIN, settings=settings.model_dump(), data=record, start=start)
@@ -280,7 +271,7 @@ def start_fingerprint(path: str | Path) -> dict[str, object]:
 
 def data_record(data: Path) -> dict[str, object]:
     """The folder, the manifest's name, and size and checksum of what training and validation read."""
-    files = [data / f"{split}_{file}" for split in ("train", "dev") for file in FILES]
+    files = [layout_path(data, split, role) for split in ("train", "dev") for role in READ]
     missing = next((path for path in files if not path.is_file()), None)
     if missing:
         raise NaafError(
@@ -302,10 +293,10 @@ def _resumable(out: Path, data: Path, settings: Settings) -> Run:
         )
     if not run.checkpoint("last").is_file():
         raise NaafError(f"{shown(out)} stopped before its first checkpoint; remove it and run again")
-    done = int(checkpoint.header(run.checkpoint("last"))["progress"]["epoch"]) - 1
-    if settings.train.epochs < done:
+    if settings.train.epochs < run.epochs_done:
         raise NaafError(
-            f"{shown(out)} has {done} epochs already; train.epochs cannot become {settings.train.epochs}"
+            f"{shown(out)} has {run.epochs_done} epochs already; "
+            f"train.epochs cannot become {settings.train.epochs}"
         )
     run = same_run(out, data, settings)
     if run.settings.train.epochs != settings.train.epochs:
@@ -316,33 +307,23 @@ def _resumable(out: Path, data: Path, settings: Settings) -> Run:
 def same_run(out: Path, data: Path, settings: Settings) -> Run:
     """The run of a folder, of these settings and data. Only train.epochs may differ, and not of a variant."""
     run = Run.open(out)
-    was, now = flat(run.settings), flat(settings)
     free = ("train.epochs",) if run.kind == TRAIN else ()
-    name = next((name for name in was if was[name] != now[name] and name not in free), None)
+    was = flat(run.settings)
+    name = next((name for name in changed(run.settings, settings) if name not in free), None)
     if name:
         raise NaafError(
-            f"{shown(out)} was trained with {name} {was[name]}, and now {now[name]} is asked for; "
+            f"{shown(out)} was trained with {name} {was[name]}, and now {flat(settings)[name]} is asked for; "
             "on resuming only train.epochs may change: take another folder"
         )
+    check_data(run, data)
+    return run
+
+
+def check_data(run: Run, data: Path) -> None:
+    """Raises NaafError where a folder's files are not those that a run was trained on."""
     recorded: Mapping[str, object] = run.config["data"]["files"]
     for name, file in data_record(data)["files"].items():
         if recorded.get(name) != file:
             raise NaafError(
-                f"{shown(data / name)} is not what {shown(out)} was trained on; name the right --data"
+                f"{shown(data / name)} is not what {shown(run.path)} was trained on; name the right --data"
             )
-    return run
-
-
-def changed(was: Settings, now: Settings) -> dict[str, object]:
-    """The settings that differ, by dotted name, with their new values."""
-    before, usual = flat(was), flat(now.model_copy(update={"model": type(now.model)()}))
-    return {name: value for name, value in flat(now).items() if value != before.get(name, usual[name])}
-
-
-def flat(settings: Settings) -> dict[str, object]:
-    """Every setting by its dotted name."""
-    return {
-        f"{part}.{name}": value
-        for part, values in settings.model_dump().items()
-        for name, value in values.items()
-    }

@@ -15,16 +15,15 @@ from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..evaluate import evaluate, pick_device, validation_metrics
 from ..explanation import matched_samples
-from ..metric import RetrievalMetrics
+from ..metric import MEASURES, RetrievalMetrics
 from ..mining import Boundaries
 from ..model import Model
 from ..project import shown
-from ..runs import HISTORY, Run, check_apart, environment, write_json
-from .training import VARIANT, open_splits, say
+from ..runs import VARIANT, Run, check_apart, environment, write_json
+from .training import open_splits, say
 
 FIXED = "mining.fixed_boundary"
 AT_INFERENCE = (*constants(), FIXED)
-RECALLS = tuple(name for name in HISTORY if name[:7] in ("i2t_at_", "t2i_at_") or name == "rsum")
 
 
 def variant_settings(settings: Settings, overrides: Mapping[str, object]) -> Settings:
@@ -115,11 +114,8 @@ def _write(run: Run, variant: Run, model: Model, epoch: int, data: Path, device:
     metrics = _validated(variant, model, data, dev)
     write_json(variant.path / "vocabulary.json", model.vocabulary.to_json())
     history = run.history()
-    history.loc[history["epoch"] != epoch, list(RECALLS)] = np.nan
-    history.loc[history["epoch"] == epoch, list(RECALLS)] = [
-        *(getattr(metrics, name[:3]).recall(int(name[7:])) for name in RECALLS[:-1]),
-        metrics.rsum,
-    ]
+    history.loc[history["epoch"] != epoch, list(MEASURES)] = np.nan
+    history.loc[history["epoch"] == epoch, list(MEASURES)] = [*metrics.measures().values()]
     variant.save_log("history.csv", history)
     variant.save_log("steps.csv", run.steps())
     for logged, samples in (run.samples() | {epoch: matched_samples(model, dev)}).items():

@@ -43,7 +43,7 @@ class Ranking:
 def rank(reader: Reader, state: State) -> Ranking:
     scores = reader.scores(state.caption, state.constants)
     split = reader.split
-    right = (c // split.captions_per_image for c, text in enumerate(split.captions) if text == state.caption)
+    right = (split.image_of(c) for c, text in enumerate(split.captions) if text == state.caption)
     return Ranking(scores, np.argsort(-scores, kind="stable"), frozenset(right))
 
 

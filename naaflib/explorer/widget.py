@@ -59,7 +59,7 @@ def explore(
     reader = readers[name]()
     shown = reader.split
     if image is None and isinstance(caption, int):
-        image = check_caption(caption, shown) // shown.captions_per_image
+        image = shown.image_of(check_caption(caption, shown))
     elif image is None:
         image = next((one for one in range(len(shown)) if shown.image_path(one)), 0)
     check_image(image, shown)
@@ -222,4 +222,4 @@ class Explorer(widgets.VBox):
     def _another_pair(self) -> None:
         split = self.reader.split
         caption = int(self.rng.integers(len(split.captions)))
-        self._try(image=caption // split.captions_per_image, caption=split.captions[caption])
+        self._try(image=split.image_of(caption), caption=split.captions[caption])

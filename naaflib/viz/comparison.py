@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
+from ..metric import RECALL_RANKS
 from . import style
 from .captions import ink_on, wrap
 from .pictures import Picture, frame, picture, placeholder
@@ -20,7 +21,7 @@ from .ranks import DIRECTIONS
 from .style import Number, Values, styled
 
 NAMES = {
-    **{f"{way}_at_{k}": f"{text} R@{k}" for way, text in DIRECTIONS.items() for k in (1, 5, 10)},
+    **{f"{way}_at_{k}": f"{text} R@{k}" for way, text in DIRECTIONS.items() for k in RECALL_RANKS},
     "rsum": "rsum",
 }
 VERDICTS = {  # colour, mark, whether it is filled

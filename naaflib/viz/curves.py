@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ..metric import RECALL_RANKS, WAYS
+from ..runs import best_row
 from . import style
 from .style import Number, styled
 
-RECALLS = ("i2t_at_1", "i2t_at_5", "i2t_at_10", "t2i_at_1", "t2i_at_5", "t2i_at_10")
-_K_COLOURS = {1: style.SERIES[0], 5: style.SERIES[1], 10: style.SERIES[2]}
+_K_COLOURS = dict(zip(RECALL_RANKS, style.SERIES, strict=False))
+DASHES = dict(zip(WAYS, ("-", (0, (3, 1.5))), strict=True))
 
 
 @styled
@@ -51,16 +54,13 @@ def loss(
 @styled
 def recalls(ax: Axes, history: pd.DataFrame) -> Axes:
     """The six recalls on the validation split: solid image to text, dashed text to image."""
-    for name in RECALLS:
-        direction, k = name[:3], int(name.rsplit("_", 1)[1])
-        dash = "-" if direction == "i2t" else (0, (3, 1.5))
-        ax.plot(
-            history["epoch"], history[name], color=_K_COLOURS[k], linestyle=dash, marker="o", markersize=2.5
-        )
+    look = {"marker": "o", "markersize": 2.5}
+    for (way, dash), (k, colour) in product(DASHES.items(), _K_COLOURS.items()):
+        ax.plot(history["epoch"], history[f"{way}_at_{k}"], color=colour, linestyle=dash, **look)
     entries = [ax.plot([], [], color=colour, label=f"R@{k}")[0] for k, colour in _K_COLOURS.items()]
     entries += [
         ax.plot([], [], color=style.INK, linestyle=dash, label=label)[0]
-        for dash, label in (("-", "image → text"), ((0, (3, 1.5)), "text → image"))
+        for dash, label in zip(DASHES.values(), ("image → text", "text → image"), strict=True)
     ]
     ax.set(title="Recalls", xlabel="epoch", ylabel="queries answered, %", ylim=(0, 102))
     style.legend(ax, handles=entries, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -89,7 +89,7 @@ def rsum(ax: Axes, history: pd.DataFrame) -> Axes:
     """The sum of the six recalls; the best epoch is the one whose checkpoint is kept."""
     ax.plot(history["epoch"], history["rsum"], color=style.MATCHED, marker="o")
     if history["rsum"].notna().any():
-        best = history.loc[history["rsum"].idxmax()]
+        best = best_row(history)
         ax.plot(
             best["epoch"],
             best["rsum"],

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..metric import RECALL_RANKS, RECALLS
 from . import style
-from .curves import RECALLS
 from .style import Values, styled
 
 DIRECTIONS = {"i2t": "image → text", "t2i": "text → image"}
@@ -42,7 +42,7 @@ def rank_histogram(ax: Axes, ranks: Values, *, direction: str, candidates: int) 
     colours = [style.MATCHED if end <= 10 else style.FAINT for end in ends]
     ax.bar(np.arange(len(ends)), percent, width=0.86, color=colours)
     top = max(percent.max(), 1.0)
-    for k in (1, 5, 10):
+    for k in RECALL_RANKS:
         if k in ends:
             _mark_recall(ax, int(np.searchsorted(ends, k)) + 0.5, k, 100 * np.mean(places <= k), top)
     ax.set_xticks(np.arange(len(ends)), labels, rotation=40, ha="right", rotation_mode="anchor")
@@ -111,7 +111,7 @@ def recall_comparison(ax: Axes, table: pd.DataFrame, highlight: Sequence[str] = 
 
 
 def _recall_axis(ax: Axes, at: np.ndarray) -> None:
-    ax.set_xticks(at, [f"R@{k}" for k in (1, 5, 10, 1, 5, 10)])
+    ax.set_xticks(at, [f"R@{k}" for k in 2 * RECALL_RANKS])
     ax.set(ylabel="queries answered, %", ylim=(0, 106), xlim=(-0.6, 6.1), yticks=range(0, 101, 20))
     for x, text in ((1, DIRECTIONS["i2t"]), (4.5, DIRECTIONS["t2i"])):
         ax.annotate(

@@ -10,9 +10,9 @@ from ..evaluate.comparison import Comparison, compare_runs
 from ..evaluate.differences import spread_table
 from ..evaluate.discovery import Variant
 from ..evaluate.evaluation import scored_split
+from ..metric import MEASURES, RECALLS
 from ..project import resolve, shown
 from ..runs import Run
-from ..significance import MEASURES
 from ..viz.comparison import changed_queries, changes_figure, forest_figure
 from ..viz.pictures import read_picture
 from ..viz.ranks import DIRECTIONS
@@ -69,7 +69,7 @@ def compared_split(comparison: Comparison, data: str = "") -> Split:
 def measures_named(text: str) -> list[str]:
     """ "i2t_at_1, t2i_at_1" as a list; "all" for the six recalls. Raises UsageError for another name."""
     names = [part.strip() for part in text.split(",") if part.strip()]
-    names = list(MEASURES[:-1]) if names == ["all"] else names
+    names = list(RECALLS) if names == ["all"] else names
     wrong = [name for name in names if name not in MEASURES]
     if wrong or not names:
         raise UsageError(f"measures takes some of {', '.join(MEASURES)} or all, and not {text!r}")

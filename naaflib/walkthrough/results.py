@@ -12,12 +12,13 @@ from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..evaluate import FOLD, Evaluation, ensemble, evaluate, protocol_metrics
 from ..explanation.measures import image_interval
-from ..metric import Retrieval, RetrievalMetrics, chance_recalls
+from ..metric import MEASURES, Retrieval, RetrievalMetrics, chance_recalls
 from ..published import published_rows
-from ..runs import Run
+from ..ranks import captions_of
+from ..runs import Run, best_row
 from ..verdict import equal_scores_loss, pairs_a_batch
 from ..viz import style
-from ..viz.curves import RECALLS, training_figure
+from ..viz.curves import training_figure
 from ..viz.pictures import read_picture, retrieved_captions, retrieved_pictures
 from ..viz.ranks import DIRECTIONS, recall_bars
 from ..viz.style import Figure
@@ -25,16 +26,10 @@ from ..viz.style import Figure
 ANSWERS = 5  # on a contact sheet
 
 
-def recall_row(metrics: RetrievalMetrics) -> dict[str, float]:
-    """The six recalls by the names that figures know, and rsum."""
-    ways = {"i2t": metrics.i2t, "t2i": metrics.t2i}
-    return {**{name: ways[name[:3]].recall(int(name[7:])) for name in RECALLS}, "rsum": metrics.rsum}
-
-
 def recall_table(results: Mapping[str, RetrievalMetrics], result: Evaluation) -> pd.DataFrame:
     """A row a model, then chance, then published rows of the same data and protocol where there are any."""
     images = FOLD if result.protocol == "coco-1k" else result.images
-    rows = {name: recall_row(metrics) for name, metrics in results.items()}
+    rows = {name: metrics.measures() for name, metrics in results.items()}
     rows["chance"] = chance_recalls(images, result.split.captions_per_image)
     published = published_rows(data_name(result.split.folder), result.protocol, result.split.name)
     for _, row in published.iterrows() if result.images >= FOLD else ():  # a part of a split is easier
@@ -86,10 +81,10 @@ def best_epochs(runs: Sequence[Run], folder: Path) -> pd.DataFrame:
     rows = {}
     for run in runs:
         history = run.history()
-        best = history.loc[history["rsum"].idxmax()]
+        best = best_row(history)
         rows[run.name] = {
             "epoch": f"{best['epoch']:.0f} of {history['epoch'].max():.0f}",
-            **{name: best[name] for name in (*RECALLS, "rsum")},
+            **{name: best[name] for name in MEASURES},
             "minutes": history["seconds"].sum() / 60,
         }
     shown_images = run.settings.data.validation_images or len(dev)
@@ -154,15 +149,15 @@ def margins(result: Evaluation) -> dict[str, np.ndarray]:
     scores, per_image = _scores(result), result.split.captions_per_image
     i2t, t2i = np.empty(result.images), np.empty(result.captions)
     for fold in _folds(result):
-        columns = slice(fold.start * per_image, fold.stop * per_image)
+        columns = captions_of(fold, per_image)
         wrong = np.full(columns.stop - columns.start, -np.inf)
         for image in range(fold.start, fold.stop):
             row = np.array(scores[image, columns])
-            own = slice((image - fold.start) * per_image, (image - fold.start + 1) * per_image)
+            own = captions_of(slice(image - fold.start, image - fold.start + 1), per_image)
             right = row[own].copy()
             row[own] = -np.inf
             i2t[image] = right.max() - row.max()
-            t2i[image * per_image : (image + 1) * per_image] = right
+            t2i[captions_of(slice(image, image + 1), per_image)] = right
             np.maximum(wrong, row, out=wrong)
         t2i[columns] -= wrong
     return {"i2t": i2t, "t2i": t2i}
@@ -224,7 +219,7 @@ def _captions_for(result: Evaluation, queries: list[int], title: str) -> Figure:
     rows = [
         _answers(
             _scores(result)[image],
-            slice(fold.start * per_image, fold.stop * per_image),
+            captions_of(fold, per_image),
             list(split.captions_of_image(image)),
         )
         for image, fold in zip(queries, folds, strict=True)

@@ -16,7 +16,8 @@ from .. import config
 from ..config import Settings
 from ..data import manifest, scenes
 from ..data.manifest import preset_of, preset_sentence
-from ..errors import NaafError, UsageError
+from ..errors import NaafError
+from ..metric import RECALLS
 from ..project import resolve, shown
 from ..runs import BEST_MEMBER, Run, best_member, members
 from ..verdict import setting, verdicts
@@ -24,7 +25,7 @@ from ..viz.style import Figure
 
 SHOWN = 0.5  # files have 200 points an inch, a notebook shows 100
 HEADINGS = {  # of the columns that figures and files know by other names
-    **{f"{way}_at_{k}": f"{way} R@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)},
+    **{name: name.replace("_at_", " R@") for name in RECALLS},
     "mean_matched": "μ₊",
     "std_matched": "σ₊",
     "mean_mismatched": "μ₋",
@@ -148,16 +149,10 @@ def settings_for(
     train.batch_size=32"; they win over seed and epochs. epochs: 0 leaves the preset's number. Raises
     UsageError for a wrong name or value.
     """
-    overrides: dict[str, object] = {"train.seed": seed}
+    overrides: dict[str, object] = {config.SEED: seed}
     if epochs:
         overrides["train.epochs"] = epochs
-    for part in filter(None, (part.strip() for part in settings.split(","))):
-        name, sign, value = part.partition("=")
-        if not sign:
-            raise UsageError(
-                f"settings takes name=value, ..., for example train.epochs=5, and {part!r} is none"
-            )
-        overrides[name.strip()] = value.strip()
+    overrides |= config.assignments(filter(None, map(str.strip, settings.split(","))), "settings")
     if not preset and preset_of(folder) == config.OTHER_DATA:
         print(preset_sentence(folder), file=sys.stderr)
     return config.preset(preset or preset_of(folder), overrides)

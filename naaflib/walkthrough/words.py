@@ -10,16 +10,10 @@ from ..checkpoint import load_checkpoint
 from ..data.splits import open_split
 from ..explanation import explain_pairs, matched_samples
 from ..mining import optimal_boundary
-from ..runs import Run
+from ..runs import Run, best_row
 from ..viz.distributions import boundary_figure
 from ..viz.separation import separation
 from ..viz.style import Figure
-
-
-def best_epoch(run: Run) -> int:
-    """The epoch whose checkpoint the run kept as its best."""
-    history = run.history()
-    return int(history.loc[history["rsum"].idxmax(), "epoch"])
 
 
 def sample_panels(run: Run, folder: Path, split: str = "") -> dict[str, Mapping[str, np.ndarray]]:
@@ -27,7 +21,7 @@ def sample_panels(run: Run, folder: Path, split: str = "") -> dict[str, Mapping[
 
     split: another split, on which the best checkpoint is sampled instead; "" for none.
     """
-    kept, best = run.samples(), best_epoch(run)
+    kept, best = run.samples(), int(best_row(run.history())["epoch"])
     before = {key: kept[0][key] for key in ("matched", "mismatched")}  # there is no boundary yet
     if not split:
         return {"Before training": before, f"After epoch {best}, the best": kept[best]}
@@ -42,7 +36,7 @@ def hard_samples(run: Run, folder: Path, split: str = "", images: int = 200) -> 
     """
     model, few = load_checkpoint(run.path), open_split(folder, split or "dev").first(images)
     rows = np.arange(len(few))
-    captions = rows * few.captions_per_image
+    captions = np.array([few.captions_of_image(image).start for image in rows])
     regions = model.encode_images(torch.from_numpy(few.regions.gather(rows)))
     scores = model.score(regions, *model.encode_texts([few.captions[caption] for caption in captions]))
     hardest = scores.fill_diagonal_(-torch.inf).argmax(dim=0).cpu().numpy()
