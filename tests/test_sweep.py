@@ -408,7 +408,7 @@ def test_a_variant_scores_with_the_changed_settings_and_its_source_is_untouched(
     run = make_variant(source, {"mining.fixed_boundary": "0.25", "model.lambda_intra": None}, tmp_path / "v")
     model, was = load_checkpoint(run.path), load_checkpoint(source.path)
     assert tuple(model.boundary) == (0.25, 0.25)
-    assert model.measure.lambda_intra is None
+    assert model.similarity.lambda_intra is None
     assert run.settings.model == model.settings
     assert torch.equal(model.text_encoder.embed.weight, was.text_encoder.embed.weight)
     assert source.checkpoint("best").read_bytes() == before

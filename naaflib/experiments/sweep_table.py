@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..config import SEED, flat
+from ..config import SEED, flat, names
 from ..errors import NaafError
 from ..evaluate import default_split
 from ..metric import MEASURES, ONE_WAY, WAYS, named
@@ -22,7 +22,8 @@ RESULTS = ("epoch", *DEV, "split", "protocol", *BOTH_WAYS, "rsum", "train_second
 def varying(plan: Plan) -> list[str]:
     """The settings in which the sweep's runs differ, by dotted name; the seed is a column of its own."""
     rows = [flat(row.planned.settings) for row in plan.rows]
-    return [name for name in rows[0] if name != SEED and len({row[name] for row in rows}) > 1]
+    every = [name for name in names() if name != SEED]  # a method lacks another's: None
+    return [name for name in every if len({row.get(name) for row in rows}) > 1]
 
 
 def plan_table(plan: Plan) -> pd.DataFrame:
@@ -43,9 +44,9 @@ def _sets(row: Row) -> str:
 
 def sweep_table(plan: Plan) -> pd.DataFrame:
     """The sweep with its results so far, read from the run folders; the columns of sweep.csv."""
-    names = varying(plan)
-    columns = ["variant", "seed", "state", *names, "weights", *RESULTS, "folder", "error"]
-    rows = [_about(row, names, plan.out) | _results(plan, row.same_as or row) for row in plan.rows]
+    varied = varying(plan)
+    columns = ["variant", "seed", "state", *varied, "weights", *RESULTS, "folder", "error"]
+    rows = [_about(row, varied, plan.out) | _results(plan, row.same_as or row) for row in plan.rows]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -66,12 +67,12 @@ def read_sweep(out: str | Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])  # "null" can be a name
 
 
-def _about(row: Row, names: list[str], out: Path) -> dict[str, object]:
+def _about(row: Row, varied: list[str], out: Path) -> dict[str, object]:
     settings, run = flat(row.planned.settings), row.same_as or row
     return {
         "variant": row.planned.variant,
         "seed": row.planned.seed,
-        **{name: settings[name] for name in names},
+        **{name: settings.get(name) for name in varied},
         "weights": row.planned.weights,
         "state": run.state,
         "folder": _below(run.folder, out),

@@ -308,11 +308,11 @@ def same_run(out: Path, data: Path, settings: Settings) -> Run:
     """The run of a folder, of these settings and data. Only train.epochs may differ, and not of a variant."""
     run = Run.open(out)
     free = ("train.epochs",) if run.kind == TRAIN else ()
-    was = flat(run.settings)
+    was, now = flat(run.settings), flat(settings)
     name = next((name for name in changed(run.settings, settings) if name not in free), None)
     if name:
         raise NaafError(
-            f"{shown(out)} was trained with {name} {was[name]}, and now {flat(settings)[name]} is asked for; "
+            f"{shown(out)} was trained with {name} {was.get(name)}, and now {now[name]} is asked for; "
             "on resuming only train.epochs may change: take another folder"
         )
     check_data(run, data)
