@@ -41,7 +41,7 @@ class TextEncoder(nn.Module):
     them, and all words of a caption start nearly parallel.
     """
 
-    def __init__(self, words: int, word_dim: int, dim: int, word_init: float = 0.1):
+    def __init__(self, words: int, word_dim: int, dim: int, word_init: float):
         super().__init__()
         self.embed = nn.Embedding(words, word_dim)
         nn.init.uniform_(self.embed.weight, -word_init, word_init)
