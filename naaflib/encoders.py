@@ -81,12 +81,7 @@ class GruEncoder(TextEncoder):
     """
 
     def __init__(
-        self,
-        words: int,
-        word_dim: int,
-        dim: int,
-        word_init: float = 0.1,
-        vocabulary: Vocabulary | None = None,
+        self, words: int, word_dim: int, dim: int, word_init: float, vocabulary: Vocabulary | None = None
     ):
         super().__init__(vocabulary)
         self.embed = nn.Embedding(words, word_dim)

@@ -144,10 +144,7 @@ class Run:
         Raises NaafError where the folder already holds a run.
         """
         path = Path(path)
-        if (path / "config.json").exists():
-            raise NaafError(
-                f"{shown(path)} already holds a run; take another --out, or --resume to continue it"
-            )
+        check_free(path)
         if path.exists() and not path.is_dir():
             raise NaafError(f"{shown(path)} is a file; a run needs a folder")
         config = {"kind": kind, **content, "environment": environment()}
@@ -389,6 +386,12 @@ def best_member(runs: Sequence[Run]) -> int:
     """Which of some trained runs has the highest rsum on the validation split; the first one of a tie."""
     rsums = [run.best_rsum for run in runs]
     return max(range(len(runs)), key=lambda k: -math.inf if math.isnan(rsums[k]) else rsums[k])
+
+
+def check_free(path: Path) -> None:
+    """Raises NaafError where a folder holds a run already."""
+    if (path / "config.json").exists():
+        raise NaafError(f"{shown(path)} already holds a run; take another --out, or --resume to continue it")
 
 
 def check_apart(out: Path, run: Run) -> None:

@@ -682,9 +682,23 @@ def test_the_place_matrix_prints_its_shares(compared):
     shares = changes.place_shares(
         *(changes.places(v, "i2t") for v in (compared.baseline, compared.variants[2]))
     )
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts == [f"{share:.1f}" for share in shares.ravel()]
+    texts = {tuple(map(int, text.get_position()[::-1])): text.get_text() for text in figure.axes[0].texts}
+    assert texts == {place: f"{share:.1f}" for place, share in np.ndenumerate(shares)}
     assert "by a seed alone" in figure.axes[0].get_xlabel()
+
+
+def test_cells_of_queries_that_rose_are_blue_and_of_those_that_fell_vermilion():
+    ends = (1, 5, 10)
+    figure, axes = style.panels()
+    shares = np.full((4, 4), 100 / 16)
+    ax = viz.place_matrix(axes[0, 0], shares, ends, before="a", after="b", direction="t2i")
+    style.png(figure)
+    moved, stayed = (mesh.get_facecolors().reshape(4, 4, 4) for mesh in ax.collections)
+    red, _, blue, _ = np.moveaxis(moved, -1, 0)
+    rose, fell = np.tril_indices(4, -1), np.triu_indices(4, 1)
+    assert (blue[rose] > red[rose]).all()
+    assert (blue[fell] < red[fell]).all()
+    assert np.ptp(stayed[..., :3].diagonal(), axis=0).max() < 1e-9  # grey
 
 
 def test_captions_that_changed_are_shown_with_and_without_pictures(compared, scenes, tmp_path):

@@ -20,6 +20,9 @@ CONDA_NAMES = {
 
 
 IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "ipython": "IPython"}  # where they are not PyPI's
+NOT_IMPORTED = {  # but needed: for the notebooks, Dask's dashboard, pandas' Styler, torch's SummaryWriter
+    "jupyterlab", "ipykernel", "bokeh", "jinja2", "tensorboard",
+}  # fmt: skip
 COME_WITH = {"llvmlite": "numba"}  # one release of it for each of the other
 
 
@@ -65,6 +68,11 @@ def test_conda_and_pip_ask_for_the_same_packages_in_the_same_ranges():
 def test_what_the_library_imports_is_asked_for():
     declared = {IMPORT_NAMES.get(name, name) for name in requirements("fast", "parquet")}
     assert imported("naaflib") - COME_WITH.keys() <= declared
+
+
+def test_what_is_asked_for_is_imported_or_its_user_is_named():
+    declared = {IMPORT_NAMES.get(name, name) for name in requirements()}
+    assert declared - imported("naaflib") == NOT_IMPORTED
 
 
 def test_conda_installs_the_project_itself_last():

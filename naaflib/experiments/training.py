@@ -22,7 +22,7 @@ from ..metric import chance_recalls
 from ..mining import Boundaries
 from ..model import Model
 from ..project import shown
-from ..runs import FINISHED, TRAIN, VARIANT, Run, fingerprint, open_group, write_json
+from ..runs import FINISHED, TRAIN, VARIANT, Run, check_free, fingerprint, open_group, write_json
 from ..train import PRECISIONS, fit
 from ..verdict import verdicts
 from .locking import exclusive
@@ -59,7 +59,7 @@ def train_run(
         )
     train, dev = open_splits(data, settings)
     if not (resume or restart):
-        _check_free(out)
+        check_free(out)
     target = pick_device(device)
     _repeatable(settings.train.seed, target)
     if resume:
@@ -232,11 +232,6 @@ def _words_of(train: Split, min_count: int) -> Vocabulary:
     return words
 
 
-def _check_free(out: Path) -> None:
-    if (out / "config.json").exists():
-        raise NaafError(f"{shown(out)} already holds a run; take another --out, or --resume to continue it")
-
-
 def _new_run(
     out: Path, data: Path, settings: Settings, model: Model, start: Mapping[str, object], restart: bool
 ) -> Run:
@@ -244,7 +239,6 @@ def _new_run(
     record = data_record(data)
     if restart and not any((out / "checkpoints").glob("*.safetensors")):
         (out / "config.json").unlink(missing_ok=True)
-    _check_free(out)
     run = Run.create(out, TRAIN, settings=settings.model_dump(), data=record, start=start)
     write_json(run.path / "vocabulary.json", model.vocabulary.to_json())
     return run

@@ -8,17 +8,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 
 from ..metric import RECALL_RANKS
 from . import style
-from .captions import ink_on, wrap
+from .captions import wrap
 from .pictures import Picture, frame, picture, placeholder
 from .ranks import DIRECTIONS
-from .style import Number, Values, styled
+from .style import Number, Values, seaborn, styled
 
 NAMES = {
     **{f"{way}_at_{k}": f"{text} R@{k}" for way, text in DIRECTIONS.items() for k in RECALL_RANKS},
@@ -188,20 +187,18 @@ def place_matrix(
     """
     firsts = [1, *(end + 1 for end in ends)]
     labels = [f"{a}" if a == b else f"{a}–{b}" for a, b in zip(firsts, ends, strict=False)] + [f">{ends[-1]}"]
-    most = max(shares.max(), 1e-6)
-    for (row, column), share in np.ndenumerate(shares):
-        colour = style.MATCHED if column < row else style.MISMATCHED if column > row else "#777777"
-        strength = 0.06 + 0.74 * (share / most) ** 0.5
-        fill = tuple(1 - strength * (1 - part) for part in to_rgb(colour))
-        ax.add_patch(Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, facecolor=fill, edgecolor="none"))
-        ink = ink_on((*fill, 1.0))
-        ax.text(column, row, f"{share:.1f}", ha="center", va="center", fontsize=7, color=ink)
-    spots = range(len(labels))
-    ax.set_xticks(spots, labels)
-    ax.set_yticks(spots, labels)
+    strength = 0.06 + 0.74 * np.sqrt(shares / max(shares.max(), 1e-6))
+    rose = np.tril(np.ones_like(shares), -1) - np.triu(np.ones_like(shares), 1)
+    grey = LinearSegmentedColormap.from_list("stayed", ["#FFFFFF", "#777777"])
+    for values, mask, colours in (
+        (rose * strength, rose == 0, style.diverging()),
+        (2 * strength - 1, rose != 0, grey),
+    ):
+        seaborn().heatmap(
+            values, mask=mask, vmin=-1, vmax=1, cmap=colours, annot=shares, fmt=".1f", annot_kws={"size": 7},
+            linewidths=2, cbar=False, xticklabels=labels, yticklabels=labels, ax=ax,
+        )  # fmt: skip
     ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    ax.set(xlim=(-0.5, len(labels) - 0.5), ylim=(len(labels) - 0.5, -0.5))
     ax.set_xlabel(f"place, {after}", parse_math=False)
     ax.set_ylabel(f"place, {before}", parse_math=False)
     ax.set_title(DIRECTIONS[direction])

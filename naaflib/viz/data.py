@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from . import style
-from .style import styled
+from .style import seaborn, styled
 
 
 @styled
@@ -116,15 +116,8 @@ def feature_norms(ax: Axes, norms: Mapping[str, np.ndarray]) -> Axes:
     for k, (split, values) in enumerate(norms.items()):
         values = np.ravel(values)
         name = f"{split}: {values.mean():.3g} ± {values.std():.2g}"
-        ax.hist(
-            values,
-            bins=bins,
-            weights=np.full(len(values), 100 / len(values)),
-            histtype="step",
-            color=style.SERIES[k % len(style.SERIES)],
-            linewidth=1.3,
-            label=name,
-        )
+        look = {"color": style.SERIES[k % len(style.SERIES)], "linewidth": 1.3, "label": name}
+        seaborn().histplot(x=values, bins=bins, stat="percent", element="step", fill=False, **look, ax=ax)
     ax.set(title="Feature norms", xlabel="norm of a region's feature", ylabel="regions, %")
     style.legend_below(ax)
     return style.grid_lines(ax)

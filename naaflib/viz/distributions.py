@@ -10,7 +10,7 @@ from scipy.stats import gaussian_kde
 
 from . import style
 from .separation import Separation, separation
-from .style import Number, Values, styled
+from .style import Number, Values, seaborn, styled
 
 Samples = tuple[np.ndarray, np.ndarray]  # matched, mismatched
 
@@ -39,7 +39,7 @@ def distribution(
         (matched, numbers.density_matched(at), style.MATCHED, "matched"),
         (mismatched, numbers.density_mismatched(at), style.MISMATCHED, "mismatched"),
     ):
-        ax.hist(sample, bins=bins, density=True, color=colour, alpha=0.25, linewidth=0)
+        seaborn().histplot(x=sample, bins=bins, stat="density", color=colour, alpha=0.25, linewidth=0, ax=ax)
         ax.plot(at, fit, color=colour, label=f"{name}: histogram, Gaussian fit")
     if boundary is not None:
         _shade_errors(ax, at, numbers)
@@ -150,7 +150,7 @@ def cumulative(ax: Axes, matched: Values, mismatched: Values, *, boundary: Numbe
         (matched, style.MATCHED, "matched"),
         (mismatched, style.MISMATCHED, "mismatched"),
     ):
-        ax.ecdf(np.asarray(sample), color=colour, label=name)
+        seaborn().ecdfplot(x=sample, color=colour, label=name, ax=ax)
     if boundary is not None:
         ax.axvline(boundary, color=style.BOUNDARY, linewidth=1.3, label=f"boundary t = {boundary:.3f}")
     ax.set(xlabel="largest cosine of a word over the regions", ylabel="share at or below", ylim=(0, 1.01))

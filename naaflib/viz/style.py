@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from io import BytesIO
+from types import ModuleType
 from typing import ParamSpec, TypeVar
 
 import matplotlib as mpl
@@ -165,6 +166,13 @@ class NotebookFigure(Figure):
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         width, height = (round(100 * float(inches)) for inches in self.get_size_inches())
         return png(self), {"width": width, "height": height}
+
+
+def seaborn() -> ModuleType:
+    """seaborn, imported when it first draws: it imports pyplot, though it draws into our Axes without it."""
+    import seaborn
+
+    return seaborn
 
 
 def png(figure: Figure, dpi: int = DPI) -> bytes:

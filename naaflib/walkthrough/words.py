@@ -36,7 +36,7 @@ def hard_samples(run: Run, folder: Path, split: str = "", images: int = 200) -> 
     """
     model, few = load_checkpoint(run.path), open_split(folder, split or "dev").first(images)
     rows = np.arange(len(few))
-    captions = np.array([few.captions_of_image(image).start for image in rows])
+    captions = np.array([few.captions_of_image(image).start for image in rows.tolist()])
     regions = model.encode_images(torch.from_numpy(few.regions.gather(rows)))
     scores = model.score(regions, *model.encode_texts([few.captions[caption] for caption in captions]))
     hardest = scores.fill_diagonal_(-torch.inf).argmax(dim=0).cpu().numpy()
