@@ -27,7 +27,7 @@ from .data.vocabulary import Vocabulary
 from .errors import NaafError
 from .mining import Boundaries
 from .model import Model
-from .project import shown
+from .project import missing, resolve, shown
 from .runs import Run, atomic_path, best_member, members
 
 FORMAT = "naaf-checkpoint-1"
@@ -98,8 +98,8 @@ def load_checkpoint(path: str | Path, vocabulary: str | Path | None = None) -> M
     vocabulary: the JSON that belongs to a released checkpoint; needed only to encode text. Checked by size.
     Raises NaafError for a file that is missing, damaged, or does not fit its vocabulary.
     """
-    path = Path(path)
-    words = None if vocabulary is None else Vocabulary.read(Path(vocabulary))
+    path = resolve(path)
+    words = None if vocabulary is None else Vocabulary.read(resolve(vocabulary))
     if path.is_dir():
         path = one_member(path).checkpoint("best")
     if path.suffix == ".safetensors":
@@ -107,9 +107,7 @@ def load_checkpoint(path: str | Path, vocabulary: str | Path | None = None) -> M
     elif path.is_file():
         model = _released(path)
     else:
-        raise NaafError(
-            f"{shown(path)} does not exist; name a run folder, a .safetensors or a released .pth.tar"
-        )
+        raise NaafError(f"{missing(path)}; name a run folder, a .safetensors or a released .pth.tar")
     if words is not None:
         _attach(model, words, path, Path(str(vocabulary)))
     return model.eval()

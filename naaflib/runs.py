@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from .config import Settings
 from .errors import NaafError, UsageError
-from .project import project_root, shown
+from .project import missing, project_root, resolve, shown
 
 # batch_..._at_1: recall within a training batch, percent; hardest_weight: of the hardest negatives, 0 to 1.
 BATCH_COLUMNS = ("batch_i2t_at_1", "batch_t2i_at_1", "hardest_weight")
@@ -135,12 +135,12 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """Raises NaafError where the path is not a run folder."""
-        path = Path(path)
+        """path: as `project.resolve` takes it. Raises NaafError where it is not a run folder."""
+        path = resolve(path)
         if not (path / "config.json").is_file():
             kind = "is not a run (it has no config.json)" if path.is_dir() else "is a file, not a run folder"
-            what = kind if path.exists() else "does not exist"
-            raise NaafError(f"{shown(path)} {what}; `naaf runs` lists the runs, `naaf train` makes one")
+            what = f"{shown(path)} {kind}" if path.exists() else missing(path)
+            raise NaafError(f"{what}; `naaf runs` lists the runs, `naaf train` makes one")
         config = read_json(path / "config.json")
         if not isinstance(config, dict) or "kind" not in config:
             raise NaafError(f"{shown(path / 'config.json')} is not a run's config; restore or remove it")
@@ -313,7 +313,7 @@ class Run:
 
 def members(path: str | Path) -> list[Run]:
     """The trained runs of a folder: itself, or its members by seed. Raises NaafError where there is none."""
-    path = Path(path)
+    path = resolve(path)
     if (path / "config.json").is_file() or not (path / "members").is_dir():
         run = Run.open(path)
         if run.is_trained:

@@ -1,4 +1,4 @@
-"""What the commands share: a parser that teaches, paths from the working directory, tables and messages."""
+"""What the commands share: a parser that teaches, paths, tables and messages."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..errors import UsageError
+from ..project import resolve
 
 CONTINUES = "nothing is half-written; run it again"
 
@@ -35,10 +36,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def path(text: str) -> Path:
-    """A path as the shell means it: relative to the working directory. An empty one is a slip."""
+    """A path by the rule of `project.resolve`. An empty one is a slip."""
     if not text:
         raise argparse.ArgumentTypeError("a path is empty")
-    return Path(text).expanduser().absolute()
+    return resolve(text)
 
 
 def overrides(assignments: list[str]) -> dict[str, str]:

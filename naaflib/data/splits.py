@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import NaafError, UsageError
-from ..project import shown
+from ..project import missing, resolve, shown
 from .boxes import read_boxes, read_sizes
 from .captions import read_filled
 from .features import Regions
@@ -88,12 +88,13 @@ class Split:
 
 def split_names(folder: str | Path) -> tuple[str, ...]:
     """The splits that a folder holds, in the order train, dev, test, testall."""
-    return tuple(name for name in SPLITS if (Path(folder) / f"{name}_ims.npy").is_file())
+    return tuple(name for name in SPLITS if (resolve(folder) / f"{name}_ims.npy").is_file())
 
 
 def evaluation_split(folder: str | Path, prefer: tuple[str, ...] = ("test", "dev")) -> str:
     """The split that an evaluation takes when none is named: test, else dev."""
-    _check_folder(Path(folder))
+    folder = resolve(folder)
+    _check_folder(folder)
     present = split_names(folder)
     for name in prefer:
         if name in present:
@@ -107,7 +108,8 @@ def evaluation_split(folder: str | Path, prefer: tuple[str, ...] = ("test", "dev
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise NaafError(f"{shown(folder)} is not a folder; `naaf data list` shows where data sets come from")
+        what = f"{shown(folder)} is not a folder" if folder.exists() else missing(folder)
+        raise NaafError(f"{what}; `naaf data list` shows where data sets come from")
 
 
 def open_split(folder: str | Path, split: str) -> Split:
@@ -117,7 +119,7 @@ def open_split(folder: str | Path, split: str) -> Split:
     where they exist). Raises NaafError for a missing or damaged file, an empty line where a caption or a name
     should be, and for counts or rows that contradict the number of captions an image.
     """
-    folder = Path(folder)
+    folder = resolve(folder)
     _check_folder(folder)
     files = [folder / f"{split}_ims.npy", folder / f"{split}_caps.txt"]
     if Path(split).name != split or not any(file.is_file() for file in files):

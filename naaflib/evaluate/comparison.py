@@ -9,7 +9,7 @@ from ..data.npy import open_array
 from ..data.splits import split_names
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics
-from ..project import shown
+from ..project import resolve, shown
 from ..runs import Run, fingerprint, read_json
 from .discovery import Variant, baseline_first, check_seeds, find_variants, joined_seeds, members_apart
 from .evaluation import evaluate
@@ -73,7 +73,7 @@ def compare_runs(
     Raises NaafError where runs are not scored on the same images and captions, and for less than two.
     """
     variants, left_out = find_variants(sources)
-    if not (baseline and Path(baseline).is_dir()):
+    if not (baseline and resolve(baseline).is_dir()):
         variants = members_apart(variants)
     variants = baseline_first(variants, baseline)
     if seeds_together:

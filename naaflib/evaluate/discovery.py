@@ -17,7 +17,7 @@ from safetensors import safe_open
 from .. import checkpoint
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics
-from ..project import shown
+from ..project import resolve, shown
 from ..runs import SWEEP, Run
 from ..significance import image_measures
 
@@ -59,7 +59,7 @@ def find_variants(sources: Sequence[str | Path]) -> tuple[list[Variant], list[st
     left_out: list[str] = []
     variants: list[Variant] = []
     for source in sources:
-        variants += _variants(Path(source), left_out)
+        variants += _variants(resolve(source), left_out)
     return _named_apart(variants), left_out
 
 
@@ -198,7 +198,7 @@ def baseline_first(variants: list[Variant], baseline: str | None) -> list[Varian
 
 
 def _in_folder(variants: list[Variant], baseline: str) -> Variant:
-    if not Path(baseline).is_dir():
+    if not resolve(baseline).is_dir():
         names = ", ".join(variant.name for variant in variants)
         raise UsageError(f"the baseline {baseline!r} is neither a folder nor one of: {names}")
     found, _ = find_variants([baseline])

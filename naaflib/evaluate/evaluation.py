@@ -13,7 +13,7 @@ from ..data.vocabulary import warn_of_unknown
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics
 from ..model import Model
-from ..project import shown
+from ..project import resolve, shown
 from ..runs import Run, fingerprint, read_json, write_json
 from .protocols import check_protocol, default_split, folds, protocol_metrics
 from .scores import (
@@ -142,7 +142,7 @@ def evaluate(
     _check_regions(opened, model)
     if model.vocabulary is not None:
         warn_of_unknown(model.vocabulary, opened.captions, opened.captions_path)
-    run = run if out is None else _elsewhere(run, Path(out))
+    run = run if out is None else _elsewhere(run, resolve(out))
     how = {"precision": precision, "memory": memory}
     scores = None
     if scheduler is not None:
@@ -174,7 +174,7 @@ def _opened(
     """The run where there is one, the model on its device, and the file that it comes from."""
     run = path = None
     if not isinstance(source, Model):
-        path = source.path if isinstance(source, Run) else Path(source)
+        path = source.path if isinstance(source, Run) else resolve(source)
         run = one_member(path) if path.is_dir() else None
         path = run.path if run else path
         source = load_checkpoint(path, vocabulary)

@@ -9,7 +9,7 @@ from ..checkpoint import one_member
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
-from ..project import shown
+from ..project import resolve, shown
 from ..runs import Run, atomic_path, read_json, write_json
 from .evaluation import Evaluation, evaluate, save_evaluation, scored_split
 from .protocols import check_protocol, default_split, protocol_metrics
@@ -32,17 +32,15 @@ def ensemble(
     """
     if len(sources) < 2:
         raise UsageError("an ensemble needs at least two members")
-    runs = [
-        None if Path(getattr(s, "path", s)).suffix == ".npy" else one_member(getattr(s, "path", s))
-        for s in sources
-    ]
+    sources = [s.path if isinstance(s, Run) else resolve(s) for s in sources]
+    runs = [None if path.suffix == ".npy" else one_member(path) for path in sources]
     _check_distinct(sources, runs)
     folder = _ensemble_data(data, runs)
     opened = open_split(folder, split or default_split(folder, protocol))
     check_protocol(protocol, len(opened))
     total, methods = None, set()
     for source, run in zip(sources, runs, strict=True):
-        scores = _member_scores(Path(str(source)), run, opened, device)
+        scores = _member_scores(source, run, opened, device)
         total = scores.astype(np.float64) if total is None else total + scores
         methods.add(run.settings.model.method if run else "saved scores")
     mean = (total / len(sources)).astype(np.float32)
@@ -51,7 +49,7 @@ def ensemble(
     method = f"ensemble of {len(sources)} ({', '.join(sorted(methods))})"
     result = Evaluation(mean, metrics, protocol, opened, method, names)
     if out is not None:
-        run = _ensemble_run(Path(out), result)
+        run = _ensemble_run(resolve(out), result)
         path = run.scores_path(opened.name)
         with atomic_path(path) as partial:
             np.save(partial, mean)
@@ -60,11 +58,11 @@ def ensemble(
     return result
 
 
-def _check_distinct(sources: Sequence[Run | str | Path], runs: Sequence[Run | None]) -> None:
+def _check_distinct(sources: Sequence[Path], runs: Sequence[Run | None]) -> None:
     """A member twice would weigh twice. Raises UsageError."""
     seen = set()
     for source, run in zip(sources, runs, strict=True):
-        path = run.path if run else Path(str(source))
+        path = run.path if run else source
         if path.resolve() in seen:
             raise UsageError(f"{shown(path)} is a member twice; name each member once")
         seen.add(path.resolve())
@@ -85,7 +83,7 @@ def _ensemble_run(out: Path, result: Evaluation) -> Run:
 
 def _ensemble_data(data: str | Path | None, runs: Sequence[Run | None]) -> Path:
     if data is not None:
-        return Path(data)
+        return resolve(data)
     for run in runs:
         if run is not None:
             return run.data_folder
