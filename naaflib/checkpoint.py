@@ -24,7 +24,7 @@ from torch import Tensor
 
 from .config import ModelSettings
 from .data.vocabulary import Vocabulary
-from .errors import NaafError
+from .errors import NaafError, UsageError
 from .mining import Boundaries
 from .model import Model
 from .project import missing, resolve, shown
@@ -124,6 +124,33 @@ def one_member(path: str | Path) -> Run:
             f"{shown(path)} holds {len(found)} members; name one ({names}{of_best}) or use naaf ensemble"
         )
     return found[0]
+
+
+def data_folder(source: Model | Run | str | Path | None, data: str | Path | None = None) -> Path:
+    """The data set's folder: `data` where it is named, else the one that the source's run records.
+
+    source: a run or its folder, or a checkpoint in one. Raises NaafError where no run records a folder, and
+    where it is not there any more.
+    """
+    if data is not None:
+        return resolve(data)
+    if isinstance(source, Run):
+        run = source
+    else:
+        path = None if source is None or isinstance(source, Model) else resolve(source)
+        if path is not None and path.is_file() and (path.parents[1] / "config.json").is_file():
+            path = path.parents[1]  # of run/checkpoints/best.safetensors
+        if path is None or path.is_file():
+            name = shown(path) if path else "a model"
+            raise UsageError(f"{name} does not record its data set; give its folder as data (--data DIR)")
+        run = one_member(path)
+    folder = run.data_folder
+    if not folder.is_dir():
+        raise NaafError(
+            f"{shown(run.path)} was made with the data set in {folder}, which is not there any more; give "
+            "the folder where it is now as data (--data DIR)"
+        )
+    return folder
 
 
 def _own(path: Path) -> Model:

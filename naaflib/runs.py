@@ -12,7 +12,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -328,6 +328,12 @@ def members(path: str | Path) -> list[Run]:
     if not trained:
         raise NaafError(f"{shown(path)} holds no trained run; notebook 02_training or `naaf train` makes one")
     return trained
+
+
+def as_paths(sources: "Run | str | Path | Iterable[Run | str | Path]") -> list[Path]:
+    """Runs and folders as paths; one alone, a text too, is a list of one."""
+    alone = isinstance(sources, Run | str | Path)
+    return [one.path if isinstance(one, Run) else resolve(one) for one in ([sources] if alone else sources)]
 
 
 BEST_MEMBER = -1  # where a member is asked for: `best_member`

@@ -1,6 +1,8 @@
 """What a person touches in Python: paths, names, what a result shows of itself."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,85 @@ def test_an_error_names_the_folder_that_was_tried(project, monkeypatch):
             opened("outputs/x")
         with pytest.raises(naaflib.NaafError, match=f"^x does not exist in {project}/notebooks; "):
             opened("x")
+
+
+def test_the_package_offers_what_people_look_for_and_loads_none_of_it():
+    code = (
+        "import sys, naaflib\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'matplotlib', 'pydantic'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "from naaflib import Run, compare, ensemble, evaluate, explain, explore\n"
+        "assert all(map(callable, (Run, compare, ensemble, evaluate, explain, explore, naaflib.evaluate)))\n"
+        "import naaflib.evaluate.protocols\n"
+        "assert callable(naaflib.evaluate) and naaflib.evaluate is evaluate\n"
+        "from inspect import signature\n"
+        "assert [*signature(evaluate).parameters][:2] == ['source', 'data']\n"
+        "assert set(naaflib.__all__) <= set(dir(naaflib))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture(scope="module")
+def group(trained, tmp_path_factory):
+    """A folder of two members, which are the same run twice."""
+    from naaflib.runs import open_group
+
+    folder = tmp_path_factory.mktemp("runs") / "group"
+    for member in "01":
+        shutil.copytree(trained.path, open_group(folder).path / "members" / member)
+    return folder
+
+
+def test_a_text_is_one_group_of_runs(group):
+    import naaflib
+
+    alone = naaflib.evaluate(group / "members" / "0")
+    joined = naaflib.ensemble(str(group))
+    assert len(joined.members) == 2
+    assert joined.metrics.rsum == alone.metrics.rsum
+    assert naaflib.ensemble(naaflib.Run.open(group)).members == joined.members
+    assert naaflib.ensemble([group / "members" / "0", str(group / "members" / "1")]).members == joined.members
+    naaflib.evaluate(group / "members" / "1")
+    compared = naaflib.compare(str(group))
+    assert [variant.name for variant in compared.variants] == ["group/0", "group/1"]
+    with pytest.raises(naaflib.NaafError, match="at least two members"):
+        naaflib.ensemble(str(group / "members" / "0"))
+
+
+def test_a_pair_is_named_as_on_the_command_line(trained, scenes):
+    import naaflib
+
+    split, model = naaflib.open_split(scenes, "test"), naaflib.load_checkpoint(trained.path)
+    name = split.image_names[3]
+    for source, data in ((model, split), (trained, scenes), (str(trained.checkpoint()), None)):
+        pair = naaflib.explain(source, data, image=name)
+        assert (pair.image, pair.caption, pair.own) == (3, 15, True)  # an image's own caption by default
+    assert naaflib.explain(trained.path, caption=16).image == 3
+    assert naaflib.explain(model, split, 3, 0).own is False
+    assert naaflib.explain(model, split, caption="a star").image == 0
+    with pytest.raises(naaflib.NaafError, match=r"there is no picture 'x\.jpg'"):
+        naaflib.explain(model, split, image="x.jpg")
+    with pytest.raises(naaflib.NaafError, match="there is no caption 50; the captions are 0 to 49"):
+        naaflib.explain(model, split, caption=50)
+
+
+def test_data_are_those_that_the_run_records_and_moved_ones_get_a_sentence(trained, scenes, tmp_path, capsys):
+    import naaflib
+    from naaflib.cli import main
+
+    run = naaflib.Run.open(shutil.copytree(trained.path, tmp_path / "run"))
+    for words in (["evaluate", run.path], ["explain", run.path, "--image", "3"]):
+        assert main([str(word) for word in words]) == 0
+        assert "scenes test" in capsys.readouterr().out
+    run.update(data={**run.config["data"], "folder": str(tmp_path / "moved")})
+    for words in (["evaluate", run.path], ["explain", run.path, "--image", "3"]):
+        assert main([str(word) for word in words]) == 1
+        message = capsys.readouterr().err
+        assert "is not there any more; give the folder where it is now as data (--data DIR)" in message
+    model = naaflib.load_checkpoint(run.path)
+    with pytest.raises(naaflib.NaafError, match="a model does not record its data set"):
+        naaflib.explain(model)
+    copy = shutil.copy(run.checkpoint(), tmp_path / "alone.safetensors")
+    with pytest.raises(naaflib.NaafError, match=r"alone\.safetensors does not record .*\(--data DIR\)"):
+        naaflib.evaluate(copy)
+    assert naaflib.evaluate(run, scenes).images == 10

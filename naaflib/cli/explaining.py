@@ -63,7 +63,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "source", type=path, metavar="RUN_OR_CHECKPOINT", help="a run folder, or a checkpoint"
     )
-    parser.add_argument("--data", type=path, required=True, metavar="DIR", help="data set in the SCAN layout")
+    parser.add_argument("--data", type=path, metavar="DIR", help="data set; by default the one of the run")
     parser.add_argument(
         "--split", metavar="NAME", help="train, dev, test or testall; by default test, else dev"
     )
@@ -102,12 +102,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def explain(arguments: argparse.Namespace) -> int:
     """`naaf explain`"""
     _check(arguments)
-    from ..checkpoint import load_checkpoint
+    from ..checkpoint import data_folder, load_checkpoint
     from ..data.splits import evaluation_split, open_split
     from ..evaluate.scores import pick_device
 
     model = load_checkpoint(arguments.source, arguments.vocabulary).to(pick_device(arguments.device))
-    split = open_split(arguments.data, arguments.split or evaluation_split(arguments.data))
+    data = data_folder(arguments.source, arguments.data)
+    split = open_split(data, arguments.split or evaluation_split(data))
     return (_one if arguments.all is None else _every)(arguments, model, split)
 
 
@@ -165,15 +166,12 @@ def _one(arguments: argparse.Namespace, model, split) -> int:
 
 def _named(arguments: argparse.Namespace, split) -> tuple[int, int | str]:
     """The pair that was asked for; what is not named is the other's own."""
-    from ..explanation.choice import find_caption, find_image
+    from ..explanation.choice import find_caption, find_pair
 
     caption = None if arguments.caption is None else find_caption(arguments.caption, split)
-    if arguments.image is not None:
-        image = find_image(arguments.image, split)
-        return image, split.captions_of_image(image)[0] if caption is None else caption
-    if isinstance(caption, str):
+    if arguments.image is None and isinstance(caption, str):
         raise UsageError("a caption given as text belongs to no image; name one with --image")
-    return int(split.image_of_caption[caption]), caption
+    return find_pair(split, arguments.image, caption)
 
 
 def _every(arguments: argparse.Namespace, model, split) -> int:

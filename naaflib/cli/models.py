@@ -114,7 +114,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         metavar="RUN_OR_CHECKPOINT",
         help="a run folder, or a checkpoint (a released .pth.tar too)",
     )
-    parser.add_argument("--data", type=path, required=True, metavar="DIR", help="data set in the SCAN layout")
+    parser.add_argument("--data", type=path, metavar="DIR", help="data set; by default the one of the run")
     parser.add_argument(
         "--vocabulary", type=path, metavar="JSON", help="the vocabulary of a released checkpoint"
     )
@@ -224,20 +224,20 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def ensemble(arguments: argparse.Namespace) -> int:
     """`naaf ensemble`"""
     from ..evaluate import ensemble as join
-    from ..runs import Run, members
+    from ..evaluate import ensemble_members
+    from ..runs import Run
     from ..verdict import verdicts
 
-    groups = [members(source) if source.is_dir() else [source] for source in arguments.sources]
-    runs = [member for group in groups for member in group if isinstance(member, Run)]
+    members = ensemble_members(arguments.sources)
     result = join(
-        [member for group in groups for member in group],
+        members,
         data=arguments.data,
         split=arguments.split,
         protocol=arguments.protocol,
         out=arguments.out,
         device=arguments.device,
     )
-    sentences = verdicts(runs)
+    sentences = verdicts([member for member in members if isinstance(member, Run)])
     status = _show(result, as_json=arguments.json, warnings=sentences)
     warn(sentences)
     return status

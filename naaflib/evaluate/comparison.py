@@ -55,7 +55,7 @@ class Comparison:
 
 
 def compare_runs(
-    sources: Sequence[str | Path],
+    sources: Run | str | Path | Sequence[Run | str | Path],
     *,
     data: str | Path | None = None,
     split: str | None = None,
@@ -66,7 +66,8 @@ def compare_runs(
 ) -> Comparison:
     """Two variants or more, measured by their saved scores.
 
-    sources: run folders, groups, folders of groups, sweeps; of one group alone the members are compared.
+    sources: run folders, groups, folders of groups, sweeps, one or several; of one group alone the members
+    are compared.
     data: a run without scores is evaluated on it; None: it is an error. split None: the first of test, dev,
     testall that all are scored on. baseline: a variant's name or a folder; None: the first. seeds_together:
     runs whose settings differ in train.seed alone become one variant.
@@ -97,6 +98,9 @@ def compare_runs(
     metrics = (metrics for metrics, _ in results)
     measured = (replace(variant, metrics=tuple(islice(metrics, len(variant.runs)))) for variant in variants)
     return Comparison(tuple(measured), protocol, origin, tuple(left_out))
+
+
+compare = compare_runs  # as the command and `naaflib` call it
 
 
 def _common_split(runs: Sequence[Run]) -> str:

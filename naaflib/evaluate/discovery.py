@@ -18,7 +18,7 @@ from .. import checkpoint
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics
 from ..project import resolve, shown
-from ..runs import SWEEP, Run
+from ..runs import SWEEP, Run, as_paths
 from ..significance import image_measures
 
 ENCODERS = ("model.image_encoder.", "model.text_encoder.")
@@ -54,12 +54,12 @@ class Variant:
         return replace(other, runs=runs, metrics=tuple(other.metrics[k] for k in order if other.metrics))
 
 
-def find_variants(sources: Sequence[str | Path]) -> tuple[list[Variant], list[str]]:
+def find_variants(sources: Run | str | Path | Sequence[Run | str | Path]) -> tuple[list[Variant], list[str]]:
     """The variants in folders, in their order, and what was left out with its reason."""
     left_out: list[str] = []
     variants: list[Variant] = []
-    for source in sources:
-        variants += _variants(resolve(source), left_out)
+    for path in as_paths(sources):
+        variants += _variants(path, left_out)
     return _named_apart(variants), left_out
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import load_checkpoint, one_member
+from ..checkpoint import data_folder, load_checkpoint, one_member
 from ..data.manifest import data_name
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
@@ -109,7 +109,7 @@ class Evaluation:
 
 def evaluate(
     source: Run | Model | str | Path,
-    data: str | Path,
+    data: str | Path | None = None,
     *,
     split: str | None = None,
     protocol: str = "full",
@@ -125,9 +125,10 @@ def evaluate(
 ) -> Evaluation:
     """Score a split with a trained model and measure it.
 
-    source: a run (folder), a checkpoint of ours or a released one, or a model. split None: test, else dev
-    (testall for the coco protocols where it exists). A run gets scores/<split>.npy,
-    metrics/<split>.<protocol>.json and a table of queries; out names another folder for them.
+    source: a run (folder), a checkpoint of ours or a released one, or a model. data: the data set's folder;
+    None: the one that the run records. split None: test, else dev (testall for the coco protocols where it
+    exists). A run gets scores/<split>.npy, metrics/<split>.<protocol>.json and a table of queries; out names
+    another folder for them.
     precision: "float32", or "bf16" for the matrix product. reuse: take saved scores of the same checkpoint.
     keep_scores False: the score matrix is never held, only counted, with the same result to the last rank.
     memory: bytes for blocks of scores, at least one block; None: MEMORY. top: best answers to keep of each
@@ -137,6 +138,7 @@ def evaluate(
         raise UsageError("a memory is for the blocks of this process; leave it out where a cluster scores")
     memory = MEMORY if memory is None else memory
     run, model, checkpoint = _opened(source, vocabulary, device)
+    data = data_folder(checkpoint if run is None else run, data)
     opened = open_split(data, split or default_split(data, protocol))
     check_protocol(protocol, len(opened))
     _check_regions(opened, model)

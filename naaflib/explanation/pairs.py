@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checkpoint import data_folder, load_checkpoint
 from ..data.captions import tokenize
-from ..data.splits import Split
+from ..data.splits import Split, evaluation_split, open_split
 from ..data.vocabulary import END, START
 from ..errors import NaafError
 from ..model import Model
+from ..runs import Run
 from ..scoring import Measure
+from .choice import find_pair
 from .parts import Parts, pair_parts
 
 CHUNK = 256  # pairs encoded and taken apart at a time
@@ -123,12 +127,29 @@ class Explanation:
         return pd.DataFrame(self.region_columns())
 
 
-def explain(model: Model, split: Split, image: int = 0, caption: int | str = 0) -> Explanation:
-    """One pair taken apart. caption: an index into split.captions, or any text.
+def explain(
+    model: Model | Run | str | Path,
+    split: Split | str | Path | None = None,
+    image: int | str | None = None,
+    caption: int | str | None = None,
+) -> Explanation:
+    """One pair taken apart.
 
-    Raises NaafError for an index outside the split, a text without words, a model without a vocabulary.
+    model: a model, a run or its folder, or a checkpoint. split: an open split, or a data set's folder, whose
+    test is taken, else dev; None: the folder that the run records. image: its index in the split or its
+    file's name; None: the one that the caption is of, the first for a text. caption: its index in the split,
+    or any text; None: the image's first.
+    Raises NaafError for what cannot be opened, an index or a name that the split lacks, a text without words
+    and a model without a vocabulary.
     """
-    return next(explain_pairs(model, split, [image], [caption]))
+    source, model = (
+        model,
+        model if isinstance(model, Model) else load_checkpoint(getattr(model, "path", model)),
+    )
+    if not isinstance(split, Split):
+        folder = data_folder(source, split)
+        split = open_split(folder, evaluation_split(folder))
+    return next(explain_pairs(model, split, *([one] for one in find_pair(split, image, caption))))
 
 
 @torch.no_grad()
