@@ -15,7 +15,7 @@ from .ranks import Best, RankCounter
 BLOCK = 2**22  # scores compared at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Retrieval:
     """One direction's results. Recalls are percent of queries with a right answer among the first k.
 
@@ -51,11 +51,17 @@ class Retrieval:
         """Counted from 1."""
         return float(np.mean(self.ranks) + 1)
 
+    def __repr__(self) -> str:
+        return (
+            f"R@1/5/10 {self.at_1:.1f} {self.at_5:.1f} {self.at_10:.1f}, median rank {self.median_rank:.0f}, "
+            f"mean rank {self.mean_rank:.1f}, {len(self.ranks):,} queries"
+        )
+
     def row(self) -> dict[str, float]:
         return {name: getattr(self, name) for name in ("at_1", "at_5", "at_10", "median_rank", "mean_rank")}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RetrievalMetrics:
     """Image-to-text (a query is an image) and text-to-image (a query is a caption)."""
 
@@ -66,6 +72,12 @@ class RetrievalMetrics:
     def rsum(self) -> float:
         """The sum of the six recalls."""
         return sum(way.recall(k) for way in (self.i2t, self.t2i) for k in (1, 5, 10))
+
+    def __repr__(self) -> str:
+        return f"i2t {self.i2t}\nt2i {self.t2i}\nrsum {self.rsum:.1f}"
+
+    def _repr_html_(self) -> str:
+        return f"{self.to_frame().to_html(float_format='{:.1f}'.format)}rsum <b>{self.rsum:.1f}</b>"
 
     def to_dict(self) -> dict[str, object]:
         return {"i2t": self.i2t.row(), "t2i": self.t2i.row(), "rsum": self.rsum}

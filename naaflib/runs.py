@@ -13,16 +13,21 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import ValidationError
 
 from .config import Settings
+from .display import Described
 from .errors import NaafError, UsageError
 from .project import missing, project_root, resolve, shown
+
+if TYPE_CHECKING:
+    from .viz.style import Figure
 
 # batch_..._at_1: recall within a training batch, percent; hardest_weight: of the hardest negatives, 0 to 1.
 BATCH_COLUMNS = ("batch_i2t_at_1", "batch_t2i_at_1", "hardest_weight")
@@ -110,7 +115,7 @@ def fingerprint(path: Path) -> dict[str, object]:
     return {"bytes": size, "sha256" if size <= WHOLE_CHECKSUM else "sha256_of_ends": digest.hexdigest()}
 
 
-class Run:
+class Run(Described):
     """A run folder. `Run.create` makes one, `Run.open` opens one; a moved folder still opens."""
 
     def __init__(self, path: Path, config: Mapping[str, object]):
@@ -158,6 +163,21 @@ class Run:
             if self.path.parent.name == "members"
             else self.path.name
         )
+
+    def facts(self) -> dict[str, object]:
+        """Folder, kind, data set and, of a trained run, method, seed, epochs and the best rsum on dev."""
+        found: dict[str, object] = {"folder": shown(self.path), "kind": self.kind}
+        data = self.config.get("data")
+        if isinstance(data, dict):
+            found["data"] = data.get("name", data.get("data"))
+        if (self.path / "members").is_dir():
+            found["members"] = len([*(self.path / "members").glob("*/config.json")])
+        with suppress(NaafError):
+            settings = self.settings
+            found |= {"method": settings.model.method, "seed": settings.train.seed}
+            epochs = f"{len(self.history())} of {settings.train.epochs}"
+            found |= {"epochs": epochs, "best dev rsum": f"{self.best_rsum:.1f}"}
+        return found
 
     @property
     def settings(self) -> Settings:
@@ -309,6 +329,33 @@ class Run:
             with np.load(path, allow_pickle=False) as file:
                 found[epoch] = dict(file)
         return found
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose checkpoint the run kept as its best. Raises NaafError for a run without history."""
+        history = self.history()
+        return int(history.loc[history["rsum"].idxmax(), "epoch"])
+
+    def sample_panels(self) -> dict[str, dict[str, np.ndarray]]:
+        """Samples of dev before training, without a boundary, and at the best epoch, by their titles.
+
+        Raises NaafError where the run has not been trained or its samples are gone.
+        """
+        kept, best = self.samples(), self.best_epoch
+        if not {0, best} <= set(kept):
+            raise NaafError(
+                f"{shown(self.path / 'samples')} lacks epoch 0 or {best}; restore it, or train the run anew"
+            )
+        before = {name: kept[0][name] for name in ("matched", "mismatched")}
+        return {"Before training": before, f"After epoch {best}, the best": kept[best]}
+
+    def distributions(self) -> "Figure":
+        """Matched against mismatched similarities of dev, before training and at the best epoch, with fits
+        and boundaries; notebook 06 explains it. Raises NaafError as `sample_panels` does.
+        """
+        from .viz.distributions import distribution_figure
+
+        return distribution_figure(self.sample_panels(), alpha=self.settings.mining.alpha)
 
 
 def members(path: str | Path) -> list[Run]:

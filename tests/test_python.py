@@ -3,8 +3,10 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -156,3 +158,105 @@ def test_data_are_those_that_the_run_records_and_moved_ones_get_a_sentence(train
     with pytest.raises(naaflib.NaafError, match=r"alone\.safetensors does not record .*\(--data DIR\)"):
         naaflib.evaluate(copy)
     assert naaflib.evaluate(run, scenes).images == 10
+
+
+def test_what_a_person_looks_at_is_short(trained, group, scenes):
+    import naaflib
+
+    split, model = naaflib.open_split(scenes, "test"), naaflib.load_checkpoint(trained.path)
+    result = naaflib.evaluate(trained, scenes)
+    text = "a <b>zeppelin</b> " + 60 * "near a large red star "
+    found = [
+        ("2 of 2", trained),
+        ("members", naaflib.Run.open(group)),
+        ("50", split),
+        ("boundary", model),
+        ("scenes test", result),
+        ("rsum", result.metrics),
+        ("its own", naaflib.explain(model, split, 3)),
+        ("zeppelin", naaflib.explain(model, split, 3, text)),
+    ]
+    for part, one in found:
+        assert part in repr(one)
+        assert len(repr(one).splitlines()) <= 3
+        assert len(repr(one)) < 300 + len(text) * (part == "zeppelin")
+        shown = one._repr_html_()
+        assert part in shown
+        assert "<b>zeppelin" not in shown  # texts of the user's are no markup
+        assert len(shown) < (120_000 if part == "zeppelin" else 20_000)
+    assert "max-height" in shown  # a long caption's table scrolls
+    assert len(repr(result.metrics.t2i)) < 150
+
+
+def test_a_damaged_run_still_says_which_it_is(trained, tmp_path):
+    import naaflib
+
+    run = naaflib.Run.open(shutil.copytree(trained.path, tmp_path / "run"))
+    (run.path / "history.csv").write_text("")
+    assert "kind train, data scenes, method naaf, seed" in repr(run)
+    run.update(settings={"model": 3}, data=[])
+    assert repr(run).endswith("kind train)")
+
+
+def test_a_word_has_the_colour_of_the_figure(trained, scenes):
+    import naaflib
+    from naaflib.explanation.drawing import coloured_words
+    from naaflib.viz.style import MATCHED, MISMATCHED
+
+    pair = naaflib.explain(trained, scenes, 3)
+    best = replace(pair, boundary=float(pair.best_cosine.min()) - 1e-3)  # all words are matched
+    spans = coloured_words(best).split("</span> ")
+    assert MATCHED.lower() in spans[int(pair.best_cosine.argmax())]
+    worst = replace(pair, boundary=float(pair.best_cosine.max()) + 1e-3)
+    assert MISMATCHED.lower() in coloured_words(worst).split("</span> ")[int(pair.best_cosine.argmin())]
+
+
+def test_an_explanation_draws_itself(trained, scenes):
+    import naaflib
+    from naaflib.cli.explaining import PAGES
+
+    pair = naaflib.explain(trained, scenes, image=3)
+    for show in PAGES:
+        assert pair.figure(show)._repr_png_()[0].startswith(b"\x89PNG")
+    words, attention = (len(pair.figure(show).axes) for show in ("words", "attention"))
+    assert attention > words  # a panel a word
+    with pytest.raises(naaflib.NaafError, match=r"there is no figure 'heat'; figures: picture, words, att"):
+        pair.figure("heat")
+
+
+def test_a_run_draws_the_distributions_that_the_notebook_draws(trained, scenes, tmp_path):
+    import naaflib
+    from naaflib import walkthrough as walk
+
+    figure = trained.distributions()
+    titles = [ax.get_title(loc) for ax in figure.axes for loc in ("left", "center") if ax.get_title(loc)]
+    assert titles == list(walk.sample_panels(trained, scenes))
+    assert titles[0] == "Before training"
+    blue, vermilion = figure.axes[0].get_lines()[:2]
+    kept = trained.samples()[0]
+    peaks = [line.get_xdata()[line.get_ydata().argmax()] for line in (blue, vermilion)]
+    means = [kept[kind].mean() for kind in ("matched", "mismatched")]
+    np.testing.assert_allclose(peaks, means, atol=np.ptp(blue.get_xdata()) / 500)
+    run = naaflib.Run.open(shutil.copytree(trained.path, tmp_path / "run"))
+    shutil.rmtree(run.path / "samples")
+    with pytest.raises(naaflib.NaafError, match="samples lacks epoch 0 or"):
+        run.distributions()
+
+
+@pytest.mark.parametrize(("rows", "dtype"), [("images", "float32"), ("captions", "float16")])
+def test_regions_are_sliced_as_numpy_does_and_stay_on_disk(write_split, tmp_path, rows, dtype):
+    import naaflib
+
+    write_split(tmp_path / "mine", "dev", 7, rows=rows, dtype=dtype)
+    split = naaflib.open_split(tmp_path / "mine", "dev")
+    whole = np.stack([split.regions[image] for image in range(7)])
+    few = split.first(5)
+    for key in (slice(None), slice(2, 5), slice(-2, None), slice(None, None, -2), (slice(1, 3), 0), [3, 0]):
+        np.testing.assert_array_equal(split.regions[key], whole[key])
+        np.testing.assert_array_equal(few.regions[key], whole[:5][key])
+    assert isinstance(split.regions[2:5], np.memmap)
+    assert np.shares_memory(split.regions[2:5], split.regions.rows)
+    np.testing.assert_array_equal(few.regions[-1], whole[4])
+    for image in (7, -8):
+        with pytest.raises(IndexError):
+            split.regions[image]

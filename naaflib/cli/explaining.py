@@ -37,7 +37,7 @@ examples:
 
 TABLES = (".csv", ".parquet")
 FIGURES = (".png", ".pdf", ".svg")
-PAGES = {"picture": "pair_page", "words": "words_page", "attention": "attention_page"}
+PAGES = ("picture", "words", "attention")
 WORD_COLUMNS = {
     "feature_effect": "features",
     "relevance_effect": "relevance",
@@ -87,7 +87,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--figure",
-        choices=tuple(PAGES),
+        choices=PAGES,
         help="what the figure in --out shows: the picture and the words' effects (the default), the words "
         "and all their cosines, or where each word looks",
     )
@@ -150,14 +150,14 @@ def _one(arguments: argparse.Namespace, model, split) -> int:
     for file in arguments.out:
         if file.suffix in FIGURES:
             with atomic_path(file) as partial:
-                _figure(arguments.figure or "picture", split, pair).savefig(partial)
+                pair.figure(arguments.figure or "picture").savefig(partial)
         else:
             explanation.write_pairs(file, [pair], regions=arguments.regions)
         say(f"wrote {shown(file)}")
     if arguments.json:
         show_json(_record(pair, split, regions=arguments.regions))
     else:
-        print(_head(pair, split))
+        print(_head(pair))
         _print(_region_table(pair) if arguments.regions else _word_table(pair))
         if not pair.known.all():
             print("\nA word with a question mark is unknown to the model, which reads <unk>.")
@@ -210,35 +210,11 @@ def _retrieved(arguments: argparse.Namespace, model, split):
     return retrieval_metrics(scores, split.captions_per_image).t2i.top1
 
 
-def _figure(name: str, split, pair):
-    from ..walkthrough import pairs
-
-    page = getattr(pairs, PAGES[name])
-    return page(pair) if name == "words" else page(split, pair)
-
-
-def _head(pair, split) -> str:
-    """What was taken apart, in three lines."""
-    from ..data.manifest import data_name
-
-    own = (
-        ""
-        if pair.caption is None
-        else f" {pair.caption}, its own"
-        if pair.own
-        else f" {pair.caption}, another's"
-    )
-    boundary = "" if pair.boundary is None else f", boundary {pair.boundary:.4f}"
-    scored = "the mean of the column effect" if _adds_up(pair) else "LogSumExp of the effects"
-    return (
-        f"{data_name(split.folder)} {split.name}, image {pair.image} ({pair.image_name})\n"
-        f"caption{own}: {pair.text}\n"
-        f"{pair.method}{boundary}, score {pair.score:.4f}: {scored}\n"
-    )
-
-
-def _adds_up(pair) -> bool:
-    return bool(abs(pair.effect.mean() - pair.score) < 1e-4)
+def _head(pair) -> str:
+    """What was taken apart, and what its score is of the table below."""
+    adds_up = abs(pair.effect.mean() - pair.score) < 1e-4
+    scored = "the mean of the column effect" if adds_up else "LogSumExp of the effects"
+    return f"{pair.sentence()}: {scored}\n"
 
 
 def _word_table(pair):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..display import Described
 from ..errors import NaafError, UsageError
 from ..project import missing, resolve, shown
 from .boxes import read_boxes, read_sizes
@@ -23,8 +24,8 @@ from .row_counts import first_unequal, rows_an_image
 SPLITS = ("train", "dev", "test", "testall")
 
 
-@dataclass(frozen=True)
-class Split:
+@dataclass(frozen=True, repr=False)
+class Split(Described):
     """Images with their captions; caption c belongs to image c // captions_per_image."""
 
     folder: Path
@@ -38,6 +39,17 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.regions)
+
+    def facts(self) -> dict[str, object]:
+        """Folder and name, images, captions, the shape of an image's regions, whether there are pictures."""
+        return {
+            "split": f"{shown(self.folder)}, {self.name}",
+            "images": f"{len(self):,}",
+            "captions": f"{len(self.captions):,}",
+            "regions": "{} x {}".format(*self.regions.shape[1:]),
+            "boxes": "no" if self.boxes is None else "yes",
+            "pictures": "yes" if self.image_path(0) else "no",
+        }
 
     @property
     def image_of_caption(self) -> np.ndarray:

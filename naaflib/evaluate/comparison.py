@@ -19,7 +19,7 @@ SPLITS = ("test", "dev", "testall", "train")
 SAME = ("split", "images", "captions", "captions_per_image", "captions_sha256")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Variants measured on the same images and captions, the baseline first."""
 
@@ -43,6 +43,9 @@ class Comparison:
                 return variant
         names = ", ".join(variant.name for variant in self.variants)
         raise UsageError(f"there is no variant {name!r} in this comparison; variants: {names}")
+
+    def __repr__(self) -> str:
+        return f"{self.sentence()}: {', '.join(variant.name for variant in self.variants[1:])}"
 
     def sentence(self) -> str:
         """What is compared, in one line."""

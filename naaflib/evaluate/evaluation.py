@@ -1,6 +1,7 @@
 """A split evaluated: scores, what a protocol makes of them, and where they are kept."""
 
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from .scores import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Scores of a split and what a protocol makes of them."""
 
@@ -63,6 +64,12 @@ class Evaluation:
             f"i2t R@1/5/10 {i2t.at_1:.1f} {i2t.at_5:.1f} {i2t.at_10:.1f}, "
             f"t2i {t2i.at_1:.1f} {t2i.at_5:.1f} {t2i.at_10:.1f}, rsum {self.metrics.rsum:.1f}{remark}"
         )
+
+    def __repr__(self) -> str:
+        return self.sentence()
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.sentence())}</p>{self.metrics._repr_html_()}"
 
     def record(self) -> dict[str, object]:
         """What metrics/<split>.<protocol>.json holds."""

@@ -16,23 +16,17 @@ from ..viz.separation import separation
 from ..viz.style import Figure
 
 
-def best_epoch(run: Run) -> int:
-    """The epoch whose checkpoint the run kept as its best."""
-    history = run.history()
-    return int(history.loc[history["rsum"].idxmax(), "epoch"])
-
-
 def sample_panels(run: Run, folder: Path, split: str = "") -> dict[str, Mapping[str, np.ndarray]]:
     """Samples before training and at the best epoch, both of dev as training kept them, by their titles.
 
     split: another split, on which the best checkpoint is sampled instead; "" for none.
     """
-    kept, best = run.samples(), best_epoch(run)
-    before = {key: kept[0][key] for key in ("matched", "mismatched")}  # there is no boundary yet
+    kept = run.sample_panels()
     if not split:
-        return {"Before training": before, f"After epoch {best}, the best": kept[best]}
+        return kept
     after = matched_samples(load_checkpoint(run.path), open_split(folder, split))
-    return {"Before training, dev": before, f"After epoch {best}, {split}": after}
+    before = next(iter(kept.values()))
+    return {"Before training, dev": before, f"After epoch {run.best_epoch}, {split}": after}
 
 
 def hard_samples(run: Run, folder: Path, split: str = "", images: int = 200) -> dict[str, np.ndarray]:
