@@ -14,11 +14,11 @@ from .npy import open_array
 class Regions:
     """Features (image, region, feature) of a file whose rows are images, or captions (each image repeated).
 
-    `regions[i]` is image i, whatever the rows are, as float32 (region, feature). Slices and all else that numpy
-    takes, such as `regions[2:5]`, give arrays in the file's own type: slices are views of the mapped file, of
-    which nothing is read before it is used, and their values are not checked. A region whose features are
-    all zero is padding (an image with fewer regions than others): it takes no part in scores, mining and
-    explanations.
+    `regions[i]` is image i, whatever the rows are, as float32 (region, feature). Slices and all else that
+    numpy takes, such as `regions[2:5]`, give arrays in the file's own type: slices are read-only views of
+    the mapped file, of which nothing is read before it is used, and their values are not checked;
+    `torch.tensor` copies one. A region whose features are all zero is padding (an image with fewer regions
+    than others): it takes no part in scores, mining and explanations.
     """
 
     def __init__(self, path: Path, repeat: int = 1, images: int | None = None):

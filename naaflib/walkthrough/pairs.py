@@ -13,6 +13,7 @@ from ..data.captions import tokenize
 from ..data.splits import Split
 from ..errors import NaafError, UsageError
 from ..evaluate import Encoded, encode_split, score_encoded, streamed_metrics
+from ..evaluate.scores import encode_captions, encode_images
 from ..explanation import Explanation, explain_pairs
 from ..explanation.choice import find_caption, find_image
 from ..explanation.drawing import attention_page, matrix_page, pair_page, words_page
@@ -121,7 +122,7 @@ def pick_pairs(model: Model, split: Split, pairs: str | int = 3) -> Pairs:
     """
     chosen = _read_pairs(str(pairs), split)
     images = [pair.image for pair in chosen]
-    scores = _scores_of_images(model, split, images)
+    scores = scores_of_images(model, split, images)
     captions: list[int | str] = []
     for row, pair in zip(scores, chosen, strict=True):
         own = split.captions_of_image(pair.image)
@@ -151,11 +152,11 @@ def _read_pairs(text: str, split: Split) -> list[_Chosen]:
     return found
 
 
-def _scores_of_images(model: Model, split: Split, images: list[int]) -> np.ndarray:
-    """Scores (image, caption) of some images with every caption of the split."""
-    encoded = encode_split(model, split)
-    rows = torch.tensor(images, device=encoded.images.device)
-    return score_encoded(model, Encoded(encoded.images[rows], encoded.words, encoded.packing), progress=False)
+def scores_of_images(model: Model, split: Split, images: list[int]) -> np.ndarray:
+    """Scores (image, caption) of some images with every caption of the split; no other image is encoded."""
+    words, packing = encode_captions(model, split.captions, split.captions_per_image)
+    regions = torch.cat([encode_images(model, split, slice(image, image + 1)) for image in images])
+    return score_encoded(model, Encoded(regions, words, packing), progress=False)
 
 
 def retrieved_images(model: Model, split: Split) -> np.ndarray:
