@@ -14,8 +14,11 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 _HOME = {
     "NaafError": "errors",
     "Run": "runs",
+    "compare": "evaluate.comparison",
     "ensemble": "evaluate",
+    "evaluate": "evaluate",
     "explain": "explanation",
+    "explore": "explorer",
     "load_checkpoint": "checkpoint",
     "open_split": "data.splits",
     "optimal_boundary": "mining",
@@ -31,7 +34,9 @@ __all__ = [*_HOME]
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'naaflib' has no attribute {name!r}")
-    return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    home = import_module(f".{_HOME[name]}", __name__)
+    # A package that is called like its function is that function: Python puts the package into this place.
+    return home if _HOME[name] == name else getattr(home, name)
 
 
 def __dir__() -> list[str]:

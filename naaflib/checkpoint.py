@@ -23,10 +23,10 @@ from torch import Tensor
 
 from .config import model_settings
 from .data.vocabulary import Vocabulary
-from .errors import NaafError
+from .errors import NaafError, UsageError
 from .mining import Boundaries
 from .model import Model
-from .project import shown
+from .project import missing, resolve, shown
 from .runs import CHECKPOINT_FORMAT, Run, atomic_path, best_member, members
 from .runs import checkpoint_header as header
 
@@ -81,8 +81,8 @@ def load_checkpoint(path: str | Path, vocabulary: str | Path | None = None) -> M
     vocabulary: the JSON that belongs to a released checkpoint; needed only to encode text. Checked by size.
     Raises NaafError for a file that is missing, damaged, or does not fit its vocabulary.
     """
-    path = Path(path)
-    words = None if vocabulary is None else Vocabulary.read(Path(vocabulary))
+    path = resolve(path)
+    words = None if vocabulary is None else Vocabulary.read(resolve(vocabulary))
     if path.is_dir():
         path = one_member(path).checkpoint("best")
     if path.suffix == ".safetensors":
@@ -90,9 +90,7 @@ def load_checkpoint(path: str | Path, vocabulary: str | Path | None = None) -> M
     elif path.is_file():
         model = _released(path)
     else:
-        raise NaafError(
-            f"{shown(path)} does not exist; name a run folder, a .safetensors or a released .pth.tar"
-        )
+        raise NaafError(f"{missing(path)}; name a run folder, a .safetensors or a released .pth.tar")
     if words is not None:
         _attach(model, words, path, Path(str(vocabulary)))
     return model.eval()
@@ -109,6 +107,33 @@ def one_member(path: str | Path) -> Run:
             f"{shown(path)} holds {len(found)} members; name one ({names}{of_best}) or use naaf ensemble"
         )
     return found[0]
+
+
+def data_folder(source: Model | Run | str | Path | None, data: str | Path | None = None) -> Path:
+    """The data set's folder: `data` where it is named, else the one that the source's run records.
+
+    source: a run or its folder, or a checkpoint in one. Raises NaafError where no run records a folder, and
+    where it is not there any more.
+    """
+    if data is not None:
+        return resolve(data)
+    if isinstance(source, Run):
+        run = source
+    else:
+        path = None if source is None or isinstance(source, Model) else resolve(source)
+        if path is not None and path.is_file() and (path.parents[1] / "config.json").is_file():
+            path = path.parents[1]  # of run/checkpoints/best.safetensors
+        if path is None or path.is_file():
+            name = shown(path) if path else "a model"
+            raise UsageError(f"{name} does not record its data set; give its folder as data (--data DIR)")
+        run = one_member(path)
+    folder = run.data_folder
+    if not folder.is_dir():
+        raise NaafError(
+            f"{shown(run.path)} was made with the data set in {folder}, which is not there any more; give "
+            "the folder where it is now as data (--data DIR)"
+        )
+    return folder
 
 
 def _own(path: Path) -> Model:

@@ -21,7 +21,7 @@ ONE_WAY = (*(f"at_{k}" for k in RECALL_RANKS), "median_rank", "mean_rank")  # th
 BLOCK = 2**22  # scores compared at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Retrieval:
     """One direction's results. Recalls are percent of queries with a right answer among the first k.
 
@@ -57,11 +57,17 @@ class Retrieval:
         """Counted from 1."""
         return float(np.mean(self.ranks) + 1)
 
+    def __repr__(self) -> str:
+        return (
+            f"R@1/5/10 {self.at_1:.1f} {self.at_5:.1f} {self.at_10:.1f}, median rank {self.median_rank:.0f}, "
+            f"mean rank {self.mean_rank:.1f}, {len(self.ranks):,} queries"
+        )
+
     def row(self) -> dict[str, float]:
         return {name: getattr(self, name) for name in ONE_WAY}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RetrievalMetrics:
     """Image-to-text (a query is an image) and text-to-image (a query is a caption)."""
 
@@ -77,6 +83,12 @@ class RetrievalMetrics:
         """The six recalls and rsum, by the names of MEASURES."""
         by_name = named(self.to_dict())
         return {name: by_name[name] for name in MEASURES}
+
+    def __repr__(self) -> str:
+        return f"i2t {self.i2t}\nt2i {self.t2i}\nrsum {self.rsum:.1f}"
+
+    def _repr_html_(self) -> str:
+        return f"{self.to_frame().to_html(float_format='{:.1f}'.format)}rsum <b>{self.rsum:.1f}</b>"
 
     def to_dict(self) -> dict[str, object]:
         return {"i2t": self.i2t.row(), "t2i": self.t2i.row(), "rsum": self.rsum}
@@ -150,3 +162,8 @@ def as_array(scores: Any) -> np.ndarray:
         scores = scores.float() if str(scores.dtype) == "torch.bfloat16" else scores
         return scores.numpy()
     return scores if isinstance(scores, np.ndarray) else np.asarray(scores)
+
+
+def best_row(history: Any) -> Any:
+    """The row of history.csv whose checkpoint is kept as the best; of equal rsums the first."""
+    return history.loc[history["rsum"].idxmax()]

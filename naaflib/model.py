@@ -10,6 +10,7 @@ from .config import ModelSettings
 from .data.captions import pad
 from .data.glove import Vectors
 from .data.vocabulary import Vocabulary
+from .display import Described
 from .encoders import GruEncoder, ImageEncoder
 from .errors import NaafError
 from .mining import Boundaries
@@ -23,7 +24,7 @@ def similarity_of(settings: ModelSettings) -> Similarity:
     return make(settings.method, settings.model_dump())
 
 
-class Model(nn.Module):
+class Model(Described, nn.Module):
     """encode_images, encode_captions and score are for use (no gradients); training calls the encoders.
 
     vocabulary: None for a released checkpoint loaded without its JSON; then only ids can be encoded.
@@ -39,6 +40,21 @@ class Model(nn.Module):
         self.text_encoder = GruEncoder(words, *sizes, vocabulary)
         self.text_encoder.embed.weight.requires_grad_(not settings.freeze_words)
         self.register_buffer("boundary_pair", torch.zeros(2, dtype=torch.float64))
+
+    def facts(self) -> dict[str, object]:
+        """Method, dimensions, vocabulary, boundaries of NAAF, number of parameters and device."""
+        found: dict[str, object] = {
+            "method": self.settings.method,
+            "dim": self.settings.dim,
+            "region features": self.region_dim,
+            "words": f"{self.text_encoder.embed.num_embeddings:,}",
+        }
+        if self.vocabulary is None:
+            found["vocabulary"] = "none"
+        if self.settings.method == "naaf":
+            found["boundary"] = "{:.4f} (inference {:.4f})".format(*self.boundary)
+        parameters = sum(parameter.numel() for parameter in self.parameters())
+        return {**found, "parameters": f"{parameters:,}", "device": self.device}
 
     @property
     def vocabulary(self) -> Vocabulary | None:

@@ -1,4 +1,4 @@
-"""Where the project lies, so that a notebook finds the same files from any working directory; files read.
+"""Where the project lies, what a relative path means, how a file is read: in Python, notebooks and commands.
 
 A file that cannot be used is one sentence: the file, the place in it, the remedy.
 """
@@ -29,9 +29,18 @@ def project_root() -> Path:
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
-    """An absolute path; a relative one is taken from the project root, never from the working directory."""
-    path = Path(path).expanduser()
-    return path if path.is_absolute() else project_root() / path
+    """The absolute path that a path given by a person means.
+
+    A relative path is taken from the working directory. Inside the project's folder, one whose first part is
+    not there is taken from the project's folder: `outputs/demo` and `data/scenes` are the same in the project
+    and in its notebooks/, where `make lab` opens. A bare new name (page.png) stays in the working directory.
+    Where NAAF_ROOT names the project, the second sentence holds in every working directory.
+    """
+    path, here, root = Path(path).expanduser(), Path.cwd(), project_root()
+    if path.is_absolute() or not path.parts or (here / path.parts[0]).exists():
+        return here / path
+    inside = "NAAF_ROOT" in os.environ or root in here.parents
+    return (root if inside and (len(path.parts) > 1 or (root / path).exists()) else here) / path
 
 
 def shown(path: str | os.PathLike[str]) -> str:
@@ -41,6 +50,12 @@ def shown(path: str | os.PathLike[str]) -> str:
         return str(path.resolve().relative_to(Path.cwd().resolve()))
     except ValueError:
         return str(path)
+
+
+def missing(path: str | os.PathLike[str]) -> str:
+    """The beginning of an error: the path, with the working directory where it is shown relative to it."""
+    name = shown(path)
+    return f"{name} does not exist" + ("" if Path(name).is_absolute() else f" in {Path.cwd()}")
 
 
 def read_text(path: Path, remedy: str = "") -> str:

@@ -12,20 +12,24 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from .config import Settings
+from .display import Described
 from .errors import NaafError, UsageError
 from .metric import MEASURES
-from .project import project_root, read_text, shown
+from .project import missing, project_root, read_text, resolve, shown
+
+if TYPE_CHECKING:
+    from .viz.style import Figure
 
 # batch_..._at_1: recall within a training batch, percent; hardest_weight: of the hardest negatives, 0 to 1.
 BATCH_COLUMNS = ("batch_i2t_at_1", "batch_t2i_at_1", "hardest_weight")
@@ -131,7 +135,7 @@ def checkpoint_header(path: Path) -> dict:
     return content
 
 
-class Run:
+class Run(Described):
     """A run folder. `Run.create` makes one, `Run.open` opens one; a moved folder still opens."""
 
     def __init__(self, path: Path, config: Mapping[str, object]):
@@ -153,12 +157,12 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """Raises NaafError where the path is not a run folder."""
-        path = Path(path)
+        """path: as `project.resolve` takes it. Raises NaafError where it is not a run folder."""
+        path = resolve(path)
         if not (path / "config.json").is_file():
             kind = "is not a run (it has no config.json)" if path.is_dir() else "is a file, not a run folder"
-            what = kind if path.exists() else "does not exist"
-            raise NaafError(f"{shown(path)} {what}; `naaf runs` lists the runs, `naaf train` makes one")
+            what = f"{shown(path)} {kind}" if path.exists() else missing(path)
+            raise NaafError(f"{what}; `naaf runs` lists the runs, `naaf train` makes one")
         config = read_json(path / "config.json")
         if not isinstance(config, dict) or "kind" not in config:
             raise NaafError(f"{shown(path / 'config.json')} is not a run's config; restore or remove it")
@@ -176,6 +180,21 @@ class Run:
             if self.path.parent.name == "members"
             else self.path.name
         )
+
+    def facts(self) -> dict[str, object]:
+        """Folder, kind, data set and, of a trained run, method, seed, epochs and the best rsum on dev."""
+        found: dict[str, object] = {"folder": shown(self.path), "kind": self.kind}
+        data = self.config.get("data")
+        if isinstance(data, dict):
+            found["data"] = data.get("name", data.get("data"))
+        if (self.path / "members").is_dir():
+            found["members"] = len([*(self.path / "members").glob("*/config.json")])
+        with suppress(NaafError):
+            settings = self.settings
+            found |= {"method": settings.model.method, "seed": settings.train.seed}
+            epochs = f"{len(self.history())} of {settings.train.epochs}"
+            found |= {"epochs": epochs, "best dev rsum": f"{self.best_rsum:.1f}"}
+        return found
 
     @property
     def settings(self) -> Settings:
@@ -354,10 +373,37 @@ class Run:
                 found[epoch] = dict(file)
         return found
 
+    @property
+    def best_epoch(self) -> int:
+        """The epoch whose checkpoint the run kept as its best. Raises NaafError for a run without history."""
+        history = self.history()
+        return int(history.loc[history["rsum"].idxmax(), "epoch"])
+
+    def sample_panels(self) -> dict[str, dict[str, np.ndarray]]:
+        """Samples of dev before training, without a boundary, and at the best epoch, by their titles.
+
+        Raises NaafError where the run has not been trained or its samples are gone.
+        """
+        kept, best = self.samples(), self.best_epoch
+        if not {0, best} <= set(kept):
+            raise NaafError(
+                f"{shown(self.path / 'samples')} lacks epoch 0 or {best}; restore it, or train the run anew"
+            )
+        before = {name: kept[0][name] for name in ("matched", "mismatched")}
+        return {"Before training": before, f"After epoch {best}, the best": kept[best]}
+
+    def distributions(self) -> "Figure":
+        """Matched against mismatched similarities of dev, before training and at the best epoch, with fits
+        and boundaries; notebook 06 explains it. Raises NaafError as `sample_panels` does.
+        """
+        from .viz.distributions import distribution_figure
+
+        return distribution_figure(self.sample_panels(), alpha=self.settings.mining.alpha)
+
 
 def members(path: str | Path) -> list[Run]:
     """The trained runs of a folder: itself, or its members by seed. Raises NaafError where there is none."""
-    path = Path(path)
+    path = resolve(path)
     if (path / "config.json").is_file() or not (path / "members").is_dir():
         run = Run.open(path)
         if run.is_trained:
@@ -374,9 +420,10 @@ def members(path: str | Path) -> list[Run]:
     return trained
 
 
-def best_row(history):
-    """The row of history.csv whose checkpoint is kept as the best; of equal rsums the first."""
-    return history.loc[history["rsum"].idxmax()]
+def as_paths(sources: "Run | str | Path | Iterable[Run | str | Path]") -> list[Path]:
+    """Runs and folders as paths; one alone, a text too, is a list of one."""
+    alone = isinstance(sources, Run | str | Path)
+    return [one.path if isinstance(one, Run) else resolve(one) for one in ([sources] if alone else sources)]
 
 
 BEST_MEMBER = -1  # where a member is asked for: `best_member`

@@ -28,7 +28,8 @@ import pandas as pd
 
 from .config import SAFE_START, Settings, of_any_seed
 from .errors import NaafError
-from .runs import FINISHED, Run, best_row
+from .metric import best_row
+from .runs import FINISHED, Run
 
 NEAR_CHANCE = 3.0  # times the chance
 NEAR_CHANCE_ROOM = 0.1  # of the room above the chance

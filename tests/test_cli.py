@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -96,11 +97,36 @@ def test_help_names_presets_splits_and_protocols_as_they_are():
     assert all(name in train for name in PRESETS)
 
 
-def test_defaults_are_shown():
+def test_defaults_are_shown_once(monkeypatch):
     from naaflib.cli import build_parser
 
-    build = dict(commands(build_parser()))[("data", "build")].format_help()
-    assert "(default: 1500)" in build
+    monkeypatch.setenv("COLUMNS", "80")
+    found = {words: parser.format_help() for words, parser in commands(build_parser())}
+    assert "(default: 1500)" in found["data", "build"]
+    assert " ".join(found["compare",].split()).count("(default: rsum)") == 1
+    assert not any("['" in text for text in found.values())
+
+
+@pytest.mark.parametrize("width", [80, 66, 200])
+def test_help_fits_the_terminal_and_its_examples_can_be_copied(monkeypatch, width):
+    from naaflib.cli import build_parser
+
+    found = list(commands(build_parser()))
+    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setattr("naaflib.cli.arguments.MOST_COLUMNS", 1000)
+    whole = {words: words and examples(parser.format_help()) for words, parser in found}
+    monkeypatch.undo()
+    monkeypatch.setenv("COLUMNS", str(width))
+    for words, parser in found:
+        text = parser.format_help()
+        assert max(map(len, text.splitlines())) <= min(width, 100)
+        assert not words or examples(text) == whole[words]  # naaf --help has a table
+
+
+def examples(text: str) -> list[list[str]]:
+    """The commands of a help text as the shell would read them."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [shlex.split(line) for line in lines if line.startswith("  naaf ")]
 
 
 def test_no_command_is_wrong_use(naaf):
@@ -118,7 +144,17 @@ def test_the_version_is_the_package_s(naaf):
 @pytest.mark.parametrize(
     ("words", "status", "parts"),
     [
-        (["evalute"], 2, ["invalid choice: 'evalute'", "evaluate"]),
+        (["evalute"], 2, ["invalid choice: 'evalute', did you mean 'evaluate'?"]),
+        (["eval"], 2, ["did you mean 'evaluate'?"]),
+        (["help"], 2, ["invalid choice: 'help', did you mean --help?"]),
+        (["nothing"], 2, ["invalid choice: 'nothing' (choose from data, train, "]),
+        (["train", "--data", "d", "--out", "x", "--epochs", "5"], 2, ["did you mean --set train.epochs=5?"]),
+        (["train", "--data", "d", "--out", "x", "--batch-size=8"], 2, ["--set train.batch_size=8?"]),
+        (["train", "--data", "d", "--out", "x", "--vocab", "v"], 2, ["did you mean --vocabulary?"]),
+        (["run", "--out", "x", "--epochs", "5"], 2, ["did you mean -p epochs 5?", "naaf run --help"]),
+        (["evaluate", "x", "--epochs", "5"], 2, ["unrecognized arguments: --epochs 5 (see naaf evaluate"]),
+        (["data", "fetch", "flickr30k"], 2, ["did you mean 'f30k_precomp'"]),
+        (["data", "fetch", "MS-COCO"], 2, ["did you mean 'coco_precomp'"]),
         (["train", "--out", "x"], 2, ["required: --data", "naaf train --help"]),
         (["train", "--data", "SCENES", "--out", "x", "--preset", "sceens"], 2, ["did you mean 'scenes'"]),
         (

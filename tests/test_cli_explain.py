@@ -156,6 +156,40 @@ def test_one_pair_is_a_row_a_word_on_the_screen_and_in_json(naaf, runs, split):
     assert np.mean([row["effect"] for row in record["words"]]) == pytest.approx(record["score"], abs=1e-6)
 
 
+def test_a_score_comes_with_its_rank_and_that_of_the_image_s_own_caption(naaf, trained, split, tmp_path):
+    run = shutil.copytree(trained.path, tmp_path / "run")
+    model = naaflib.load_checkpoint(run)
+    regions = model.encode_images(np_tensor(split.regions.gather(np.array([3]))))
+    scores = model.score(regions, *model.encode_texts(split.captions))[0].numpy()
+    order = np.argsort(-scores).tolist()
+    own = next(caption for caption in order if caption // 5 == 3)
+    other = next(caption for caption in order[20:] if caption // 5 != 3)
+    for caption in (own, other):
+        status, out, _ = naaf(run, "--image", 3, "--caption", caption)
+        assert status == 0
+        assert f"rank {order.index(caption) + 1} of 50 captions for this image; " in out
+        best = f"its best own caption, {own}, has rank {order.index(own) + 1}, score {scores[own]:.4f}\n"
+        assert (best in out) == (caption == other)
+        assert ("; the best of its own\n" in out) == (caption == own)
+    record = json.loads(naaf(run, "--image", 3, "--caption", "a red star", "--json")[1])
+    assert record["rank"] == 1 + int((scores > record["score"]).sum())
+    assert (record["captions"], record["own_caption"]) == (50, own)
+    assert record["own_score"] == pytest.approx(scores[own], abs=1e-5)
+    assert main(["evaluate", str(run), "--split", "test"]) == 0
+    saved = np.load(run / "scores" / "test.npy")
+    saved[3] = -saved[3]  # the run's own scores are taken where there are some
+    np.save(run / "scores" / "test.npy", saved)
+    assert f"rank {50 - order.index(other)} of 50" in naaf(run, "--image", 3, "--caption", other)[1]
+
+
+def test_what_is_printed_fits_the_terminal(naaf, runs, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in (["--caption", 16], ["--caption", 16, "--regions"]):
+        _, out, _ = naaf(runs["naaf"], *words)
+        assert max(map(len, out.splitlines())) <= 80
+    assert "attention" in naaf(runs["naaf"], "--caption", 16)[1].split("\n\n")[1].splitlines()[0]  # one block
+
+
 def test_scan_shows_the_columns_that_it_has(naaf, runs):
     _, out, _ = naaf(runs["scan-t2i"], "--caption", 0)
     assert out.split("\n\n")[1].splitlines()[0].split() == [
@@ -183,7 +217,8 @@ def test_help_says_which_printed_column_is_which_of_the_files(model, split, caps
         main(["explain", "--help"])
     lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
     columns = explain(model, split, 0, 0).word_columns()
-    assert set(WORD_COLUMNS) | {"word", "known"} == set(columns)
+    assert set(WORD_COLUMNS) | {"word", "known", "propagated"} == set(columns)
+    assert ["-", "propagated"] in lines  # in files alone: where it is below 0, mismatch is too
     assert all([shown, name] in lines for name, shown in WORD_COLUMNS.items())
 
 

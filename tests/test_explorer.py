@@ -291,9 +291,9 @@ def test_what_cannot_be_shown_first_is_refused(model, scenes, given, says):
 def test_what_cannot_be_opened_is_refused(model, tmp_path):
     with pytest.raises(NaafError, match="no run to explore"):
         explore([])
-    with pytest.raises(NaafError, match="takes its folder"):
+    with pytest.raises(NaafError, match="a model does not record its data set; give its folder"):
         explore(model)
-    with pytest.raises(NaafError, match="not a folder"):
+    with pytest.raises(NaafError, match="none does not exist"):
         explore(model, tmp_path / "none")
 
 

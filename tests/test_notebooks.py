@@ -205,19 +205,6 @@ def test_a_group_that_is_not_trained_yet_is_told_the_same(scenes, tmp_path):
         run_cells("03_evaluation", data=str(scenes), run=str(tmp_path / "run"))
 
 
-def test_paths_are_taken_from_the_project_whatever_the_working_directory(tmp_path, monkeypatch):
-    from naaflib import NaafError
-    from naaflib import walkthrough as walk
-
-    for folder in ("notebooks", "data_manifests", "data/mine"):
-        (tmp_path / folder).mkdir(parents=True)
-    monkeypatch.setenv("NAAF_ROOT", str(tmp_path))
-    monkeypatch.chdir(tmp_path / "notebooks")
-    assert walk.open_data("data/mine") == tmp_path / "data/mine"
-    with pytest.raises(NaafError, match=r"outputs/demo is not a run yet"):
-        walk.trained_run("outputs/demo")
-
-
 def test_missing_scenes_are_rendered_and_other_missing_data_are_not(tmp_path, monkeypatch):
     from naaflib import NaafError
     from naaflib import walkthrough as walk

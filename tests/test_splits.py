@@ -225,7 +225,7 @@ def test_a_missing_file_split_or_folder_is_named(folder, tmp_path):
         with pytest.raises(UsageError, match="no split"):
             open_split(folder, elsewhere)
     for call in (lambda path: open_split(path, "test"), evaluation_split):
-        with pytest.raises(NaafError, match="gone is not a folder"):
+        with pytest.raises(NaafError, match="gone does not exist"):
             call(tmp_path / "gone")
     (folder / "dev_caps.txt").unlink()
     with pytest.raises(NaafError, match=r"dev_caps\.txt is missing"):

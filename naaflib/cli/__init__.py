@@ -23,7 +23,7 @@ start here:
   naaf run --out outputs/demo -p members 2       the built-in data set through all notebooks
   naaf data list                                 the data sets and what they are made of
   naaf train --data data/scenes --out outputs/first
-  naaf evaluate outputs/first --data data/scenes
+  naaf evaluate outputs/first
   naaf COMMAND --help                            what a command does, with examples
 
 exit status: 0 done, 1 failed, 2 wrong use"""

@@ -1,31 +1,61 @@
-"""What the commands share: a parser that teaches, paths from the working directory, tables and messages."""
+"""What the commands share: a parser that teaches, paths, tables and messages."""
 
 import argparse
+import difflib
 import json
+import os
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
 from ..errors import UsageError
+from ..project import resolve
 
 CONTINUES = "nothing is half-written; run it again"
 
 
+MOST_COLUMNS = 100  # of help and sentences, however wide the terminal is
+
+
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Texts as they are written, and the default of every option that has one."""
+    """Texts that fit the terminal, and the default of every option that has one and does not name it."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, width=min(shutil.get_terminal_size().columns, MOST_COLUMNS))
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Prose is filled; an indented line (table, example) stays one, and goes on where it is too long."""
+        text = re.sub(r"(?m)^(\S.*)\n(?=\S)", r"\1 ", text)  # lines of one paragraph
+        text = re.sub(r"\\\n\s+|(?<=\S)\n {8,}(?=\S)", lambda gap: " " * (gap[0][0] != "\\"), text)
+        return "\n".join(_fitting(line, width) for line in text.split("\n"))
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         plain = action.default in (None, False, argparse.SUPPRESS) or action.default == []
-        return (
-            action.help
-            if plain or "%(default)" in (action.help or "")
-            else f"{action.help} (default: %(default)s)"
-        )
+        told = plain or "default" in (action.help or "")
+        return action.help if told else f"{action.help} (default: %(default)s)"
+
+
+def _fitting(line: str, width: int) -> str:
+    """The line, cut: a command goes on after a backslash, a table in its last column, prose at the left."""
+    if len(line) <= width:
+        return line
+    row = re.match(r"\s+\S.*\s{2,}(# )?|", line)
+    start, remark = row[0].removesuffix("# "), row[1] or ""
+    is_command = line.startswith("  naaf ") and not start
+    hang = (len(start) if 0 < len(start) <= width // 2 else 6 * line.startswith(" ")) * " " + remark
+    held = re.sub(r'"[^"]*"', lambda quoted: quoted[0].replace(" ", "\0"), line)
+    held = re.sub(r"(--?\S+) (?!-)", "\\1\0", held) if is_command else line  # an option and its value
+    how = {"subsequent_indent": hang, "break_long_words": False, "break_on_hyphens": False}
+    pieces = textwrap.wrap(held, width - 2 * is_command, **how)
+    return (" \\\n" if is_command else "\n").join(pieces).replace("\0", " ")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one sentence with exit status 2."""
+    """An argument parser whose errors are one sentence with exit status 2, and name what was meant."""
 
     def __init__(self, **options):
         super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **options)
@@ -33,12 +63,45 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
 
+    def parse_known_args(self, args=None, namespace=None):
+        """Every command refuses what it does not know itself, where its own options are known."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown)}")
+        return found, unknown
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        close = difflib.get_close_matches(str(value), map(str, action.choices), n=2)
+        meant = "--help" if value == "help" else repr(close[0]) if len(close) == 1 else ""
+        hint = f", did you mean {meant}?" if meant else f" (choose from {', '.join(action.choices)})"
+        raise argparse.ArgumentError(action, f"invalid choice: {value!r}{hint}")
+
+    def _meant(self, unknown: list[str]) -> str:
+        """The option, the setting or the notebook's parameter that an unknown option is like."""
+        if not unknown[0].startswith("--"):
+            return ""
+        name, sign, value = unknown[0][2:].partition("=")
+        value = value if sign else next(iter(unknown[1:2]), "VALUE")
+        known, field = self._option_string_actions, name.replace("-", "_")
+        if "--set" in known:
+            from ..config import names
+
+            settings = {dotted.partition(".")[2]: dotted for dotted in names()}
+            if field in settings:
+                return f", did you mean --set {settings[field]}={value}?"
+        close = difflib.get_close_matches(f"--{name}", known, n=1)
+        if close:
+            return f", did you mean {close[0]}?"
+        return f", did you mean -p {field} {value}?" if "-p" in known else ""
+
 
 def path(text: str) -> Path:
-    """A path as the shell means it: relative to the working directory. An empty one is a slip."""
+    """A path by the rule of `project.resolve`. An empty one is a slip."""
     if not text:
         raise argparse.ArgumentTypeError("a path is empty")
-    return Path(text).expanduser().absolute()
+    return resolve(text)
 
 
 def say(message: str) -> None:
@@ -58,11 +121,26 @@ def show_json(content: object) -> None:
     print(json.dumps(content, indent=2, ensure_ascii=escaped, default=str))
 
 
-def show_table(frame) -> None:
-    """A result for the person: standard output."""
+def columns() -> int | None:
+    """How wide the terminal is, or COLUMNS says; None for a file or a pipe, whose lines stay whole."""
+    wanted = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return shutil.get_terminal_size().columns if wanted else None
+
+
+def show_text(text: str) -> None:
+    """Sentences for the person, each line cut to the terminal: standard output."""
+    width = columns()
+    if width is not None:
+        text = "\n".join(_fitting(line, min(width, MOST_COLUMNS)) for line in text.split("\n"))
+    print(text)
+
+
+def show_table(frame, digits: int = 1) -> None:
+    """A result for the person: standard output; columns that the terminal lacks room for stand below."""
     named = frame.index.dtype == object or str(frame.index.dtype) == "str"
     whole = frame.select_dtypes("Int64")  # pandas would print <NA> for what they lack
     frame = frame.assign(
         **{name: whole[name].astype(object).where(whole[name].notna(), "-") for name in whole}
     )
-    print(frame.to_string(index=named, float_format="{:.1f}".format, na_rep="-"))
+    how = {"float_format": f"{{:.{digits}f}}".format, "na_rep": "-", "line_width": columns()}
+    print(frame.to_string(index=named, **how))

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import NaafError, UsageError
+from ..project import resolve
 from .arguments import path, say, show_json, show_table, warn
 
 RUN = """\
@@ -131,13 +132,13 @@ def runs(arguments: argparse.Namespace) -> int:
 
 
 def _parameters(groups: list[list[str]]) -> dict[str, str]:
-    """Names to values; a path that exists from the working directory is made absolute."""
+    """Names to values; a path that exists by the rule of `project.resolve` is made absolute."""
     if any(len(words) % 2 for words in groups):
         raise UsageError("-p takes names and values in turn, for example -p members 2 -p split dev")
     found: dict[str, str] = {}
     for name, value in (words[i : i + 2] for words in groups for i in range(0, len(words), 2)):
         if name in found:
             raise UsageError(f"the parameter {name!r} is given twice: keep one of them")
-        here = Path(value).expanduser().absolute()
-        found[name] = str(here) if name in PATH_PARAMETERS and value and here.exists() else value
+        place = resolve(value)
+        found[name] = str(place) if name in PATH_PARAMETERS and value and place.exists() else value
     return found

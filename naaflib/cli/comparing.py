@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UsageError
-from .arguments import path, say, show_json, warn
+from .arguments import columns, path, say, show_json, show_text, warn
 from .models import PROTOCOLS
 
 COMPARE = """\
@@ -29,7 +29,7 @@ examples:
   naaf compare outputs/naaf outputs/scan --split dev
   naaf compare outputs/claims --baseline naaf --measure all --table outputs/claims.csv outputs/claims.tex
   naaf compare outputs/seed0 outputs/seed1 outputs/scan0 outputs/scan1 --seeds-together
-  naaf compare outputs/first outputs/second --data data/scenes     # evaluates what is not scored yet"""
+  naaf compare outputs/first outputs/second --data data/scenes"""
 
 
 class Measures:
@@ -115,12 +115,13 @@ def compare(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show_json({**_record(comparison, table, note), "warnings": sentences})
     else:
-        print(comparison.sentence())
+        show_text(comparison.sentence())
         if not arguments.baseline:
-            print(
+            show_text(
                 f"{comparison.baseline.name} is the baseline as the first found; --baseline RUN takes another"
             )
-        print(f"\n{_aligned(shown)}\n\n{note}")
+        print(f"\n{_aligned(shown)}\n")
+        show_text(note)
     warn(sentences)
     return 0
 
@@ -132,7 +133,7 @@ def _aligned(shown) -> str:
     left = {name: shown[name].map(len).max() for name in shown.columns if name in TEXTS}
     padded = shown.assign(**{name: shown[name].str.ljust(width) for name, width in left.items()})
     return padded.rename(columns={name: name.ljust(width) for name, width in left.items()}).to_string(
-        index=False
+        index=False, line_width=columns()
     )
 
 

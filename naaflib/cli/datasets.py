@@ -2,7 +2,7 @@
 
 import argparse
 
-from .arguments import path, say, show_json
+from .arguments import path, say, show_json, show_text
 
 DATA = """\
 Data sets in the SCAN layout: {split}_ims.npy (images, regions, dim), {split}_caps.txt (five lines an image),
@@ -206,6 +206,6 @@ def list_known(arguments: argparse.Namespace) -> int:
             f"    images: {sizes or 'not counted'}; "
             f"regions {manifest.regions or '?'}, dim {manifest.dim or '?'}"
         )
-        print(f"    licence: {' '.join(manifest.licence.split()) or 'not stated'}")
+        show_text(f"    licence: {' '.join(manifest.licence.split()) or 'not stated'}")
     say("how to get one: naaf data fetch NAME")
     return 0

@@ -3,10 +3,11 @@
 import argparse
 
 from ..errors import UsageError
-from .arguments import path, say, show_json
+from .arguments import path, say, show_json, show_table, show_text
 
 EXPLAIN = """\
-Take a pair of image and caption apart: what each word adds to the score, or takes away, and where it looks.
+Take a pair of image and caption apart: what each word adds to the score, or takes away, and where it looks;
+and how the score ranks among those of all captions of the split with this image, its own ones beside it.
 A row a word; with --regions a row a word and region. The mean of the words' effects is the score (SCAN: with
 mean pooling).
 
@@ -16,40 +17,40 @@ mean pooling).
   relevance    relevance_effect   what it adds by the regions' relevance (eq. 11)
   mismatch     mismatch_effect    what it takes away where no region matches it (eq. 9)
   effect       effect             all of them together
-  propagated   propagated         below 0 the word counts as mismatched (eq. 8)
   cosine       best_cosine        the largest cosine with a region
   region       best_region        that region
   attends      attended_region    the region with the largest attention
   attention    attention          its share of the attention
+  -            propagated         below 0 the word counts as mismatched (eq. 8)
 
 --all takes every caption of the split, with its own image or with the one that is retrieved first, and
 streams the rows to a table: any split fits in memory, and the file appears when it is whole."""
 
 EXPLAIN_EXAMPLES = """\
 examples:
-  naaf explain outputs/first --data data/scenes --image 3 --caption 15
-  naaf explain outputs/first --data data/scenes --image 3 --caption "a large red circle left of a blue star"
-  naaf explain outputs/first --data data/scenes --caption 15 --out words.csv page.png
-  naaf explain outputs/first --data data/scenes --caption 15 --figure attention --out attention.pdf
-  naaf explain outputs/first --data data/scenes --caption 15 --regions --json
-  naaf explain outputs/first --data data/scenes --all --out all_words.csv
-  naaf explain outputs/first --data data/scenes --all retrieved --regions --out regions.parquet"""
+  naaf explain outputs/first --image 3 --caption 15
+  naaf explain outputs/first --image 3 --caption "a red star over a heart"
+  naaf explain f30k_NAAF.pth.tar --vocabulary f30k_precomp.json --data data/f30k_precomp --image 3
+  naaf explain outputs/first --caption 15 --out words.csv page.png
+  naaf explain outputs/first --caption 15 --figure attention --out attention.pdf
+  naaf explain outputs/first --caption 15 --regions --json
+  naaf explain outputs/first --all --out all_words.csv
+  naaf explain outputs/first --all retrieved --regions --out regions.parquet"""
 
 TABLES = (".csv", ".parquet")
 FIGURES = (".png", ".pdf", ".svg")
-PAGES = {"picture": "pair_page", "words": "words_page", "attention": "attention_page"}
+PAGES = ("picture", "words", "attention")
 WORD_COLUMNS = {
     "feature_effect": "features",
     "relevance_effect": "relevance",
     "mismatch_effect": "mismatch",
     "effect": "effect",
-    "propagated": "propagated",
     "best_cosine": "cosine",
     "best_region": "region",
     "attended_region": "attends",
     "attention": "attention",
 }
-ONE_EFFECT_LACKS = ("feature_effect", "relevance_effect", "mismatch_effect", "propagated")
+ONE_EFFECT_LACKS = ("feature_effect", "relevance_effect", "mismatch_effect")
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -63,7 +64,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "source", type=path, metavar="RUN_OR_CHECKPOINT", help="a run folder, or a checkpoint"
     )
-    parser.add_argument("--data", type=path, required=True, metavar="DIR", help="data set in the SCAN layout")
+    parser.add_argument("--data", type=path, metavar="DIR", help="data set; by default the one of the run")
     parser.add_argument(
         "--split", metavar="NAME", help="train, dev, test or testall; by default test, else dev"
     )
@@ -87,7 +88,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--figure",
-        choices=tuple(PAGES),
+        choices=PAGES,
         help="what the figure in --out shows: the picture and the words' effects (the default), the words "
         "and all their cosines, or where each word looks",
     )
@@ -102,12 +103,13 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def explain(arguments: argparse.Namespace) -> int:
     """`naaf explain`"""
     _check(arguments)
-    from ..checkpoint import load_checkpoint
+    from ..checkpoint import data_folder, load_checkpoint
     from ..data.splits import evaluation_split, open_split
     from ..evaluate.scores import pick_device
 
     model = load_checkpoint(arguments.source, arguments.vocabulary).to(pick_device(arguments.device))
-    split = open_split(arguments.data, arguments.split or evaluation_split(arguments.data))
+    data = data_folder(arguments.source, arguments.data)
+    split = open_split(data, arguments.split or evaluation_split(data))
     return (_one if arguments.all is None else _every)(arguments, model, split)
 
 
@@ -149,15 +151,17 @@ def _one(arguments: argparse.Namespace, model, split) -> int:
     for file in arguments.out:
         if file.suffix in FIGURES:
             with atomic_path(file) as partial:
-                _figure(arguments.figure or "picture", split, pair).savefig(partial)
+                pair.figure(arguments.figure or "picture").savefig(partial)
         else:
             explanation.write_pairs(file, [pair], regions=arguments.regions)
         say(f"wrote {shown(file)}")
+    scale = _scale(arguments, model, split, pair)
     if arguments.json:
-        show_json(_record(pair, split, regions=arguments.regions))
+        show_json(_record(pair, split, regions=arguments.regions) | scale)
     else:
-        print(_head(pair, split))
-        _print(_region_table(pair) if arguments.regions else _word_table(pair))
+        show_text(f"{_head(pair)}\n{_scale_sentence(pair, **scale)}\n")
+        table = _region_table(pair) if arguments.regions else _word_table(pair)
+        show_table(table.rename_axis(None), digits=3)
         if not pair.known.all():
             print("\nA word with a question mark is unknown to the model, which reads <unk>.")
     return 0
@@ -165,15 +169,12 @@ def _one(arguments: argparse.Namespace, model, split) -> int:
 
 def _named(arguments: argparse.Namespace, split) -> tuple[int, int | str]:
     """The pair that was asked for; what is not named is the other's own."""
-    from ..explanation.choice import find_caption, find_image
+    from ..explanation.choice import find_caption, find_pair
 
     caption = None if arguments.caption is None else find_caption(arguments.caption, split)
-    if arguments.image is not None:
-        image = find_image(arguments.image, split)
-        return image, split.captions_of_image(image)[0] if caption is None else caption
-    if isinstance(caption, str):
+    if arguments.image is None and isinstance(caption, str):
         raise UsageError("a caption given as text belongs to no image; name one with --image")
-    return int(split.image_of_caption[caption]), caption
+    return find_pair(split, arguments.image, caption)
 
 
 def _every(arguments: argparse.Namespace, model, split) -> int:
@@ -196,58 +197,65 @@ def _every(arguments: argparse.Namespace, model, split) -> int:
     return 0
 
 
-def _retrieved(arguments: argparse.Namespace, model, split):
-    """The image that scores highest for each caption, by the run's saved scores if they are its own."""
+def _saved_scores(arguments: argparse.Namespace, split):
+    """The run's saved scores (image, caption), if its present checkpoint made them; else None."""
     from ..checkpoint import one_member
     from ..evaluate import saved_scores
+
+    is_run = arguments.source.is_dir() and arguments.vocabulary is None
+    return saved_scores(one_member(arguments.source), split) if is_run else None
+
+
+def _scale(arguments: argparse.Namespace, model, split, pair) -> dict[str, object]:
+    """What a score is measured by: its rank, from 1, among the image's scores with all captions of the split
+    (and with the text), and the image's own caption that scores highest, with its score and rank.
+    """
+    from ..walkthrough.pairs import scores_of_images
+
+    saved = _saved_scores(arguments, split)
+    scores = scores_of_images(model, split, [pair.image])[0] if saved is None else saved[pair.image]
+    own = max(split.captions_of_image(pair.image), key=lambda caption: scores[caption])
+    score = pair.score if pair.caption is None else scores[pair.caption]
+    return {
+        "rank": 1 + int((scores > score).sum()),
+        "captions": len(scores),
+        "own_caption": own,
+        "own_score": float(scores[own]),
+        "own_rank": 1 + int((scores > scores[own]).sum()),
+    }
+
+
+def _scale_sentence(pair, rank: int, captions: int, own_caption: int, own_score: float, own_rank: int) -> str:
+    own = f"its best own caption, {own_caption}, has rank {own_rank}, score {own_score:.4f}"
+    own = "the best of its own" if pair.caption == own_caption else own
+    return f"rank {rank} of {captions:,} captions for this image; {own}"
+
+
+def _retrieved(arguments: argparse.Namespace, model, split):
+    """The image that scores highest for each caption, by the run's saved scores if they are its own."""
     from ..metric import retrieval_metrics
     from ..walkthrough.pairs import retrieved_images
 
-    scores = None
-    if arguments.source.is_dir() and arguments.vocabulary is None:
-        scores = saved_scores(one_member(arguments.source), split)
+    scores = _saved_scores(arguments, split)
     if scores is None:
         return retrieved_images(model, split)
     say(f"retrieved by the run's saved scores of {split.name}")
     return retrieval_metrics(scores, split.captions_per_image).t2i.top1
 
 
-def _figure(name: str, split, pair):
-    from ..walkthrough import pairs
-
-    page = getattr(pairs, PAGES[name])
-    return page(pair) if name == "words" else page(split, pair)
-
-
-def _head(pair, split) -> str:
-    """What was taken apart, in three lines."""
-    from ..data.manifest import data_name
-
-    own = (
-        ""
-        if pair.caption is None
-        else f" {pair.caption}, its own"
-        if pair.own
-        else f" {pair.caption}, another's"
-    )
-    boundary = "" if pair.boundary is None else f", boundary {pair.boundary:.4f}"
-    scored = "the mean of the column effect" if _adds_up(pair) else "LogSumExp of the effects"
-    return (
-        f"{data_name(split.folder)} {split.name}, image {pair.image} ({pair.image_name})\n"
-        f"caption{own}: {pair.text}\n"
-        f"{pair.method}{boundary}, score {pair.score:.4f}: {scored}\n"
-    )
-
-
-def _adds_up(pair) -> bool:
-    return bool(abs(pair.effect.mean() - pair.score) < 1e-4)
+def _head(pair) -> str:
+    """What was taken apart, and what its score is of the table below."""
+    adds_up = abs(pair.effect.mean() - pair.score) < 1e-4
+    scored = "the mean of the column effect" if adds_up else "LogSumExp of the effects"
+    return f"{pair.sentence()}: {scored}"
 
 
 def _word_table(pair):
     """A row a word, as a person reads it."""
     frame = pair.to_frame()
     columns = [name for name in WORD_COLUMNS if len(pair.effects) > 1 or name not in ONE_EFFECT_LACKS]
-    return frame[columns].rename(columns=WORD_COLUMNS).assign(word=_said(pair)).set_index("word")
+    texts = frame[columns].map(lambda value: f"{value:.3f}" if isinstance(value, float) else str(value))
+    return texts.rename(columns=WORD_COLUMNS).assign(word=_said(pair)).set_index("word")  # narrower as texts
 
 
 def _said(pair) -> list[str]:
@@ -263,10 +271,6 @@ def _region_table(pair):
         frame = frame.drop(columns=["feature_weight", "relevance_weight"])
     boxes = {name: frame[name].round().astype(int) for name in ("x1", "y1", "x2", "y2") if name in frame}
     return frame.assign(**boxes).set_index("word")
-
-
-def _print(table) -> None:
-    print(table.rename_axis(None).to_string(float_format="{:.3f}".format, na_rep="-"))
 
 
 def _record(pair, split, *, regions: bool) -> dict[str, object]:

@@ -4,7 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
-from .arguments import path, say, show_json, show_table, warn
+from .arguments import path, say, show_json, show_table, show_text, warn
 
 TRAIN = """\
 Train one model and write its run folder: settings, vocabulary, checkpoints, history, samples, TensorBoard.
@@ -27,7 +27,8 @@ config.json, as section.name"""
 EVALUATE = """\
 Score every image against every caption of a split and report recalls and ranks.
 
-The split is test where there is one, else dev, and is announced. Protocols:
+The split is test where there is one, else dev, and is announced; the data set is the one that the run was
+trained on, unless --data names another. Protocols:
   full      the whole split at once
   f30k-1k   the same, on exactly 1000 images
   coco-1k   the mean over five folds of 1000 images, of the 5000 of testall
@@ -41,11 +42,11 @@ all share) and have this version of naaflib installed."""
 
 EVALUATE_EXAMPLES = """\
 examples:
-  naaf evaluate outputs/first --data data/scenes
-  naaf evaluate outputs/first --data data/scenes --split dev --json
+  naaf evaluate outputs/first
+  naaf evaluate outputs/first --split dev --json
   naaf evaluate f30k_NAAF.pth.tar --vocabulary f30k_precomp.json --data data/f30k_precomp --split test
-  naaf evaluate outputs/coco --data data/coco_precomp --protocol coco-5k --no-scores --precision bf16
-  naaf evaluate outputs/coco --data data/coco_precomp --protocol coco-5k --scheduler tcp://10.0.0.5:8786"""
+  naaf evaluate outputs/coco --protocol coco-5k --no-scores --precision bf16
+  naaf evaluate outputs/coco --protocol coco-5k --scheduler tcp://10.0.0.5:8786"""
 
 ENSEMBLE = """\
 Average the scores of several runs, or of saved score files (.npy), and report recalls and ranks.
@@ -114,7 +115,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         metavar="RUN_OR_CHECKPOINT",
         help="a run folder, or a checkpoint (a released .pth.tar too)",
     )
-    parser.add_argument("--data", type=path, required=True, metavar="DIR", help="data set in the SCAN layout")
+    parser.add_argument("--data", type=path, metavar="DIR", help="data set; by default the one of the run")
     parser.add_argument(
         "--vocabulary", type=path, metavar="JSON", help="the vocabulary of a released checkpoint"
     )
@@ -224,20 +225,20 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def ensemble(arguments: argparse.Namespace) -> int:
     """`naaf ensemble`"""
     from ..evaluate import ensemble as join
-    from ..runs import Run, members
+    from ..evaluate import ensemble_members
+    from ..runs import Run
     from ..verdict import verdicts
 
-    groups = [members(source) if source.is_dir() else [source] for source in arguments.sources]
-    runs = [member for group in groups for member in group if isinstance(member, Run)]
+    members = ensemble_members(arguments.sources)
     result = join(
-        [member for group in groups for member in group],
+        members,
         data=arguments.data,
         split=arguments.split,
         protocol=arguments.protocol,
         out=arguments.out,
         device=arguments.device,
     )
-    sentences = verdicts(runs)
+    sentences = verdicts([member for member in members if isinstance(member, Run)])
     status = _show(result, as_json=arguments.json, warnings=sentences)
     warn(sentences)
     return status
@@ -247,7 +248,7 @@ def _show(result, *, as_json: bool, **more: object) -> int:
     if as_json:
         show_json({**result.record(), **more})
     else:
-        print(result.sentence())
+        show_text(result.sentence())
         show_table(result.metrics.to_frame())
     return 0
 

@@ -20,7 +20,7 @@ are started on this machine, and the address of their dashboard is printed."""
 SWEEP_EXAMPLES = """\
 a sweep's YAML:
   name: claims                      # OUT is outputs/claims, unless --out names another folder
-  data: data/flickr8k_precomp       # from the project's folder; --data wins
+  data: data/flickr8k_precomp       # as a path of a command; --data wins
   preset: flickr8k                  # by default the one named like the data, else general
   set: {train.epochs: 2}            # settings of every run
   seeds: [0, 1, 2]                  # 0 alone by default
@@ -29,7 +29,7 @@ a sweep's YAML:
   runs:                             # variants: a name (letters, digits, . _ + = -), and what it sets
     naaf: {}
     scan: {model.method: scan-t2i}
-    no-propagation: {weights: naaf, model.lambda_intra: null}   # naaf's weights, another inference
+    no-propagation: {weights: naaf, model.lambda_intra: null}   # at inference
   grid: {mining.alpha: [1, 4]}      # every combination is a variant too: alpha-1, alpha-4
 
 examples:

@@ -2,6 +2,7 @@
 
 import mmap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from .npy import open_array
 class Regions:
     """Features (image, region, feature) of a file whose rows are images, or captions (each image repeated).
 
-    `regions[i]` is image i, whatever the rows are, as float32 (region, feature). A region whose features are
-    all zero is padding (an image with fewer regions than others): it takes no part in scores, mining and
-    explanations.
+    `regions[i]` is image i, whatever the rows are, as float32 (region, feature). Slices and all else that
+    numpy takes, such as `regions[2:5]`, give arrays in the file's own type: slices are read-only views of
+    the mapped file, of which nothing is read before it is used, and their values are not checked;
+    `torch.tensor` copies one. A region whose features are all zero is padding (an image with fewer regions
+    than others): it takes no part in scores, mining and explanations.
     """
 
     def __init__(self, path: Path, repeat: int = 1, images: int | None = None):
@@ -41,8 +44,11 @@ class Regions:
     def __len__(self) -> int:
         return self.images
 
-    def __getitem__(self, image: int) -> np.ndarray:
-        return self.gather(np.array([image]))[0]
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Raises IndexError outside the images, NaafError where the features of one image are not finite."""
+        if not isinstance(key, int | np.integer):
+            return self.rows[: self.images * self.repeat : self.repeat][key]
+        return self.gather(np.array([key + self.images if key < 0 else key]))[0]
 
     def gather(self, images: np.ndarray) -> np.ndarray:
         """Features of several images (image, region, feature), float32. Raises NaafError for a NaN."""

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from ..errors import NaafError
-from ..project import resolve, shown
+from ..project import project_root, resolve, shown
 from .manifest import DataFile, Manifest, explain, load
 
 FRUITLESS_CONNECTIONS = 3  # in a row, each ending no further than the last: the download is given up
@@ -54,7 +54,7 @@ def fetch(
     unknown name, NaafError for a download that failed (it can be continued) or a wrong checksum.
     """
     manifest = name if isinstance(name, Manifest) else load(name)
-    folder = resolve(Path("data") / manifest.name if folder is None else folder)
+    folder = project_root() / "data" / manifest.name if folder is None else resolve(folder)
     files = manifest.concrete_files()
     outcomes = {file.path: _fetch_file(file, folder, progress) for file in files if file.url}
     missing = [f for f in files if f.required and not f.url and not (folder / f.path).exists()]

@@ -7,6 +7,7 @@ direct address stands in a manifest only where it is known.
 import difflib
 import math
 import os
+import re
 import shlex
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -139,10 +140,16 @@ def load(name: str) -> Manifest:
         path = folder / f"{name}.yaml"
         if path.name == f"{name}.yaml" and path.is_file():
             return read_manifest(path)
-    known = names()
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4) or [n for n in known if n.startswith(name)]
+    known, asked = names(), _plain(name)
+    near = [one for one in known if len(asked) > 3 and asked in _plain(one + load(one).title)]
+    near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     raise UsageError(f"no data set is called {name!r}{hint} known: {', '.join(known) or 'none'}")
+
+
+def _plain(text: str) -> str:
+    """Letters and digits in lower case: "MS-COCO" and "mscoco" are the same."""
+    return re.sub(r"\W|_", "", text).lower()
 
 
 def find_manifest(folder: str | os.PathLike[str]) -> Manifest | None:

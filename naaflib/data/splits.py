@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..display import Described
 from ..errors import NaafError, UsageError
-from ..project import shown
+from ..project import missing, resolve, shown
 from ..ranks import captions_of, image_of
 from .boxes import read_boxes, read_sizes
 from .captions import read_filled
@@ -21,8 +22,8 @@ from .number_types import READ_AS, other_type
 from .row_counts import first_unequal, rows_an_image
 
 
-@dataclass(frozen=True)
-class Split:
+@dataclass(frozen=True, repr=False)
+class Split(Described):
     """Images with their captions; caption c belongs to image c // captions_per_image."""
 
     folder: Path
@@ -36,6 +37,17 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.regions)
+
+    def facts(self) -> dict[str, object]:
+        """Folder and name, images, captions, the shape of an image's regions, whether there are pictures."""
+        return {
+            "split": f"{shown(self.folder)}, {self.name}",
+            "images": f"{len(self):,}",
+            "captions": f"{len(self.captions):,}",
+            "regions": "{} x {}".format(*self.regions.shape[1:]),
+            "boxes": "no" if self.boxes is None else "yes",
+            "pictures": "yes" if self.image_path(0) else "no",
+        }
 
     @property
     def image_of_caption(self) -> np.ndarray:
@@ -90,12 +102,13 @@ class Split:
 
 def split_names(folder: str | Path) -> tuple[str, ...]:
     """The splits that a folder holds, in the order train, dev, test, testall."""
-    return tuple(name for name in SPLITS if layout_path(folder, name, "features").is_file())
+    return tuple(name for name in SPLITS if layout_path(resolve(folder), name, "features").is_file())
 
 
 def evaluation_split(folder: str | Path, prefer: tuple[str, ...] = ("test", "dev")) -> str:
     """The split that an evaluation takes when none is named: test, else dev."""
-    _check_folder(Path(folder))
+    folder = resolve(folder)
+    _check_folder(folder)
     present = split_names(folder)
     for name in prefer:
         if name in present:
@@ -109,7 +122,8 @@ def evaluation_split(folder: str | Path, prefer: tuple[str, ...] = ("test", "dev
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise NaafError(f"{shown(folder)} is not a folder; `naaf data list` shows where data sets come from")
+        what = f"{shown(folder)} is not a folder" if folder.exists() else missing(folder)
+        raise NaafError(f"{what}; `naaf data list` shows where data sets come from")
 
 
 def open_split(folder: str | Path, split: str) -> Split:
@@ -119,7 +133,7 @@ def open_split(folder: str | Path, split: str) -> Split:
     where they exist). Raises NaafError for a missing or damaged file, an empty line where a caption or a name
     should be, and for counts or rows that contradict the number of captions an image.
     """
-    folder = Path(folder)
+    folder = resolve(folder)
     _check_folder(folder)
     of = {role: layout_path(folder, split, role) for role in PATTERNS}
     if Path(split).name != split or not (of["features"].is_file() or of["captions"].is_file()):

@@ -11,10 +11,14 @@ differences  what a comparison comes to: tables with intervals
 changes     query by query: what rose and what fell
 """
 
-from .comparison import Comparison, compare_runs
+import sys
+from inspect import signature
+from types import ModuleType
+
+from .comparison import Comparison, compare, compare_runs
 from .differences import difference_table, spread_table
 from .evaluation import Evaluation, evaluate, save_evaluation, saved_scores
-from .joining import ensemble
+from .joining import ensemble, ensemble_members
 from .protocols import FOLD, PROTOCOLS, check_protocol, default_split, protocol_metrics
 from .scores import (
     Encoded,
@@ -34,11 +38,13 @@ __all__ = [
     "Encoded",
     "Evaluation",
     "check_protocol",
+    "compare",
     "compare_runs",
     "default_split",
     "difference_table",
     "encode_split",
     "ensemble",
+    "ensemble_members",
     "evaluate",
     "pick_device",
     "protocol_metrics",
@@ -51,3 +57,13 @@ __all__ = [
     "streamed_metrics",
     "validation_metrics",
 ]
+
+
+class _Package(ModuleType):
+    """The package as the function: `naaflib.evaluate(...)` works, as `naaflib.ensemble(...)` does."""
+
+    __call__ = staticmethod(evaluate)
+
+
+sys.modules[__name__].__class__ = _Package
+__signature__ = signature(evaluate)  # what help() and notebooks show of the call

@@ -9,7 +9,7 @@ from ..data.npy import open_array
 from ..data.splits import split_names
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics
-from ..project import shown
+from ..project import resolve, shown
 from ..runs import Run, fingerprint, read_json
 from .discovery import Variant, baseline_first, check_seeds, find_variants, joined_seeds, members_apart
 from .evaluation import evaluate
@@ -19,7 +19,7 @@ SPLITS = ("test", "dev", "testall", "train")
 SAME = ("split", "images", "captions", "captions_per_image", "captions_sha256")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Variants measured on the same images and captions, the baseline first."""
 
@@ -44,6 +44,9 @@ class Comparison:
         names = ", ".join(variant.name for variant in self.variants)
         raise UsageError(f"there is no variant {name!r} in this comparison; variants: {names}")
 
+    def __repr__(self) -> str:
+        return f"{self.sentence()}: {', '.join(variant.name for variant in self.variants[1:])}"
+
     def sentence(self) -> str:
         """What is compared, in one line."""
         remark = "; this split chose the best epochs" if self.split == "dev" else ""
@@ -55,7 +58,7 @@ class Comparison:
 
 
 def compare_runs(
-    sources: Sequence[str | Path],
+    sources: Run | str | Path | Sequence[Run | str | Path],
     *,
     data: str | Path | None = None,
     split: str | None = None,
@@ -66,14 +69,15 @@ def compare_runs(
 ) -> Comparison:
     """Two variants or more, measured by their saved scores.
 
-    sources: run folders, groups, folders of groups, sweeps; of one group alone the members are compared.
+    sources: run folders, groups, folders of groups, sweeps, one or several; of one group alone the members
+    are compared.
     data: a run without scores is evaluated on it; None: it is an error. split None: the first of test, dev,
     testall that all are scored on. baseline: a variant's name or a folder; None: the first. seeds_together:
     runs whose settings differ in train.seed alone become one variant.
     Raises NaafError where runs are not scored on the same images and captions, and for less than two.
     """
     variants, left_out = find_variants(sources)
-    if not (baseline and Path(baseline).is_dir()):
+    if not (baseline and resolve(baseline).is_dir()):
         variants = members_apart(variants)
     variants = baseline_first(variants, baseline)
     if seeds_together:
@@ -97,6 +101,9 @@ def compare_runs(
     metrics = (metrics for metrics, _ in results)
     measured = (replace(variant, metrics=tuple(islice(metrics, len(variant.runs)))) for variant in variants)
     return Comparison(tuple(measured), protocol, origin, tuple(left_out))
+
+
+compare = compare_runs  # as the command and `naaflib` call it
 
 
 def _common_split(runs: Sequence[Run]) -> str:

@@ -18,8 +18,8 @@ from .. import checkpoint
 from ..config import SEED, changed, of_any_seed
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics
-from ..project import shown
-from ..runs import SWEEP, TRAIN, Run
+from ..project import resolve, shown
+from ..runs import SWEEP, TRAIN, Run, as_paths
 from ..significance import image_measures
 
 ENCODERS = ("model.image_encoder.", "model.text_encoder.")
@@ -55,12 +55,12 @@ class Variant:
         return replace(other, runs=runs, metrics=tuple(other.metrics[k] for k in order if other.metrics))
 
 
-def find_variants(sources: Sequence[str | Path]) -> tuple[list[Variant], list[str]]:
+def find_variants(sources: Run | str | Path | Sequence[Run | str | Path]) -> tuple[list[Variant], list[str]]:
     """The variants in folders, in their order, and what was left out with its reason."""
     left_out: list[str] = []
     variants: list[Variant] = []
-    for source in sources:
-        variants += _variants(Path(source), left_out)
+    for path in as_paths(sources):
+        variants += _variants(path, left_out)
     return _named_apart(variants), left_out
 
 
@@ -190,7 +190,7 @@ def baseline_first(variants: list[Variant], baseline: str | None) -> list[Varian
 
 
 def _in_folder(variants: list[Variant], baseline: str) -> Variant:
-    if not Path(baseline).is_dir():
+    if not resolve(baseline).is_dir():
         names = ", ".join(variant.name for variant in variants)
         raise UsageError(f"the baseline {baseline!r} is neither a folder nor one of: {names}")
     found, _ = find_variants([baseline])

@@ -1,11 +1,12 @@
 """A split evaluated: scores, what a protocol makes of them, and where they are kept."""
 
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import load_checkpoint, one_member
+from ..checkpoint import data_folder, load_checkpoint, one_member
 from ..data.manifest import data_name
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
@@ -13,7 +14,7 @@ from ..data.vocabulary import warn_of_unknown
 from ..errors import NaafError, UsageError
 from ..metric import RetrievalMetrics
 from ..model import Model
-from ..project import shown
+from ..project import resolve, shown
 from ..runs import Run, fingerprint, read_json, write_json
 from .protocols import check_protocol, default_split, folds, protocol_metrics
 from .scores import (
@@ -27,7 +28,7 @@ from .scores import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Scores of a split and what a protocol makes of them."""
 
@@ -63,6 +64,12 @@ class Evaluation:
             f"i2t R@1/5/10 {i2t.at_1:.1f} {i2t.at_5:.1f} {i2t.at_10:.1f}, "
             f"t2i {t2i.at_1:.1f} {t2i.at_5:.1f} {t2i.at_10:.1f}, rsum {self.metrics.rsum:.1f}{remark}"
         )
+
+    def __repr__(self) -> str:
+        return self.sentence()
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.sentence())}</p>{self.metrics._repr_html_()}"
 
     def record(self) -> dict[str, object]:
         """What metrics/<split>.<protocol>.json holds."""
@@ -109,7 +116,7 @@ class Evaluation:
 
 def evaluate(
     source: Run | Model | str | Path,
-    data: str | Path,
+    data: str | Path | None = None,
     *,
     split: str | None = None,
     protocol: str = "full",
@@ -125,9 +132,10 @@ def evaluate(
 ) -> Evaluation:
     """Score a split with a trained model and measure it.
 
-    source: a run (folder), a checkpoint of ours or a released one, or a model. split None: test, else dev
-    (testall for the coco protocols where it exists). A run gets scores/<split>.npy,
-    metrics/<split>.<protocol>.json and a table of queries; out names another folder for them.
+    source: a run (folder), a checkpoint of ours or a released one, or a model. data: the data set's folder;
+    None: the one that the run records. split None: test, else dev (testall for the coco protocols where it
+    exists). A run gets scores/<split>.npy, metrics/<split>.<protocol>.json and a table of queries; out names
+    another folder for them.
     precision: "float32", or "bf16" for the matrix product. reuse: take saved scores of the same checkpoint.
     keep_scores False: the score matrix is never held, only counted, with the same result to the last rank.
     memory: bytes for blocks of scores, at least one block; None: MEMORY. top: best answers to keep of each
@@ -137,12 +145,13 @@ def evaluate(
         raise UsageError("a memory is for the blocks of this process; leave it out where a cluster scores")
     memory = MEMORY if memory is None else memory
     run, model, checkpoint = _opened(source, vocabulary, device)
+    data = data_folder(checkpoint if run is None else run, data)
     opened = open_split(data, split or default_split(data, protocol))
     check_protocol(protocol, len(opened))
     _check_regions(opened, model)
     if model.vocabulary is not None:
         warn_of_unknown(model.vocabulary, opened.captions, opened.captions_path)
-    run = run if out is None else _elsewhere(run, Path(out))
+    run = run if out is None else _elsewhere(run, resolve(out))
     how = {"precision": precision, "memory": memory}
     scores = None
     if scheduler is not None:
@@ -174,7 +183,7 @@ def _opened(
     """The run where there is one, the model on its device, and the file that it comes from."""
     run = path = None
     if not isinstance(source, Model):
-        path = source.path if isinstance(source, Run) else Path(source)
+        path = source.path if isinstance(source, Run) else resolve(source)
         run = one_member(path) if path.is_dir() else None
         path = run.path if run else path
         source = load_checkpoint(path, vocabulary)

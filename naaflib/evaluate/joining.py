@@ -5,18 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import one_member
+from ..checkpoint import data_folder
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
-from ..project import shown
-from ..runs import Run, atomic_path, read_json, write_json
+from ..project import resolve, shown
+from ..runs import Run, as_paths, atomic_path, members, read_json, write_json
 from .evaluation import Evaluation, evaluate, save_evaluation, scored_split
 from .protocols import check_protocol, default_split, protocol_metrics
 
 
 def ensemble(
-    sources: Sequence[Run | str | Path],
+    sources: Run | str | Path | Sequence[Run | str | Path],
     *,
     data: str | Path | None = None,
     split: str | None = None,
@@ -26,32 +26,30 @@ def ensemble(
 ) -> Evaluation:
     """The mean of the members' score matrices, measured.
 
-    sources: runs (their saved scores are used, and made where they are missing) or saved .npy files. data:
-    the folder; None: the first run's. Raises NaafError for fewer than two members and for members that were
-    not scored on the same split, images and captions.
+    sources: runs (their saved scores are used, and made where they are missing) or saved .npy files; a folder
+    with members/, also alone, stands for its members. data: the folder; None: the first run's. Raises
+    NaafError for fewer than two members and for members that were not scored on the same split, images and
+    captions.
     """
-    if len(sources) < 2:
+    found = ensemble_members(sources)
+    if len(found) < 2:
         raise UsageError("an ensemble needs at least two members")
-    runs = [
-        None if Path(getattr(s, "path", s)).suffix == ".npy" else one_member(getattr(s, "path", s))
-        for s in sources
-    ]
-    _check_distinct(sources, runs)
-    folder = _ensemble_data(data, runs)
+    _check_distinct(found)
+    folder = _ensemble_data(data, found)
     opened = open_split(folder, split or default_split(folder, protocol))
     check_protocol(protocol, len(opened))
     total, methods = None, set()
-    for source, run in zip(sources, runs, strict=True):
-        scores = _member_scores(Path(str(source)), run, opened, device)
+    for member in found:
+        scores = _member_scores(member, opened, device)
         total = scores.astype(np.float64) if total is None else total + scores
-        methods.add(run.settings.model.method if run else "saved scores")
-    mean = (total / len(sources)).astype(np.float32)
+        methods.add(member.settings.model.method if isinstance(member, Run) else "saved scores")
+    mean = (total / len(found)).astype(np.float32)
     metrics = protocol_metrics(mean, protocol, opened.captions_per_image)
-    names = tuple(shown(run.path if run else source) for source, run in zip(sources, runs, strict=True))
-    method = f"ensemble of {len(sources)} ({', '.join(sorted(methods))})"
+    names = tuple(shown(path) for path in as_paths(found))
+    method = f"ensemble of {len(found)} ({', '.join(sorted(methods))})"
     result = Evaluation(mean, metrics, protocol, opened, method, names)
     if out is not None:
-        run = _ensemble_run(Path(out), result)
+        run = _ensemble_run(resolve(out), result)
         path = run.scores_path(opened.name)
         with atomic_path(path) as partial:
             np.save(partial, mean)
@@ -60,11 +58,16 @@ def ensemble(
     return result
 
 
-def _check_distinct(sources: Sequence[Run | str | Path], runs: Sequence[Run | None]) -> None:
+def ensemble_members(sources: Run | str | Path | Sequence[Run | str | Path]) -> list[Run | Path]:
+    """The runs, and the files of saved scores, that sources stand for. Raises NaafError for anything else."""
+    groups = ([path] if path.suffix == ".npy" else members(path) for path in as_paths(sources))
+    return [member for group in groups for member in group]
+
+
+def _check_distinct(found: Sequence[Run | Path]) -> None:
     """A member twice would weigh twice. Raises UsageError."""
     seen = set()
-    for source, run in zip(sources, runs, strict=True):
-        path = run.path if run else Path(str(source))
+    for path in as_paths(found):
         if path.resolve() in seen:
             raise UsageError(f"{shown(path)} is a member twice; name each member once")
         seen.add(path.resolve())
@@ -83,19 +86,18 @@ def _ensemble_run(out: Path, result: Evaluation) -> Run:
     return Run.create(out, "ensemble", members=list(result.members), data=scored_split(result.split))
 
 
-def _ensemble_data(data: str | Path | None, runs: Sequence[Run | None]) -> Path:
-    if data is not None:
-        return Path(data)
-    for run in runs:
-        if run is not None:
-            return run.data_folder
-    raise UsageError("saved score files do not name their data set; add --data DIR")
+def _ensemble_data(data: str | Path | None, found: Sequence[Run | Path]) -> Path:
+    first = next((member for member in found if isinstance(member, Run)), None)
+    if data is None and first is None:
+        raise UsageError("saved score files do not name their data set; add --data DIR")
+    return data_folder(first, data)
 
 
-def _member_scores(path: Path, run: Run | None, split: Split, device: str) -> np.ndarray:
+def _member_scores(member: Run | Path, split: Split, device: str) -> np.ndarray:
     """A member's scores of the split, from its file; a run without one is evaluated."""
-    if run is not None:
-        return evaluate(run, split.folder, split=split.name, device=device, reuse=True).scores
+    if isinstance(member, Run):
+        return evaluate(member, split.folder, split=split.name, device=device, reuse=True).scores
+    path = member
     if not path.is_file():
         raise NaafError(f"{shown(path)} is missing; `naaf evaluate` writes a run's scores")
     scores = open_array(path)

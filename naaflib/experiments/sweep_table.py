@@ -8,9 +8,9 @@ import pandas as pd
 from ..config import SEED, flat, names
 from ..errors import NaafError
 from ..evaluate import default_split
-from ..metric import MEASURES, ONE_WAY, WAYS, named
+from ..metric import MEASURES, ONE_WAY, WAYS, best_row, named
 from ..project import shown
-from ..runs import SWEEP, VARIANT, Run, atomic_path, best_row, read_json
+from ..runs import SWEEP, VARIANT, Run, atomic_path, read_json
 from .records import read_record
 from .sweep_plan import DONE, TO_EXECUTE, Plan, Row
 

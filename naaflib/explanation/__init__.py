@@ -4,6 +4,7 @@ Nothing here draws; the results are arrays and tables that `viz` takes.
 
 parts      one pair's score by `similarity` and `scan`, in parts that add up to it
 pairs      the same with its words, names and boxes; many pairs one after another
+drawing    a pair drawn
 choice     an image or a caption as a person names it
 tables     any number of pairs as one long table in a file
 samples    matched and mismatched similarities

@@ -39,3 +39,15 @@ def check_caption(caption: int, split: Split) -> int:
     if not 0 <= caption < len(split.captions):
         raise NaafError(f"there is no caption {caption}; the captions are 0 to {len(split.captions) - 1}")
     return caption
+
+
+def find_pair(split: Split, image: int | str | None, caption: int | str | None) -> tuple[int, int | str]:
+    """Image and caption of a pair, each as an index; a caption may be any text. What is not named is the
+    other's own: the image of the caption, the first caption of the image, image 0 of a text.
+    """
+    if image is None:
+        of_caption = caption is not None and not isinstance(caption, str)
+        image = check_caption(caption, split) // split.captions_per_image if of_caption else 0
+    if isinstance(image, str):
+        image = find_image(image, split)
+    return int(image), split.captions_of_image(image)[0] if caption is None else caption

@@ -1,8 +1,11 @@
 """Image-caption pairs taken apart, word by word and region by region; the parts add up to the score."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,18 +13,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..checkpoint import data_folder, load_checkpoint
 from ..data.captions import tokenize
-from ..data.splits import Split
-from ..errors import NaafError
+from ..data.manifest import data_name
+from ..data.splits import Split, evaluation_split, open_split
+from ..errors import NaafError, unknown
 from ..model import Model
+from ..runs import Run
 from ..similarity import Similarity
 from ..similarity.base import Parts, pair_parts
 from ..similarity.methods import kind_of
+from .choice import find_pair
+
+if TYPE_CHECKING:
+    from ..viz.style import Figure
 
 CHUNK = 256  # pairs encoded and taken apart at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """One pair. Arrays: word, or (word, region); `<start>` and `<end>` are the first and the last word.
 
@@ -52,6 +62,46 @@ class Explanation:
     region_effect: np.ndarray  # (region,), scan-i2t only; NaN otherwise, and of padding
     boxes: np.ndarray | None  # (region, 4): x1, y1, x2, y2 in pixels
     size: np.ndarray | None  # width, height of the picture that the boxes count in
+    split: Split = field(compare=False)  # that the image is of
+
+    def sentence(self) -> str:
+        """What was taken apart and its score, in three lines."""
+        whose = "its own" if self.own else "another's"
+        own = "" if self.caption is None else f" {self.caption}, {whose}"
+        boundary = "" if self.boundary is None else f", boundary {self.boundary:.4f}"
+        return (
+            f"{data_name(self.split.folder)} {self.split.name}, image {self.image} ({self.image_name})\n"
+            f"caption{own}: {self.text}\n"
+            f"{self.method}{boundary}, score {self.score:.4f}"
+        )
+
+    def __repr__(self) -> str:
+        return self.sentence()
+
+    def _repr_html_(self) -> str:
+        from .drawing import coloured_words
+
+        table = self.to_frame()[["word", "effect", "best_cosine", "best_region", "attended_region"]]
+        rows = table.to_html(index=False, float_format="{:.3f}".format)
+        return (
+            f"<p>{escape(self.sentence()).replace(chr(10), '<br>')}</p><p>{coloured_words(self)}</p>"
+            f'<div style="max-height: 24em; overflow: auto">{rows}</div>'
+        )
+
+    def figure(self, show: str = "picture", title: str | None = None) -> "Figure":
+        """The pair drawn. show: "picture" (its regions and the words' effects), "words" (the effects beside
+        all cosines) or "attention" (where each word looks). Raises UsageError for another.
+        """
+        from . import drawing
+
+        pages = {
+            "picture": partial(drawing.pair_page, self.split),
+            "words": drawing.words_page,
+            "attention": partial(drawing.attention_page, self.split),
+        }
+        if show not in pages:
+            raise unknown("figure", show, pages)
+        return pages[show](self, title)
 
     @property
     def effects(self) -> tuple[str, ...]:
@@ -128,12 +178,29 @@ class Explanation:
         return pd.DataFrame(self.region_columns())
 
 
-def explain(model: Model, split: Split, image: int = 0, caption: int | str = 0) -> Explanation:
-    """One pair taken apart. caption: an index into split.captions, or any text.
+def explain(
+    model: Model | Run | str | Path,
+    split: Split | str | Path | None = None,
+    image: int | str | None = None,
+    caption: int | str | None = None,
+) -> Explanation:
+    """One pair taken apart.
 
-    Raises NaafError for an index outside the split, a text without words, a model without a vocabulary.
+    model: a model, a run or its folder, or a checkpoint. split: an open split, or a data set's folder, whose
+    test is taken, else dev; None: the folder that the run records. image: its index in the split or its
+    file's name; None: the one that the caption is of, the first for a text. caption: its index in the split,
+    or any text; None: the image's first.
+    Raises NaafError for what cannot be opened, an index or a name that the split lacks, a text without words
+    and a model without a vocabulary.
     """
-    return next(explain_pairs(model, split, [image], [caption]))
+    source, model = (
+        model,
+        model if isinstance(model, Model) else load_checkpoint(getattr(model, "path", model)),
+    )
+    if not isinstance(split, Split):
+        folder = data_folder(source, split)
+        split = open_split(folder, evaluation_split(folder))
+    return next(explain_pairs(model, split, *([one] for one in find_pair(split, image, caption))))
 
 
 @torch.no_grad()
@@ -248,5 +315,6 @@ def _explanation(
         boundary=boundary if model.similarity.needs_boundary else None,
         boxes=None if split.boxes is None else np.asarray(split.boxes[image]),
         size=None if split.sizes is None else np.asarray(split.sizes[image]),
+        split=split,
         **values,
     )

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoint import load_checkpoint
+from ..checkpoint import data_folder, load_checkpoint
 from ..data.splits import Split, evaluation_split, open_split
 from ..errors import NaafError, UsageError
 from ..explanation import Explanation, explain_encoded, matched_samples
 from ..explanation.choice import check_image
 from ..model import Model
-from ..project import resolve, shown
+from ..project import resolve
 from ..runs import Run, members
 from ..similarity import Similarity
 from ..similarity.base import Block
@@ -162,9 +162,5 @@ def _split(source: Model | Run | Path, data: str | Path | Split | None, split: s
     """The open split, or one of the named folder, or of the folder that the run was made with."""
     if isinstance(data, Split):
         return data
-    if data is None and not isinstance(source, Run):
-        raise UsageError("a model does not name its data set; explore(model, data) takes its folder")
-    folder = source.data_folder if data is None else resolve(data)
-    if not folder.is_dir():
-        raise NaafError(f"{shown(folder)} is not a folder; name the data set's: explore(run, data)")
+    folder = data_folder(source, data)
     return open_split(folder, split or evaluation_split(folder))

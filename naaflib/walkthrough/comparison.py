@@ -32,7 +32,7 @@ def open_comparison(
 ) -> Comparison:
     """The variants in a folder (a sweep, a group) and in further ones, their names parted by commas.
 
-    Paths are taken from the project. data: "" leaves runs that are not scored an error.
+    data: "" leaves runs that are not scored an error.
     """
     further = [part.strip() for part in runs.split(",") if part.strip()]
     folder = resolve(baseline) if baseline and resolve(baseline).is_dir() else None

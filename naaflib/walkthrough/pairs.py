@@ -13,15 +13,16 @@ from ..data.captions import tokenize
 from ..data.splits import Split
 from ..errors import NaafError, UsageError
 from ..evaluate import Encoded, encode_split, score_encoded, streamed_metrics
+from ..evaluate.scores import encode_captions, encode_images
 from ..explanation import Explanation, explain_pairs
 from ..explanation.choice import find_caption, find_image
+from ..explanation.drawing import attention_page, matrix_page, pair_page, words_page
 from ..model import Model
-from ..viz import style
-from ..viz.attention import attention_figure, region_squares, word_region_matrix
 from ..viz.inspection import pairs_figure
-from ..viz.pairs import pair_figure, words_figure
-from ..viz.pictures import Picture, no_picture, read_picture
+from ..viz.pictures import read_picture
 from ..viz.style import Figure
+
+__all__ = ["attention_page", "matrix_page", "pair_page", "words_page"]
 
 WORDS_COLUMNS = (  # of the table a reader sees
     "word", "feature_effect", "relevance_effect", "mismatch_effect", "effect",
@@ -121,7 +122,7 @@ def pick_pairs(model: Model, split: Split, pairs: str | int = 3) -> Pairs:
     """
     chosen = _read_pairs(str(pairs), split)
     images = [pair.image for pair in chosen]
-    scores = _scores_of_images(model, split, images)
+    scores = scores_of_images(model, split, images)
     captions: list[int | str] = []
     for row, pair in zip(scores, chosen, strict=True):
         own = split.captions_of_image(pair.image)
@@ -151,11 +152,11 @@ def _read_pairs(text: str, split: Split) -> list[_Chosen]:
     return found
 
 
-def _scores_of_images(model: Model, split: Split, images: list[int]) -> np.ndarray:
-    """Scores (image, caption) of some images with every caption of the split."""
-    encoded = encode_split(model, split)
-    rows = torch.tensor(images, device=encoded.images.device)
-    return score_encoded(model, Encoded(encoded.images[rows], encoded.words, encoded.packing), progress=False)
+def scores_of_images(model: Model, split: Split, images: list[int]) -> np.ndarray:
+    """Scores (image, caption) of some images with every caption of the split; no other image is encoded."""
+    words, packing = encode_captions(model, split.captions, split.captions_per_image)
+    regions = torch.cat([encode_images(model, split, slice(image, image + 1)) for image in images])
+    return score_encoded(model, Encoded(regions, words, packing), progress=False)
 
 
 def retrieved_images(model: Model, split: Split) -> np.ndarray:
@@ -163,67 +164,6 @@ def retrieved_images(model: Model, split: Split) -> np.ndarray:
     return streamed_metrics(model, encode_split(model, split), split.captions_per_image).t2i.top1
 
 
-def pair_page(split: Split, pair: Explanation, title: str | None = None) -> Figure:
-    """The caption in colours, the picture with the telling words' regions, a bar a word."""
-    return pair_figure(
-        pair.words,
-        best_cosine=pair.best_cosine,
-        best_region=pair.best_region,
-        feature_effect=pair.feature_effect,
-        relevance_effect=pair.relevance_effect,
-        mismatch_effect=pair.mismatch_effect,
-        boundary=pair.boundary,
-        known=pair.known,
-        **_canvas(split, pair),
-        title=title,
-    )
-
-
-def attention_page(split: Split, pair: Explanation, title: str | None = None) -> Figure:
-    """Where each word looks; `<start>` and `<end>` are left out."""
-    words = slice(1, -1)
-    return attention_figure(
-        pair.words[words],
-        pair.attention[words],
-        pair.effect[words],
-        known=pair.known[words],
-        **_canvas(split, pair),
-        title=title,
-    )
-
-
-def matrix_page(pair: Explanation, title: str | None = None) -> Figure:
-    """All cosines of the pair, a row a word."""
-    figure, axes = style.panels(height=0.17 * len(pair.words) + 0.9, title=title)
-    word_region_matrix(axes[0, 0], pair.cosine, pair.words, boundary=pair.boundary)
-    return figure
-
-
-def words_page(pair: Explanation, title: str | None = None) -> Figure:
-    """The pair without its picture: the caption in colours, a bar a word, every word against every region."""
-    return words_figure(
-        pair.words,
-        cosine=pair.cosine,
-        feature_effect=pair.feature_effect,
-        relevance_effect=pair.relevance_effect,
-        mismatch_effect=pair.mismatch_effect,
-        boundary=pair.boundary,
-        known=pair.known,
-        title=title,
-    )
-
-
 def words_table(pair: Explanation) -> pd.DataFrame:
     """What each word adds and where it looks; the mean of `effect` is the score."""
     return pair.to_frame()[list(WORDS_COLUMNS)].round(3)
-
-
-def _canvas(split: Split, pair: Explanation) -> dict[str, object]:
-    """The picture under a pair, its boxes and the size that they count in; without boxes, plain squares."""
-    if pair.boxes is None:
-        squares, whole = region_squares(pair.cosine.shape[1])
-        said = "no boxes: regions row by row"
-        return {"image": None, "boxes": squares, "size": whole, "instead": said}
-    image: Picture = read_picture(split.image_path(pair.image))
-    said = no_picture(split.image_names, pair.image)
-    return {"image": image, "boxes": pair.boxes, "size": split.picture_size(pair.image), "instead": said}

@@ -12,10 +12,10 @@ from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..evaluate import FOLD, Evaluation, ensemble, evaluate, protocol_metrics
 from ..explanation.measures import image_interval
-from ..metric import MEASURES, Retrieval, RetrievalMetrics, chance_recalls
+from ..metric import MEASURES, Retrieval, RetrievalMetrics, best_row, chance_recalls
 from ..published import published_rows
 from ..ranks import captions_of
-from ..runs import Run, best_row
+from ..runs import Run
 from ..verdict import equal_scores_loss, pairs_a_batch
 from ..viz import style
 from ..viz.curves import training_figure

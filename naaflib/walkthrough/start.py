@@ -1,6 +1,6 @@
 """Data, runs and settings from a notebook's parameters; figures and tables into the run folder.
 
-Paths are taken from the project, never from the working directory.
+Relative paths follow the rule of `project.resolve`.
 """
 
 import html
@@ -18,7 +18,7 @@ from ..data import manifest, scenes
 from ..data.manifest import preset_of, preset_sentence
 from ..errors import NaafError
 from ..metric import RECALLS
-from ..project import resolve, shown
+from ..project import missing, resolve, shown
 from ..runs import BEST_MEMBER, Run, best_member, members
 from ..verdict import setting, verdicts
 from ..viz.style import Figure
@@ -55,7 +55,7 @@ def open_data(data: str | Path) -> Path:
     if not folder.is_dir():
         known = folder.name in manifest.names()
         way = f"naaf data fetch {folder.name}" if known else "naaf data list"
-        raise NaafError(f"{shown(folder)} does not exist; `{way}` says how to get a data set there")
+        raise NaafError(f"{missing(folder)}; `{way}` says how to get a data set there")
     return folder
 
 

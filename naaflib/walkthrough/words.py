@@ -10,7 +10,7 @@ from ..checkpoint import load_checkpoint
 from ..data.splits import open_split
 from ..explanation import explain_pairs, matched_samples
 from ..mining import optimal_boundary
-from ..runs import Run, best_row
+from ..runs import Run
 from ..viz.distributions import boundary_figure
 from ..viz.separation import separation
 from ..viz.style import Figure
@@ -21,12 +21,12 @@ def sample_panels(run: Run, folder: Path, split: str = "") -> dict[str, Mapping[
 
     split: another split, on which the best checkpoint is sampled instead; "" for none.
     """
-    kept, best = run.samples(), int(best_row(run.history())["epoch"])
-    before = {key: kept[0][key] for key in ("matched", "mismatched")}  # there is no boundary yet
+    kept = run.sample_panels()
     if not split:
-        return {"Before training": before, f"After epoch {best}, the best": kept[best]}
+        return kept
     after = matched_samples(load_checkpoint(run.path), open_split(folder, split))
-    return {"Before training, dev": before, f"After epoch {best}, {split}": after}
+    before = next(iter(kept.values()))
+    return {"Before training, dev": before, f"After epoch {run.best_epoch}, {split}": after}
 
 
 def hard_samples(run: Run, folder: Path, split: str = "", images: int = 200) -> dict[str, np.ndarray]:
