@@ -51,7 +51,7 @@ class Model(Described, nn.Module):
         }
         if self.vocabulary is None:
             found["vocabulary"] = "none"
-        if self.settings.method == "naaf":
+        if self.similarity.needs_boundary:
             found["boundary"] = "{:.4f} (inference {:.4f})".format(*self.boundary)
         parameters = sum(parameter.numel() for parameter in self.parameters())
         return {**found, "parameters": f"{parameters:,}", "device": self.device}

@@ -376,8 +376,7 @@ class Run(Described):
     @property
     def best_epoch(self) -> int:
         """The epoch whose checkpoint the run kept as its best. Raises NaafError for a run without history."""
-        history = self.history()
-        return int(history.loc[history["rsum"].idxmax(), "epoch"])
+        return int(best_row(self.history())["epoch"])
 
     def sample_panels(self) -> dict[str, dict[str, np.ndarray]]:
         """Samples of dev before training, without a boundary, and at the best epoch, by their titles.

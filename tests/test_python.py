@@ -57,7 +57,7 @@ def test_what_is_in_the_working_directory_comes_first(project, monkeypatch, tmp_
 
 def test_the_readme_s_python_runs_where_make_lab_opens(trained, scenes, project, monkeypatch):
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    code = readme.split("## In Python\n\n```python\n")[1].split("```")[0]
+    code = readme.split("```python\n")[1].split("```")[0]
     shutil.copytree(scenes, project / "data" / "scenes")
     shutil.copytree(trained.path, project / "outputs/demo/members/0")
     for folder in (".", "notebooks"):
