@@ -160,8 +160,12 @@ def _is_default(kind: type[ModelSettings], name: str, value: object) -> bool:
         return False
 
 
+def _method(values: object) -> object:
+    return values["method"] if isinstance(values, Mapping) else getattr(values, "method", None)
+
+
 AnyModel = Annotated[
-    Annotated[Method, Discriminator(lambda v: v["method"] if isinstance(v, Mapping) else v.method)],
+    Annotated[Method, Discriminator(_method)],
     BeforeValidator(_of_its_method),
 ]
 _ANY_MODEL: TypeAdapter[ModelSettings] = TypeAdapter(AnyModel)

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from .config import Settings
 from .display import Described
 from .errors import NaafError, UsageError
-from .metric import MEASURES
+from .metric import MEASURES, best_row
 from .project import missing, project_root, read_text, resolve, shown
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Which images a split has, in which order, with which captions: Karpathy's JSON files or plain tables.
 
-A plain table has a line a caption: image id or file name, a tab or a comma, the caption. `plain_tables` reads it.
+A plain table has a line a caption: image id or file name, a tab or a comma, the caption (`plain_tables`).
 """
 
 from collections.abc import Sequence, Set
@@ -83,7 +83,7 @@ def image_index(images: Sequence[CaptionedImage], path: Path) -> ImageIndex:
 
 
 def fitting_field(path: Path, id_field: str | None, identifiers: Set[str]) -> str | None:
-    """The field of Karpathy's file, another than is used, that holds most of these ids; None: there is none."""
+    """The field of Karpathy's file, not the one in use, that holds most of these ids; None: there is none."""
     if path.suffix.lower() != ".json":
         return None
     entries = _entries(path, None)
@@ -140,7 +140,9 @@ def _karpathy_image(entry: dict[str, Any], number: int, path: Path, id_field: st
     fields = [id_field] if id_field else [field for field in ID_FIELDS if field in entry]
     try:
         ids = tuple(str(entry[field]) for field in fields)
-        texts = [" ".join(str(sentence["raw"]).split()) for sentence in entry["sentences"]]  # COCO breaks lines
+        texts = [
+            " ".join(str(sentence["raw"]).split()) for sentence in entry["sentences"]
+        ]  # COCO breaks lines
         captions = tuple(text for text in texts if text)  # no words are no caption
         name = str(entry.get("filename", "")) or ids[0]
     except (KeyError, TypeError, IndexError) as error:

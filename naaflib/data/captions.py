@@ -58,8 +58,8 @@ def read_filled(path: Path) -> list[str]:
     lines = read_captions(path)
     if "" in lines:
         raise NaafError(
-            f"{shown(path)}, line {lines.index('') + 1}: the line is empty; delete it if what follows belongs "
-            "one line higher, or write a full stop into it if there is really nothing to say"
+            f"{shown(path)}, line {lines.index('') + 1}: the line is empty; delete it if what follows "
+            "belongs one line higher, or write a full stop into it if there is really nothing to say"
         )
     return lines
 

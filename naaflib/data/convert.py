@@ -6,9 +6,9 @@ little-endian float32, (num_boxes, 4) as x1, y1, x2, y2 in pixels and (num_boxes
 Own images need no TSV. The layout is what any region detector or a grid of a vision network can write:
 `{split}_ims.npy`, an array (images, regions, dim) of float32 or float16 with as many regions for every
 image, and `{split}_caps.txt` with five consecutive lines an image, none of them empty (another number goes
-into the folder's manifest.yaml: `{name: mine, captions_per_image: 1}`). For maps over the pictures add `{split}_ims_bbx.npy` (images,
-regions, 4), `{split}_ims_size.npy` (images, 2: width, height), `{split}_image_names.txt` and the pictures
-themselves in images/. `naaf data verify` checks the result.
+into the folder's manifest.yaml: `{name: mine, captions_per_image: 1}`). For maps over the pictures add
+`{split}_ims_bbx.npy` (images, regions, 4), `{split}_ims_size.npy` (images, 2: width, height),
+`{split}_image_names.txt` and the pictures themselves in images/. `naaf data verify` checks the result.
 """
 
 import os
@@ -30,7 +30,6 @@ from .caption_tables import CaptionedImage, read_captioned_images
 from .manifest import CAPTIONS_AN_IMAGE, OWN_MANIFEST, SPLITS, find_manifest, layout_path
 from .matches import Matches
 from .tsv import RegionRow, long_fields, read_rows
-
 
 ROLES = ("features", "boxes", "sizes", "names", "captions")
 FIELD_REGIONS = 36  # what every published file of the SCAN layout has
@@ -77,9 +76,10 @@ def convert_tsv(
     regions: keep the first so many of each image and refuse fewer; None demands 36 of each.
     source_splits, id_field: other split names, another id field in Karpathy's file (imgid, for instance).
 
-    A row belongs to the image whose id it has exactly; else to the one that its id is a shortened or lengthened
-    form of (`image_ids`). An image that comes twice keeps its first whole row. Nothing is overwritten unless asked, and the split's
-    files appear only when all are whole. Raises NaafError, which names image and line.
+    A row belongs to the image whose id it has exactly; else to the one that its id is a shortened or
+    lengthened form of (`image_ids`). An image that comes twice keeps its first whole row. Nothing is
+    overwritten unless asked, and the split's files appear only when all are whole. Raises NaafError, which
+    names image and line.
     """
     sources, out = [Path(tsv) for tsv in tsv_files], Path(out)
     _check_request(sources, split, dtype, regions, captions_per_image)

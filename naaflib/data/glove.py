@@ -15,7 +15,6 @@ from ..errors import NaafError
 from ..project import shown
 from .vocabulary import Vocabulary
 
-
 PEEKED = 4096  # bytes in which a binary file shows a zero
 
 
@@ -73,7 +72,8 @@ def _lines(path: Path) -> Iterator[io.TextIOBase]:
             with _unpacked(path, file, kind) as raw:
                 if b"\0" in raw.peek(PEEKED)[:PEEKED]:
                     raise NaafError(
-                        f"{shown(path)} holds binary vectors, and text is read (a word and its numbers a line);"
+                        f"{shown(path)} holds binary vectors, and text is read (a word and its numbers a "
+                        "line);"
                         " take the .vec or .txt file of the same source, or write one with gensim's"
                         " save_word2vec_format(name, binary=False)"
                     )

@@ -1,4 +1,4 @@
-"""Which row of the TSV files is whose: what was found for every image of a split, and what is wrong with it."""
+"""Which row of the TSV files is whose: what was found for every image of a split, and what is wrong."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,7 +31,8 @@ class _Found:
         if self.damaged_exact:
             return self.damage
         if len(self.short) > 1:
-            return f"its id fits two rows, {self.short[0]} and {self.short[1]}; write the whole id of the right one"
+            rows = " and ".join(map(str, self.short[:2]))
+            return f"its id fits two rows, {rows}; write the whole id of the right one"
         if self.filled:
             return None
         return self.damage or self.unclear
@@ -62,7 +63,9 @@ class Matches:
         if len(places) > 1:
             fits = " and ".join(self.wanted[place].ids[-1] for place in places[:2])
             for place in places:
-                self._found[place].unclear = (
+                self._found[
+                    place
+                ].unclear = (
                     f"two images are called {row.image_id} ({fits}); write the whole id at {row.place}"
                 )
         if len(places) != 1:
@@ -88,7 +91,7 @@ class Matches:
         return new
 
     def damaged(self, place: int, row: RegionRow, error: NaafError) -> None:
-        """Record a row that is not: another copy may come. Raises the error where there are many of the kind."""
+        """Record a row that is not: another copy may come. Raises the error where many are of the kind."""
         found, exact = self._found[place], self._is_exact(row)
         if found.damage is None or (exact and not found.damaged_exact):
             found.damage, found.damaged_exact = error, exact
@@ -121,7 +124,9 @@ class Matches:
         fitting = fitting_field(self.captions, self.id_field, self._seen.keys())
         if fitting:
             names = f"the captions call the first {missing[0].ids[0]}, the TSV calls its first {seen}"
-            return f"{text}: {names}; the TSV's ids are the field {fitting}, choose it with --id-field {fitting}"
+            return (
+                f"{text}: {names}; the TSV's ids are the field {fitting}, choose it with --id-field {fitting}"
+            )
         if len(missing) == len(self.wanted):
             names = f"the captions call the first {missing[0].ids[-1]}, the TSV calls its first {seen}"
             return f"{text}: {names}; write the same ids into both, or name the TSV files of these images"

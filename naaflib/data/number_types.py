@@ -38,7 +38,7 @@ def other_type(content: bytes, rows: int) -> str | None:
     """The type that the bytes of `rows` regions show more plainly than float32, or None.
 
     float32 stands unless another reading is finite, of a plausible size, fits the regions and spreads
-    over a third of the orders of magnitude at most. Fewer than 128 numbers, or 16 that are not zero, are float32.
+    over a third of the orders of magnitude at most. Fewer than 128 numbers, or 16 not zero, are float32.
     """
     numbers = np.frombuffer(content[: len(content) // 4 * 4], dtype=READ_AS)
     if numbers.size < FEWEST or np.count_nonzero(numbers) < FEWEST_NONZERO:

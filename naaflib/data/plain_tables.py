@@ -1,4 +1,4 @@
-"""Captions by image from a plain table: a line a caption, image id and caption, and what a header names besides.
+"""Captions by image from a plain table: a line a caption, image id and caption, and what a header names.
 
 Columns stand between tabs, commas, or what else parts a known header (| or ;). A header line names the
 columns in any order; without one the first is the image and the rest of the line the caption.
@@ -13,7 +13,15 @@ from typing import NamedTuple
 from ..errors import NaafError
 from ..project import read_text, shown
 
-IMAGE_HEADERS = ("image_name", "filename", "file_name", "image", "image_id", "name", "id")  # the first one wins
+IMAGE_HEADERS = (
+    "image_name",
+    "filename",
+    "file_name",
+    "image",
+    "image_id",
+    "name",
+    "id",
+)  # the first one wins
 CAPTION_HEADERS = ("caption", "captions", "caption_text", "comment", "sentence", "text", "description", "raw")
 FORM = "write the image's id or name, a tab, and one caption"
 
@@ -27,7 +35,7 @@ class Columns(NamedTuple):
 
 
 def read_table(path: Path) -> dict[str, tuple[str, ...]]:
-    """The captions of each image, in the order of the file. Raises NaafError with the line that is no caption."""
+    """The captions of each image, in the file's order. Raises NaafError with the line that is no caption."""
     lines = read_text(path).replace("\r\n", "\n").split("\n")
     first = next((line for line, text in enumerate(lines, 1) if text.strip()), 1)
     mark = _mark(lines[first - 1])
@@ -96,10 +104,13 @@ def _entry(row: list[str], columns: Columns, mark: str, place: str) -> tuple[str
 
 
 def _rows(lines: list[str], mark: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers, from 1, and columns. Quotation marks have a meaning between commas and semicolons only."""
+    """Line numbers, from 1, and columns. Quotation marks mean something between commas and semicolons."""
     for line, text in enumerate(lines, 1):
         if text.strip():
-            yield line, _quoted(text, mark, f"{shown(path)}, line {line}") if mark in ",;" else text.split(mark)
+            yield (
+                line,
+                _quoted(text, mark, f"{shown(path)}, line {line}") if mark in ",;" else text.split(mark),
+            )
 
 
 def _quoted(text: str, mark: str, place: str) -> list[str]:
@@ -108,6 +119,7 @@ def _quoted(text: str, mark: str, place: str) -> list[str]:
         return next(csv.reader([text], delimiter=mark, strict=True))
     except csv.Error as error:
         raise NaafError(
-            f"{place}: a quotation mark opens or closes where no column does; write the caption on one line in "
+            f"{place}: a quotation mark opens or closes where no column does; write the caption on one "
+            "line in "
             'quotation marks, each one inside doubled (""), or use tabs, between which they have no meaning'
         ) from error

@@ -36,9 +36,7 @@ class CheckLog:
         sentence = "" if ok else f"{shown(path)}: {remedy}"
         self.checks.append(Check(self.split, what, str(expected), str(found), ok, sentence))
 
-    def refused(
-        self, what: str, expected: str, error: NaafError, found: object = "cannot be used"
-    ) -> None:
+    def refused(self, what: str, expected: str, error: NaafError, found: object = "cannot be used") -> None:
         """Record what a reader refused: its sentence holds the file, the damage and the remedy."""
         self.checks.append(Check(self.split, what, expected, str(found), False, str(error)))
 

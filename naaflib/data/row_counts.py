@@ -1,12 +1,12 @@
-"""Whether a row of the feature file is an image or a caption. Equal counts leave that open; the rows answer it.
+"""Whether a row of the feature file is an image or a caption. Equal counts leave that open; rows answer it.
 
 Three things are known: the captions an image has (stated: `captions_per_image` of the folder's manifest, else
 five), the numbers of rows and captions (counted), and which rows are equal (read, from a sample of them).
 
 | counted                        | read                                                  | rows of an image |
 |--------------------------------|-------------------------------------------------------|------------------|
-| captions = rows x stated > rows | nothing                                               | 1                |
-| captions = rows                | `stated` equal rows in succession, no image comes again | stated           |
+| captions = rows x stated > rows| nothing                                               | 1                |
+| captions = rows                | `stated` equal rows in succession, no image twice     | stated           |
 
 All else is refused: a number of captions is never guessed from the files, because it decides what counts as a
 right answer. The sentence says what the rows show, and what to write where.
@@ -49,7 +49,7 @@ def first_unequal(rows: np.ndarray, each: int, compared: int = COMPARED) -> int 
 
 
 def run_length(rows: np.ndarray) -> int:
-    """How many equal rows each image has in succession (a, a, b, b); 1 where the runs are not of one length."""
+    """How many equal rows each image has in succession (a, a, b, b); 1 where the runs differ in length."""
     begin = range(1, min(len(rows), MOST_TIMES))
     each = 1 + sum(1 for _ in takewhile(lambda row: _equal(rows[[0, row]]), begin))
     return each if len(rows) % each == 0 and first_unequal(rows, each) is None else 1
@@ -61,7 +61,11 @@ def period(rows: np.ndarray) -> int:
         return 0
     for times in range(MOST_TIMES, 1, -1):
         distance, rest = divmod(len(rows), times)
-        if not rest and distance and all(_equal(rows[[i, i + distance]]) for i in {0, distance // 2, distance - 1}):
+        if (
+            not rest
+            and distance
+            and all(_equal(rows[[i, i + distance]]) for i in {0, distance // 2, distance - 1})
+        ):
             return distance
     return 0
 

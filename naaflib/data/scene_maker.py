@@ -13,11 +13,11 @@ from jaxtyping import Float32, UInt8
 from numpy.random import Generator, default_rng
 from PIL import Image
 
+from .manifest import layout_path
 from .scene_features import DIM, features
 from .scene_foils import Swap, sample_foils
 from .scene_grammar import Caption, sample_captions
 from .scene_layout import sample_scene
-from .manifest import layout_path
 from .scene_pixels import render
 from .scene_regions import REGIONS, overlap, sample_boxes
 from .scene_world import Scene

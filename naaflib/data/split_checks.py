@@ -185,7 +185,9 @@ class SplitChecks:
             remedy = f"{zero.first} holds zeros only; such a region is padding and takes no part"
             self.log.add("zero regions", None, "none", zero.count, path, remedy)
         if empty.count:
-            remedy = f"{empty.first.split(',')[0]} holds zeros only: an image without regions; compute it again"
+            remedy = (
+                f"{empty.first.split(',')[0]} holds zeros only: an image without regions; compute it again"
+            )
             self.log.add("empty images", False, "none", empty.count, path, remedy)
 
     def _blocks(self, features: np.ndarray) -> Iterator[np.ndarray]:

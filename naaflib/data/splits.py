@@ -1,7 +1,7 @@
 """One split of a data set folder, and which caption belongs to which image.
 
 captions_per_image consecutive captions (five, unless the manifest says another number) belong to one image
-(`ranks.image_of`); a feature file has a row an image or a row a caption (`row_counts` says how that is known).
+(`ranks.image_of`); a feature file has a row an image or a row a caption (`row_counts` finds out).
 """
 
 from collections import Counter

@@ -17,8 +17,9 @@ SPECIAL = (PAD, START, END, UNKNOWN)
 SAMPLED = 2000  # captions
 PICKLES = (b"\x80", b"ccopy_reg", b"(i", b"cvocab")  # how pickles of objects begin, those of Python 2 too
 PICKLED = (
-    "a pickled vocabulary, which could run any program, is not read; where you trust it, load it with its own "
-    'code and write json.dump({"word2idx": vocabulary.word2idx}, open("vocab.json", "w")), then name vocab.json'
+    "a pickled vocabulary, which could run any program, is not read; where you trust it, load it with its "
+    'own code and write json.dump({"word2idx": vocabulary.word2idx}, open("vocab.json", "w")), then '
+    "name vocab.json"
 )
 
 
@@ -103,7 +104,9 @@ class Vocabulary:
         except FileNotFoundError:
             raise NaafError(f"{shown(path)} is missing; it should be a vocabulary JSON") from None
         except OSError as error:
-            raise NaafError(f"{shown(path)} cannot be read ({error.strerror}); name a vocabulary JSON") from None
+            raise NaafError(
+                f"{shown(path)} cannot be read ({error.strerror}); name a vocabulary JSON"
+            ) from None
         except (NaafError, ValueError, TypeError) as error:
             raise NaafError(f"{shown(path)}: {error}") from None
 
