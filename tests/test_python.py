@@ -261,3 +261,16 @@ def test_regions_are_sliced_as_numpy_does_and_stay_on_disk(write_split, tmp_path
     for image in (7, -8):
         with pytest.raises(IndexError):
             split.regions[image]
+
+
+@pytest.mark.trains
+def test_a_training_from_the_notebooks_folder_lies_where_notebooks_look(scenes, project, monkeypatch):
+    from naaflib import preset, train_run
+
+    if not (project / "data" / "scenes").exists():
+        shutil.copytree(scenes, project / "data" / "scenes")
+    monkeypatch.chdir(project / "notebooks")
+    settings = preset("scenes", {"train.epochs": 1, "model.dim": 8, "model.word_dim": 4})
+    run = train_run("data/scenes", "outputs/new", settings)
+    assert run.path == project / "outputs" / "new"
+    assert run.data_folder == project / "data" / "scenes"

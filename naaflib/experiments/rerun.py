@@ -17,7 +17,7 @@ from ..config import Settings, changed
 from ..data.manifest import layout_path
 from ..errors import NaafError
 from ..evaluate import evaluate
-from ..project import shown
+from ..project import resolve, shown
 from ..runs import (
     FINISHED,
     TRAIN,
@@ -44,14 +44,14 @@ def rerun(source: str | Path, out: str | Path, data: str | Path | None = None) -
     training under out/weights. Returns a row a comparison: run, what, equal, first difference.
     Raises NaafError, before anything is trained, where the record or what it names cannot be repeated.
     """
-    whole, out = Run.open(source), Path(out)
+    whole, out = Run.open(source), resolve(out)
     if whole.kind not in (TRAIN, VARIANT, "group"):
         raise NaafError(f"{shown(whole.path)} is a run of kind {whole.kind!r}; rerun what it was made from")
     runs = members(source)
     if (out / "config.json").exists():
         raise NaafError(f"{shown(out)} already holds a run; name a fresh folder")
     check_apart(out, whole)
-    folders = [Path(data) if data is not None else run.data_folder for run in runs]
+    folders = [resolve(data) if data is not None else run.data_folder for run in runs]
     for run, folder in zip(runs, folders, strict=True):
         _check(run, folder)
     if whole.kind == "group":

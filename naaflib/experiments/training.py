@@ -21,7 +21,7 @@ from ..explanation import matched_samples
 from ..metric import chance_recalls
 from ..mining import Boundaries
 from ..model import Model
-from ..project import shown
+from ..project import resolve, shown
 from ..runs import FINISHED, TRAIN, VARIANT, Run, check_free, fingerprint, open_group, write_json
 from ..train import PRECISIONS, fit
 from ..verdict import verdicts
@@ -52,7 +52,7 @@ def train_run(
     Raises NaafError, before anything is written, for data, settings or files that do not fit, and where
     another process trains into the folder.
     """
-    data, out = Path(data), Path(out)
+    data, out = resolve(data), resolve(out)
     if resume and any(start is not None for start in (init, glove, vocabulary)):
         raise UsageError(
             "--resume goes on from the run's own checkpoint; leave out --init, --glove, --vocabulary"
@@ -109,8 +109,9 @@ def train_members(
     """
     if members < 1:
         raise UsageError(f"members is {members}; at least 1 is trained")
-    if members == 1 and _is_one_run(Path(out)):
-        return [_train_member(Path(data), Path(out), settings, how)]
+    data, out = resolve(data), resolve(out)
+    if members == 1 and _is_one_run(out):
+        return [_train_member(data, out, settings, how)]
     group = open_group(out)
     if group.kind != "group":
         raise NaafError(
@@ -119,8 +120,7 @@ def train_members(
     seeds = range(settings.train.seed, settings.train.seed + members)
     folders = {seed: group.path / "members" / str(seed) for seed in seeds}
     trained = [
-        _train_member(Path(data), folder, replace(settings, {SEED: seed}), how)
-        for seed, folder in folders.items()
+        _train_member(data, folder, replace(settings, {SEED: seed}), how) for seed, folder in folders.items()
     ]
     for sentence in verdicts(trained):
         say(f"warning: {sentence}")

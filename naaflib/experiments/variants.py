@@ -18,7 +18,7 @@ from ..explanation import matched_samples
 from ..metric import MEASURES, RetrievalMetrics
 from ..mining import Boundaries
 from ..model import Model
-from ..project import shown
+from ..project import resolve, shown
 from ..runs import VARIANT, Run, check_apart, environment, write_json
 from .training import open_splits, say
 
@@ -67,11 +67,11 @@ def make_variant(
     one that holds a run already.
     """
     run = checkpoint.one_member(source.path if isinstance(source, Run) else source)
-    settings, out = variant_settings(run.settings, overrides), Path(out)
+    settings, out = variant_settings(run.settings, overrides), resolve(out)
     if (out / "config.json").exists():
         raise NaafError(f"{shown(out)} already holds a run; take another folder for the variant")
     check_apart(out, run)
-    folder = Path(data) if data is not None else run.data_folder
+    folder = resolve(data) if data is not None else run.data_folder
     weights = run.config.get("weights") or {
         "run": str(run.path.resolve()),
         "settings": run.config["settings"],
