@@ -68,8 +68,8 @@ def test_an_effect_that_is_left_out_is_nothing_in_the_parts_and_they_still_add_u
     names = ("negative_effect", "feature_effect", "relevance_effect")
     whole = split_pair(split, 1, 30)
     pair = split_pair(split, 1, 30, **dict(zip(names, counts, strict=True)))
-    parts = (pair.mismatch_effect, pair.feature_effect, pair.relevance_effect)
-    full = (whole.mismatch_effect, whole.feature_effect, whole.relevance_effect)
+    parts = (pair.negative_effect, pair.feature_effect, pair.relevance_effect)
+    full = (whole.negative_effect, whole.feature_effect, whole.relevance_effect)
     for part, before, counted in zip(parts, full, counts, strict=True):
         assert before.any()
         np.testing.assert_allclose(part, before if counted else 0, atol=1e-12)
@@ -109,8 +109,8 @@ def test_a_word_counts_as_mismatched_where_its_propagated_value_is_negative(spli
     assert below.any()
     assert not below.all()
     value = pair.best_cosine - pair.boundary
-    np.testing.assert_allclose(pair.mismatch_effect[below], value[below], atol=1e-12)
-    assert not pair.mismatch_effect[~below].any()
+    np.testing.assert_allclose(pair.negative_effect[below], value[below], atol=1e-12)
+    assert not pair.negative_effect[~below].any()
 
 
 def test_without_propagation_the_value_that_decides_is_the_words_own(split):
@@ -333,7 +333,7 @@ def test_foils_are_counted_one_by_one(split, scenes, method):
         wrong = explain(model, split, foil.image, foil.text)
         right.append(true.score > wrong.score)
         value, was = (
-            (pair.mismatch_effect if method == "naaf" else pair.effect)[1:-1] for pair in (wrong, true)
+            (pair.negative_effect if method == "naaf" else pair.effect)[1:-1] for pair in (wrong, true)
         )
         before += was.tolist()
         first.append((value[foil.word] == value.min()) / (value == value.min()).sum())

@@ -83,7 +83,7 @@ def test_turned_constants_equal_a_model_that_was_made_with_them(model, split, co
     made.boundary = Boundaries(constants.boundary, constants.boundary)
     expected = explain(made, split, 2, split.captions[11])
     assert explorer.pair.score == pytest.approx(expected.score, abs=1e-6)
-    np.testing.assert_allclose(explorer.pair.mismatch_effect, expected.mismatch_effect, atol=1e-6)
+    np.testing.assert_allclose(explorer.pair.negative_effect, expected.negative_effect, atol=1e-6)
     scores = made.score(
         made.encode_images(torch.from_numpy(split.regions.gather(np.arange(len(split))))),
         *made.encode_texts([split.captions[11]]),

@@ -75,7 +75,7 @@ def test_the_registry_and_the_settings_name_the_same_methods_and_constants():
 def test_the_parts_add_up_to_the_score(images, captions, method, pooling):
     similarity = make(method, {"pooling": pooling})
     parts = similarity.parts(images, captions[2], 0.1)
-    effect = parts.feature_effect + parts.relevance_effect + parts.mismatch_effect
+    effect = parts.feature_effect + parts.relevance_effect + parts.negative_effect
     if pooling == "mean":
         torch.testing.assert_close(effect.mean(dim=-1), parts.score)
     single = len(similarity.effects) == 1

@@ -64,7 +64,7 @@ def explorer_page() -> page.Page:
     none = np.zeros(len(WORDS))
     return page.Page(
         words=WORDS, known=none == 0, chosen=3, best_cosine=COSINE, attention=np.eye(5, 7),
-        feature_effect=COSINE, relevance_effect=none, mismatch_effect=none, propagated=COSINE - MIDDLE,
+        feature_effect=COSINE, relevance_effect=none, negative_effect=none, propagated=COSINE - MIDDLE,
         boundary=MIDDLE, image=None, instead="", boxes=None, size=None, **{k: samples()[k] for k in BOTH},
         title="", sentence="",
     )  # fmt: skip
@@ -234,7 +234,7 @@ def test_the_frame_of_an_attention_panel_stands_at_the_region_of_the_largest_wei
 def test_the_bars_of_a_word_have_the_sign_and_the_length_of_its_effects():
     rng = seeds.rng(2)
     parts = {"feature_effect": rng.uniform(0.1, 1, 5), "relevance_effect": rng.uniform(0.1, 1, 5)}
-    parts["mismatch_effect"] = -rng.uniform(0.1, 1, 5)
+    parts["negative_effect"] = -rng.uniform(0.1, 1, 5)
     ax = captions.effect_bars(new_axes(), WORDS, **parts)
     names = {
         round(place): label.get_text()

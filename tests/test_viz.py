@@ -43,7 +43,7 @@ PICTURE = RNG.integers(0, 255, (150, 200, 3)).astype(np.uint8)
 EFFECTS = {
     "feature_effect": RNG.uniform(0, 0.6, len(WORDS)),
     "relevance_effect": RNG.uniform(-0.1, 0.3, len(WORDS)),
-    "mismatch_effect": -RNG.uniform(0, 0.3, len(WORDS)),
+    "negative_effect": -RNG.uniform(0, 0.3, len(WORDS)),
 }
 WEIGHT = RNG.dirichlet(np.full(REGIONS, 0.3), len(WORDS))
 LONG = "an unusually long caption of very many words " * 4 + "."
@@ -490,7 +490,7 @@ def test_two_models_have_a_mark_each_and_one_of_chance():
 
 def test_a_model_without_boundary_is_not_said_to_mismatch():
     nothing = np.zeros(len(WORDS))
-    scan = {"feature_effect": WEIGHT[:, 0], "relevance_effect": nothing, "mismatch_effect": nothing}
+    scan = {"feature_effect": WEIGHT[:, 0], "relevance_effect": nothing, "negative_effect": nothing}
     figure = pairs.words_figure(WORDS, cosine=WEIGHT, **scan)
     said = " ".join(text.get_text() for text in texts(figure))
     assert "match" not in said

@@ -15,7 +15,7 @@ mean pooling).
   word?        known              whether the model knows the word; with ? it reads <unk>
   features     feature_effect     what the word adds where regions match it (eq. 10; all that SCAN has)
   relevance    relevance_effect   what it adds by the regions' relevance (eq. 11)
-  mismatch     mismatch_effect    what it takes away where no region matches it (eq. 9)
+  negative     negative_effect    what it takes away where no region matches it (eq. 9)
   effect       effect             all of them together
   cosine       best_cosine        the largest cosine with a region
   region       best_region        that region
@@ -43,14 +43,14 @@ PAGES = ("picture", "words", "attention")
 WORD_COLUMNS = {
     "feature_effect": "features",
     "relevance_effect": "relevance",
-    "mismatch_effect": "mismatch",
+    "negative_effect": "negative",
     "effect": "effect",
     "best_cosine": "cosine",
     "best_region": "region",
     "attended_region": "attends",
     "attention": "attention",
 }
-ONE_EFFECT_LACKS = ("feature_effect", "relevance_effect", "mismatch_effect")
+ONE_EFFECT_LACKS = ("feature_effect", "relevance_effect", "negative_effect")
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:

@@ -35,7 +35,7 @@ CHUNK = 256  # pairs encoded and taken apart at a time
 class Explanation:
     """One pair. Arrays: word, or (word, region); `<start>` and `<end>` are the first and the last word.
 
-    NAAF: `score` is the mean over the words of feature_effect + relevance_effect + mismatch_effect.
+    NAAF: `score` is the mean over the words of feature_effect + relevance_effect + negative_effect.
     SCAN with mean pooling: the mean of feature_effect, the only one it has (its attention stands in
     feature_weight). scan-t2i: the word's cosine with what it attends to. scan-i2t: the word's share of the
     regions' cosines, which stand in region_effect. With LogSumExp pooling the effects are what the pooling
@@ -57,7 +57,7 @@ class Explanation:
     relevance_weight: np.ndarray  # rows sum to 1
     feature_effect: np.ndarray
     relevance_effect: np.ndarray
-    mismatch_effect: np.ndarray
+    negative_effect: np.ndarray
     propagated: np.ndarray  # eq. 8: below 0 the word counts as mismatched; NaN for SCAN
     region_effect: np.ndarray  # (region,), scan-i2t only; NaN otherwise, and of padding
     boxes: np.ndarray | None  # (region, 4): x1, y1, x2, y2 in pixels
@@ -111,7 +111,7 @@ class Explanation:
     @property
     def effect(self) -> np.ndarray:
         """(word,) What each word adds, all parts together."""
-        return self.feature_effect + self.relevance_effect + self.mismatch_effect
+        return self.feature_effect + self.relevance_effect + self.negative_effect
 
     @property
     def attention(self) -> np.ndarray:
@@ -140,7 +140,7 @@ class Explanation:
 
     def word_columns(self) -> dict[str, object]:
         """The columns of `to_frame`."""
-        names = ("feature_effect", "relevance_effect", "mismatch_effect", "effect", "propagated")
+        names = ("feature_effect", "relevance_effect", "negative_effect", "effect", "propagated")
         return {
             "word": self.words,
             "known": self.known,

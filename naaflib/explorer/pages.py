@@ -58,7 +58,7 @@ def page(reader: Reader, state: State, pair: Explanation, ranking: Ranking | Non
         attention=pair.attention,
         feature_effect=pair.feature_effect,
         relevance_effect=pair.relevance_effect,
-        mismatch_effect=pair.mismatch_effect,
+        negative_effect=pair.negative_effect,
         propagated=pair.propagated,
         boundary=pair.boundary,
         image=read(split.image_path(state.image)),
@@ -118,7 +118,7 @@ def about_word(pair: Explanation, word: int) -> str:
     parts = {
         "features": pair.feature_effect,
         "relevance": pair.relevance_effect,
-        "mismatch": pair.mismatch_effect,
+        "negative": pair.negative_effect,
     }
     terms = [f"{name} {signed(part[word], 3)}" for name, part in parts.items() if part[word] != 0]
     if len(pair.effects) == 1:

@@ -58,7 +58,7 @@ class Parts(NamedTuple):
     relevance_weight: Float[Tensor, "image word region"]
     feature_effect: Float[Tensor, "image word"]
     relevance_effect: Float[Tensor, "image word"]
-    mismatch_effect: Float[Tensor, "image word"]
+    negative_effect: Float[Tensor, "image word"]
     propagated: Float[Tensor, "image word"]  # eq. 8; NaN for a method without a boundary
     region_effect: Float[Tensor, "image region"]  # NaN for a method that scores words
     score: Float[Tensor, " image"]

@@ -37,7 +37,7 @@ class Naaf(Similarity):
 
     method: ClassVar[str] = "naaf"
     needs_boundary: ClassVar[bool] = True
-    effects: ClassVar[tuple[str, ...]] = ("feature_effect", "relevance_effect", "mismatch_effect")
+    effects: ClassVar[tuple[str, ...]] = ("feature_effect", "relevance_effect", "negative_effect")
 
     lambda_softmax: float = 20.0  # inverse temperature of both attentions; published
     lambda_intra: float | None = 5.0  # eq. 8, at inference; None: no propagation, as in training
@@ -59,8 +59,8 @@ class Naaf(Similarity):
         """best_cosine less the boundary ranks like best_cosine."""
         others = ("best_cosine", "propagated", "feature_effect", "relevance_effect")
         if self.negative_effect:
-            return "mismatch_effect", *others, "effect"
-        return "effect", *others, "mismatch_effect"
+            return "negative_effect", *others, "effect"
+        return "effect", *others, "negative_effect"
 
     def in_training(self) -> Similarity:
         """Without the propagation of eq. 8, which the released code has at inference only."""

@@ -136,12 +136,12 @@ def effect_bars(
     words: Sequence[str],
     feature_effect: Values,
     relevance_effect: Values,
-    mismatch_effect: Values,
+    negative_effect: Values,
     *,
     known: Values | None = None,
 ) -> Axes:
     """A row a word, top to bottom: what it adds to the score. The mean of the totals (dots) is the score."""
-    total = stacked_effects(ax, feature_effect, relevance_effect, mismatch_effect)
+    total = stacked_effects(ax, feature_effect, relevance_effect, negative_effect)
     ax.set_yticks(np.arange(len(words)), as_shown(words, known), parse_math=False)
     ax.tick_params(axis="y", length=0)
     ax.set(ylim=(len(words) - 0.4, -0.6), xlabel="effect on the score")
@@ -155,15 +155,15 @@ def effect_bars(
 
 
 def stacked_effects(
-    ax: Axes, feature_effect: Values, relevance_effect: Values, mismatch_effect: Values
+    ax: Axes, feature_effect: Values, relevance_effect: Values, negative_effect: Values
 ) -> np.ndarray:
     """Bars from 0, a row a word, and a dot at each total; returns the totals."""
     rows = np.arange(len(feature_effect))
-    alone = not (np.any(relevance_effect) or np.any(mismatch_effect))  # SCAN has one effect
+    alone = not (np.any(relevance_effect) or np.any(negative_effect))  # SCAN has one effect
     parts = (
         (feature_effect, style.FEATURES, "effect" if alone else "matched, features"),
         (relevance_effect, style.RELEVANCE, "matched, relevance"),
-        (mismatch_effect, style.MISMATCHED, "mismatched"),
+        (negative_effect, style.MISMATCHED, "mismatched"),
     )
     right, left = np.zeros(len(rows)), np.zeros(len(rows))
     for effect, colour, label in parts:

@@ -57,7 +57,7 @@ class Page:
     attention: np.ndarray
     feature_effect: Values
     relevance_effect: Values
-    mismatch_effect: Values
+    negative_effect: Values
     propagated: Values
     boundary: Number | None
     image: Picture
@@ -168,7 +168,7 @@ def _words(figure: NotebookFigure, page: Page, top: float, height: float) -> Non
     split_cosines(cosines, page, last)
     cosines.set(xlim=_reach(page), ylim=(last, -0.5), xlabel="cosine")
     cosines.set_title("largest cosine with a region")
-    stacked_effects(effects, page.feature_effect, page.relevance_effect, page.mismatch_effect)
+    stacked_effects(effects, page.feature_effect, page.relevance_effect, page.negative_effect)
     effects.set(ylim=(len(page.words) - 0.5, -0.5), xlabel="effect on the score")
     effects.set_title("what each word adds to the score")
     for ax in (cosines, effects):

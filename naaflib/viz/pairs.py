@@ -26,7 +26,7 @@ def pair_figure(
     best_region: Values,
     feature_effect: Values,
     relevance_effect: Values,
-    mismatch_effect: Values,
+    negative_effect: Values,
     boundary: Number | None = None,
     known: Values | None = None,
     image: Picture = None,
@@ -57,10 +57,10 @@ def pair_figure(
     coloured_caption(figure.add_subplot(grid[0, :]), words, best_cosine, width=across, norm=norm, known=known)
     _colour_key(figure.add_subplot(grid[1, :]), norm, "mean" if boundary is None else "boundary")
     beside = figure.add_subplot(grid[2, :] if boxes is None else grid[2, 1])
-    effect_bars(beside, words, feature_effect, relevance_effect, mismatch_effect, known=known)
+    effect_bars(beside, words, feature_effect, relevance_effect, negative_effect, known=known)
     if boxes is not None:
         total = sum(
-            np.asarray(part, dtype=float) for part in (feature_effect, relevance_effect, mismatch_effect)
+            np.asarray(part, dtype=float) for part in (feature_effect, relevance_effect, negative_effect)
         )
         chosen = _telling_words(words, total, np.asarray(best_region)) if boxed is None else list(boxed)
         colours = [style.SERIES[k % len(style.SERIES)] for k in range(len(chosen))]
@@ -77,7 +77,7 @@ def words_figure(
     cosine: np.ndarray,
     feature_effect: Values,
     relevance_effect: Values,
-    mismatch_effect: Values,
+    negative_effect: Values,
     boundary: Number | None = None,
     known: Values | None = None,
     width: Number = style.PAGE,
@@ -106,7 +106,7 @@ def words_figure(
     name = "mean" if boundary is None else "boundary"
     _colour_key(figure.add_subplot(grid[1, :]), norm, name, "cosine; a word's largest in the caption")
     bars, matrix = (figure.add_subplot(grid[2, column]) for column in (0, 1))
-    effect_bars(bars, words, feature_effect, relevance_effect, mismatch_effect, known=known)
+    effect_bars(bars, words, feature_effect, relevance_effect, negative_effect, known=known)
     word_region_matrix(matrix, cosine, words, boundary=centre, scale=False)
     matrix.set_title("cosine of each word with each region", fontweight="normal", fontsize=8)
     matrix.set_yticks([])

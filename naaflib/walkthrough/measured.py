@@ -26,7 +26,7 @@ FOUND = {  # columns of `FoilDetection.found` that a reader sees, and their shor
     **{f"average_precision{end}": f"ap{end}" for end in ("", "_low", "_high")},
     **{name: name for name in ("first", "paired", "auc_before")},
 }
-EVIDENCE = ("mismatch_effect", "effect", "best_cosine")  # of a word's numbers, those told by kind
+EVIDENCE = ("negative_effect", "effect", "best_cosine")  # of a word's numbers, those told by kind
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class MeasuredWords:
         order = list(first.by_kind["kind"])
         wanted = {
             "True caption beats foil": ("effect", "accuracy", 0.5),
-            "AUC, mismatched effect": ("mismatch_effect", "auc", 0.5),
+            "AUC, negative effect": ("negative_effect", "auc", 0.5),
             "AUC, largest cosine": ("best_cosine", "auc", 0.5),
         }
         panels = {}

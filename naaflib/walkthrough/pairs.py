@@ -25,7 +25,7 @@ from ..viz.style import Figure
 __all__ = ["attention_page", "matrix_page", "pair_page", "words_page"]
 
 WORDS_COLUMNS = (  # of the table a reader sees
-    "word", "feature_effect", "relevance_effect", "mismatch_effect", "effect",
+    "word", "feature_effect", "relevance_effect", "negative_effect", "effect",
     "best_cosine", "best_region", "attention",
 )  # fmt: skip
 

@@ -37,7 +37,7 @@ HEADINGS = {  # of the columns that figures and files know by other names
     "auc": "AUC",
     "feature_effect": "features",
     "relevance_effect": "relevance",
-    "mismatch_effect": "mismatch",
+    "negative_effect": "negative",
     "best_cosine": "best cosine",
     "best_region": "best region",
     "average_precision": "average precision",
