@@ -21,7 +21,7 @@ _HOME = {
     "explore": "explorer",
     "load_checkpoint": "checkpoint",
     "open_split": "data.splits",
-    "optimal_boundary": "mining",
+    "optimal_boundary": "similarity.boundary",
     "preset": "config",
     "retrieval_metrics": "metric",
     "score_matrix": "similarity",

@@ -24,11 +24,11 @@ from torch import Tensor
 from .config import model_settings
 from .data.vocabulary import Vocabulary
 from .errors import NaafError, UsageError
-from .mining import Boundaries
 from .model import Model
 from .project import missing, resolve, shown
 from .runs import CHECKPOINT_FORMAT, Run, atomic_path, best_member, members
 from .runs import checkpoint_header as header
+from .similarity.boundary import Boundaries
 
 SCAN_OPTIONS: dict[str, tuple[object, tuple[object, ...]]] = {  # SCAN's default, and what `scan` computes
     "cross_attn": ("t2i", ("t2i", "i2t")),

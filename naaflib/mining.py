@@ -1,39 +1,29 @@
-"""Discriminative mismatch mining: where matched similarities end and mismatched ones begin (eq. 1-5, 13-14).
+"""Discriminative mismatch mining: which words of a batch are matched and which mismatched (eq. 13-14).
 
 The words of correctly ranked captions are sampled: their best similarity in their own image is matched, in
-the batch's worst-scoring image mismatched. The boundary separates the two Gaussians at the least expected
-cost. `pair i` of a batch is image i and caption i; no gradient flows into a boundary.
+the batch's worst-scoring image mismatched. `similarity.boundary` puts the boundary between the two. `pair i`
+of a batch is image i and caption i; no gradient flows into a boundary.
 
 Axes: image, word (packed, see `packing`); captions in packed order, `own` (caption,) is each one's image.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from .similarity.boundary import (
+    Boundaries,
+    Samples,
+    optimal_boundary,
+    released_boundary,
+    sample_statistics,
+    updated,
+)
 from .similarity.packed import over_words
 from .similarity.packing import Packing
-
-
-class Boundaries(NamedTuple):
-    """t of eq. 4, used in training, and the safe mu+ - 3 sigma+, used at inference."""
-
-    training: float
-    inference: float
-
-
-class Samples(NamedTuple):
-    """Mean and (unbiased) standard deviation of the matched and mismatched similarities; NaN: none yet."""
-
-    mean_matched: float = math.nan
-    std_matched: float = math.nan
-    mean_mismatched: float = math.nan
-    std_mismatched: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -45,58 +35,6 @@ class Mined:
     by_caption: Float[Tensor, " caption"] | None = (
         None  # sequential: the boundary each caption was scored with
     )
-
-
-def optimal_boundary(
-    mean_pos: float | Tensor,
-    std_pos: float | Tensor,
-    mean_neg: float | Tensor,
-    std_neg: float | Tensor,
-    alpha: float | Tensor = 2.0,
-) -> Any:
-    """The raw root of eq. 4, not clipped: where alpha N(mean_neg, std_neg) and N(mean_pos, std_pos) cross.
-
-    Minimises alpha P(mismatched taken as matched) + P(matched taken as mismatched). Numbers give a float;
-    if any argument is a tensor, elementwise, a float64 tensor. NaN where there is no boundary: no real
-    crossing (discriminant <= 0), or equal deviations with mean_pos <= mean_neg.
-    """
-    given = (mean_pos, std_pos, mean_neg, std_neg, alpha)
-    mp, sp, mn, sn, price = (torch.as_tensor(value, dtype=torch.float64) for value in given)
-    b1 = sp**2 - sn**2
-    b2 = 2 * (mp * sn**2 - mn * sp**2)
-    b3 = (sp * mn) ** 2 - (sn * mp) ** 2 + 2 * (sp * sn) ** 2 * torch.log(sn / (price * sp))
-    discriminant = b2**2 - 4 * b1 * b3
-    root = discriminant.clamp_min(0).sqrt()
-    # The paper's root times its conjugate: the same number, but equal deviations give no 0 / 0. Where b2
-    # is negative the sum below would cancel, and the paper's own form does not.
-    boundary = torch.where((b2 < 0) & (b1 != 0), (root - b2) / (2 * b1), -2 * b3 / (b2 + root))
-    boundary = boundary.where((discriminant > 0) & boundary.isfinite(), math.nan)
-    return boundary if any(isinstance(value, Tensor) for value in given) else boundary.item()
-
-
-def released_boundary(samples: Samples, alpha: float) -> float:
-    """Eq. 4 with the released code's 1e-8 and 1e-10, for exact repetition of its training."""
-    mp, sp, mn, sn = samples
-    b1 = sp**2 - sn**2
-    b2 = 2 * (mp * sn**2 - mn * sp**2)
-    b3 = (sp * mn) ** 2 - (sn * mp) ** 2 + 2 * (sp * sn) ** 2 * math.log(sn / (alpha * sp) + 1e-8)
-    discriminant = b2**2 - 4 * b1 * b3
-    return (-b2 + math.sqrt(discriminant)) / (2 * b1 + 1e-10) if discriminant > 0 else math.nan
-
-
-def updated(old: Boundaries, samples: Samples, estimate: float, momentum: float) -> Boundaries:
-    """The running boundaries after an estimate; one outside [0, 1] counts as 0, none leaves the old ones."""
-    if math.isnan(estimate):
-        return old
-    safe = samples.mean_matched - 3 * samples.std_matched
-    values = (value if 0 <= value <= 1 else 0.0 for value in (estimate, safe))
-    return Boundaries(*(momentum * new + (1 - momentum) * was for new, was in zip(values, old, strict=True)))
-
-
-def sample_statistics(matched: Tensor, mismatched: Tensor) -> Samples:
-    """Means and unbiased deviations of two samples of similarities."""
-    numbers = [value for part in (matched, mismatched) for value in (part.mean(), part.std())]
-    return Samples(*torch.stack(numbers).tolist())
 
 
 def correctly_ranked(scores: Float[Tensor, "image caption"], own: Int[Tensor, " caption"]) -> Tensor:

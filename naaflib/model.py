@@ -13,8 +13,8 @@ from .data.vocabulary import Vocabulary
 from .display import Described
 from .encoders import GruEncoder, ImageEncoder
 from .errors import NaafError
-from .mining import Boundaries
 from .similarity import Similarity
+from .similarity.boundary import Boundaries
 from .similarity.matrix import scored
 from .similarity.methods import make
 

@@ -24,12 +24,13 @@ from .data.batches import Batch, Batches
 from .errors import NaafError
 from .loss import BatchRecalls, batch_recalls, hinge_loss, same_image
 from .metric import RetrievalMetrics
-from .mining import Mined, Samples, batch_mining, sequential_mining
+from .mining import Mined, batch_mining, sequential_mining
 from .model import Model
 from .project import shown
 from .runs import BATCH_COLUMNS, HISTORY, STEPS, Run
 from .similarity import Similarity
 from .similarity.base import Block
+from .similarity.boundary import Samples
 from .similarity.matrix import all_cosines, block_scores
 from .similarity.packing import Group, Packing, pack
 from .verdict import equal_scores_loss, is_near_chance

@@ -10,10 +10,11 @@ import naaflib
 from naaflib.config import preset, replace
 from naaflib.errors import UsageError
 from naaflib.experiments.training import train_run
-from naaflib.mining import Boundaries, sequential_mining
+from naaflib.mining import sequential_mining
 from naaflib.model import similarity_of
 from naaflib.similarity import autograd as differentiable
 from naaflib.similarity.base import Block, Effects
+from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.matrix import all_cosines
 from naaflib.similarity.naaf import Naaf, naaf_score
 from naaflib.similarity.packing import pack

@@ -17,9 +17,9 @@ from naaflib import checkpoint, load_checkpoint
 from naaflib.config import model_settings, preset
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
-from naaflib.mining import Boundaries
 from naaflib.model import Model
 from naaflib.runs import Run, open_group
+from naaflib.similarity.boundary import Boundaries
 
 WORDS = Vocabulary(("<pad>", "<start>", "<end>", "<unk>", "a", "dog", "cat", "runs", "sleeps"))
 REGION_DIM, DIM, WORD_DIM = 11, 7, 5

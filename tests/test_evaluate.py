@@ -26,9 +26,9 @@ from naaflib.evaluate import (
     score_rows,
     validation_metrics,
 )
-from naaflib.mining import Boundaries
 from naaflib.model import Model
 from naaflib.runs import Run, open_group, read_json
+from naaflib.similarity.boundary import Boundaries
 
 REGION_DIM = 11
 

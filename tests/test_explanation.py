@@ -17,8 +17,8 @@ from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
 from naaflib.explanation import explain, explain_pairs, foil_detection, matched_samples, pointing_game
 from naaflib.explanation.measures import area_under_curve, average_precision, image_interval, ranked
-from naaflib.mining import Boundaries
 from naaflib.model import Model
+from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.matrix import score_matrix
 from naaflib.similarity.naaf import ALL_EFFECTS, Effects, naaf_score
 

@@ -17,8 +17,8 @@ from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
 from naaflib.explanation import explain, explain_encoded
 from naaflib.explorer import Constants, explore
-from naaflib.mining import Boundaries
 from naaflib.model import Model
+from naaflib.similarity.boundary import Boundaries
 from naaflib.walkthrough.pairs import attention_page, pair_page
 
 METHODS = ("naaf", "scan-t2i", "scan-i2t")

@@ -9,8 +9,8 @@ import torch
 import naaflib
 from naaflib.config import preset
 from naaflib.data.batches import Batch
-from naaflib.mining import Boundaries
 from naaflib.model import Model
+from naaflib.similarity.boundary import Boundaries
 from naaflib.train import Trainer
 
 # the oracle's names of what a step leaves -> ours

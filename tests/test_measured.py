@@ -14,9 +14,9 @@ from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
 from naaflib.evaluate import evaluate
 from naaflib.explanation import foil_detection, swapped_foils
-from naaflib.mining import Boundaries
 from naaflib.model import Model
 from naaflib.runs import Run
+from naaflib.similarity.boundary import Boundaries
 from naaflib.walkthrough import margins, measure_words, query_sheet
 
 

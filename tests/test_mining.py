@@ -9,14 +9,8 @@ import torch
 from scipy.stats import norm
 
 import naaflib
-from naaflib.mining import (
-    Boundaries,
-    Samples,
-    batch_mining,
-    released_boundary,
-    sequential_mining,
-    updated,
-)
+from naaflib.mining import batch_mining, sequential_mining
+from naaflib.similarity.boundary import Boundaries, Samples, released_boundary, updated
 from naaflib.similarity.packing import pack
 
 SITUATIONS = [  # mean_pos, std_pos, mean_neg, std_neg, alpha

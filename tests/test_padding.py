@@ -13,9 +13,9 @@ from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.evaluate.scores import PRODUCTS, encode_split, score_encoded
 from naaflib.explanation import explain, matched_samples
-from naaflib.mining import Boundaries
 from naaflib.model import Model
 from naaflib.similarity import autograd as differentiable
+from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.methods import METHODS, make
 from naaflib.train import Trainer
 from naaflib.walkthrough.pairs import matrix_page, words_page

@@ -24,8 +24,8 @@ from naaflib.data.vocabulary import Vocabulary
 from naaflib.evaluate import Evaluation, compare_runs, difference_table, protocol_metrics
 from naaflib.explanation import explain
 from naaflib.explorer import explore, pages
-from naaflib.mining import Boundaries
 from naaflib.model import Model
+from naaflib.similarity.boundary import Boundaries
 from naaflib.viz import attention, captions, comparison, curves, distributions, style
 from naaflib.viz import explorer as page
 from naaflib.viz.pictures import read_picture

@@ -15,11 +15,11 @@ from methods import POOLED
 
 import naaflib
 from naaflib.errors import UsageError
-from naaflib.mining import Boundaries
 from naaflib.similarity import autograd as differentiable
 from naaflib.similarity import matrix as scoring
 from naaflib.similarity import packed as effects
 from naaflib.similarity.base import Block, Scores, pair_parts
+from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.methods import METHODS, make
 from naaflib.similarity.naaf import Naaf, naaf_score
 from naaflib.similarity.packing import pack

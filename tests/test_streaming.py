@@ -17,13 +17,13 @@ from naaflib.errors import NaafError, UsageError
 from naaflib.evaluate import encode_split, evaluate, protocol_metrics, protocols, score_encoded, scores
 from naaflib.evaluate.scores import Encoded, Pairs, encode_captions, encode_images, streamed_metrics
 from naaflib.metric import metrics_of
-from naaflib.mining import Boundaries
 from naaflib.model import Model
 from naaflib.ranks import RankCounter, best_answers
 from naaflib.ranks import count as count_block
 from naaflib.runs import Run
 from naaflib.similarity import autograd as differentiable
 from naaflib.similarity import matrix as scoring
+from naaflib.similarity.boundary import Boundaries
 
 IMAGES, PER_IMAGE, REGION_DIM = 43, 5, 11
 EVERYTHING = slice(0, IMAGES), slice(0, IMAGES * PER_IMAGE)

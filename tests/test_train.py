@@ -22,9 +22,9 @@ from naaflib.experiments import runs_table, training
 from naaflib.experiments.rerun import rerun
 from naaflib.experiments.training import train_members, train_run
 from naaflib.metric import Retrieval, RetrievalMetrics, chance_recalls
-from naaflib.mining import Boundaries, Samples, optimal_boundary, updated
 from naaflib.model import Model
 from naaflib.runs import FINISHED, HISTORY, NO_CHECKPOINT, STEPS, UNFINISHED, Run
+from naaflib.similarity.boundary import Boundaries, Samples, optimal_boundary, updated
 from naaflib.train import fit
 from naaflib.verdict import verdicts
 

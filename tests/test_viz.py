@@ -19,7 +19,7 @@ from matplotlib.transforms import Bbox
 from scipy.stats import norm
 
 from naaflib import metric
-from naaflib.mining import optimal_boundary
+from naaflib.similarity.boundary import optimal_boundary
 from naaflib.viz import (
     attention,
     captions,

@@ -19,10 +19,10 @@ from ..errors import NaafError, UsageError
 from ..evaluate import pick_device, validation_metrics
 from ..explanation import matched_samples
 from ..metric import chance_recalls
-from ..mining import Boundaries
 from ..model import Model
 from ..project import resolve, shown
 from ..runs import FINISHED, TRAIN, VARIANT, Run, check_free, fingerprint, open_group, write_json
+from ..similarity.boundary import Boundaries
 from ..train import PRECISIONS, fit
 from ..verdict import verdicts
 from .locking import exclusive

@@ -16,10 +16,10 @@ from ..errors import NaafError, UsageError
 from ..evaluate import evaluate, pick_device, validation_metrics
 from ..explanation import matched_samples
 from ..metric import MEASURES, RetrievalMetrics
-from ..mining import Boundaries
 from ..model import Model
 from ..project import resolve, shown
 from ..runs import VARIANT, Run, check_apart, environment, write_json
+from ..similarity.boundary import Boundaries
 from .training import open_splits, say
 
 FIXED = "mining.fixed_boundary"

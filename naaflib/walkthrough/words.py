@@ -9,8 +9,8 @@ import torch
 from ..checkpoint import load_checkpoint
 from ..data.splits import open_split
 from ..explanation import explain_pairs, matched_samples
-from ..mining import optimal_boundary
 from ..runs import Run
+from ..similarity.boundary import optimal_boundary
 from ..viz.distributions import boundary_figure
 from ..viz.separation import separation
 from ..viz.style import Figure
