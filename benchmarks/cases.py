@@ -17,10 +17,10 @@ from naaflib.config import preset
 from naaflib.data.batches import Batch, Batches
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
-from naaflib.loss import hinge_loss
-from naaflib.model import Model
+from naaflib.model.model import Model
 from naaflib.similarity.packing import pack
-from naaflib.train import Trainer
+from naaflib.training.loop import Trainer
+from naaflib.training.loss import hinge_loss
 
 from . import plain
 from .measure import PeakMemory, in_turns, seconds_of
@@ -190,7 +190,7 @@ def data(quick: bool) -> list[Row]:
 
 def explorer(quick: bool) -> list[Row]:
     """One change of the explorer: a pair explained again and its page drawn."""
-    from naaflib.data import scenes
+    from naaflib.data.scenes import dataset as scenes
     from naaflib.explorer import explore
 
     with tempfile.TemporaryDirectory() as name:

@@ -10,9 +10,9 @@ from torch import Tensor
 from naaflib.config import model_settings, preset
 from naaflib.data.batches import Batch
 from naaflib.evaluate.scores import CHUNK, Encoded, Pairs
-from naaflib.model import Model
-from naaflib.ranks import RankCounter
-from naaflib.train import Trainer
+from naaflib.metric.ranks import RankCounter
+from naaflib.model.model import Model
+from naaflib.training.loop import Trainer
 
 from . import plain
 from .cases import plain_step

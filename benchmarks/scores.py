@@ -11,8 +11,8 @@ from torch import Tensor
 from naaflib.config import model_settings
 from naaflib.evaluate import Encoded, score_encoded, score_to_file, streamed_metrics
 from naaflib.evaluate.scores import CHUNK
-from naaflib.metric import retrieval_metrics
-from naaflib.model import Model
+from naaflib.metric.retrieval import retrieval_metrics
+from naaflib.model.model import Model
 from naaflib.similarity.matrix import BLOCK_WORDS, Scorer
 from naaflib.similarity.naaf import Naaf
 from naaflib.similarity.packing import Packing, pack

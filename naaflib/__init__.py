@@ -14,19 +14,19 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 _HOME = {
     "NaafError": "errors",
     "Run": "runs",
-    "compare": "evaluate.comparison",
+    "compare": "evaluate.comparison.compare",
     "ensemble": "evaluate",
     "evaluate": "evaluate",
     "explain": "explanation",
     "explore": "explorer",
-    "load_checkpoint": "checkpoint",
+    "load_checkpoint": "model.checkpoint",
     "open_split": "data.splits",
     "optimal_boundary": "similarity.boundary",
     "preset": "config",
-    "retrieval_metrics": "metric",
+    "retrieval_metrics": "metric.retrieval",
     "score_matrix": "similarity",
-    "train_members": "experiments.training",
-    "train_run": "experiments.training",
+    "train_members": "training",
+    "train_run": "training",
 }
 __all__ = [*_HOME]
 

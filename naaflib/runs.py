@@ -25,8 +25,8 @@ from safetensors import SafetensorError, safe_open
 from .config import Settings
 from .display import Described
 from .errors import NaafError, UsageError
-from .metric import MEASURES, best_row
-from .project import missing, project_root, read_text, resolve, shown
+from .files import missing, project_root, read_text, resolve, shown
+from .metric.retrieval import MEASURES, best_row
 
 if TYPE_CHECKING:
     from .viz.style import Figure

@@ -28,7 +28,7 @@ import pandas as pd
 
 from .config import SAFE_START, Settings, of_any_seed
 from .errors import NaafError
-from .metric import best_row
+from .metric.retrieval import best_row
 from .runs import FINISHED, Run
 
 NEAR_CHANCE = 3.0  # times the chance

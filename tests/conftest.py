@@ -49,7 +49,7 @@ def pytest_report_header() -> str:
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory) -> Path:
     """A tiny built-in data set: 24 train, 10 dev and 10 test images."""
-    from naaflib.data import scenes as built_in
+    from naaflib.data.scenes import dataset as built_in
 
     folder = tmp_path_factory.mktemp("data") / "scenes"
     built_in.build(folder, seed=seeds.shifted(), train=24, dev=10, test=10)
@@ -68,7 +68,7 @@ def reference() -> Path:
 def trained(scenes, tmp_path_factory):
     """A run of two short epochs on `scenes`. Shared: write into a copy of its folder only."""
     from naaflib.config import preset
-    from naaflib.experiments.training import train_run
+    from naaflib.training.folder import train_run
 
     tiny = {
         "model.dim": 13,

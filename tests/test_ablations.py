@@ -9,16 +9,16 @@ import torch
 import naaflib
 from naaflib.config import preset, replace
 from naaflib.errors import UsageError
-from naaflib.experiments.training import train_run
-from naaflib.mining import sequential_mining
-from naaflib.model import similarity_of
+from naaflib.model.model import similarity_of
 from naaflib.similarity import autograd as differentiable
 from naaflib.similarity.base import Block, Effects
 from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.matrix import all_cosines
 from naaflib.similarity.naaf import Naaf, naaf_score
 from naaflib.similarity.packing import pack
-from naaflib.train import _mine_in_order
+from naaflib.training.folder import train_run
+from naaflib.training.loop import _mine_in_order
+from naaflib.training.mining import sequential_mining
 
 pytestmark = pytest.mark.trains
 SOME = [Effects(*switches) for switches in product((True, False), repeat=3) if any(switches)]

@@ -13,11 +13,12 @@ import pytest
 import seeds
 import torch
 
-from naaflib import checkpoint, load_checkpoint
+from naaflib import load_checkpoint
 from naaflib.config import model_settings, preset
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
-from naaflib.model import Model
+from naaflib.model import checkpoint
+from naaflib.model.model import Model
 from naaflib.runs import Run, open_group
 from naaflib.similarity.boundary import Boundaries
 

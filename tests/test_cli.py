@@ -221,7 +221,7 @@ def test_an_unwritable_place_is_a_sentence(naaf, run_folder, scenes, tmp_path):
 
 
 def test_a_bug_keeps_its_traceback(naaf, monkeypatch, scenes):
-    monkeypatch.setattr("naaflib.data.verify.verify", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("naaflib.data.prepare.verify.verify", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         naaf("data", "verify", scenes)
 
@@ -230,7 +230,7 @@ def test_an_interruption_is_one_line_that_says_how_to_go_on(naaf, monkeypatch, s
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("naaflib.experiments.training.train_run", interrupted)
+    monkeypatch.setattr("naaflib.training.folder.train_run", interrupted)
     status, out, err = naaf("train", "--data", scenes, "--out", tmp_path / "x", "--preset", "scenes")
     assert (status, out) == (130, "")
     assert err.strip() == "naaf: interrupted; the same command with --resume continues"

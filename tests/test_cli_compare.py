@@ -149,8 +149,8 @@ def test_mistakes_are_one_sentence(naaf, runs, data, write_split, tmp_path):
 
 
 def test_the_measures_that_the_help_names_are_those_of_the_library(naaf, tmp_path, capsys):
-    from naaflib.metric import MEASURES
-    from naaflib.significance import CORRECTIONS
+    from naaflib.metric.retrieval import MEASURES
+    from naaflib.metric.significance import CORRECTIONS
 
     with pytest.raises(SystemExit):
         naaf("--help")

@@ -12,14 +12,15 @@ import pytest
 import seeds
 from distributed import Client
 
-from naaflib import checkpoint, open_split
+from naaflib import open_split
 from naaflib.config import Settings, model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
 from naaflib.evaluate import arithmetic, cluster, evaluate, protocols
 from naaflib.evaluate.cluster import Source, clustered_metrics, connect
 from naaflib.evaluate.scores import encode_split, streamed_metrics
-from naaflib.model import Model
+from naaflib.model import checkpoint
+from naaflib.model.model import Model
 from naaflib.runs import Run, read_json
 from naaflib.similarity.boundary import Boundaries
 

@@ -20,9 +20,9 @@ from scipy import stats
 from synthetic_runs import write_group, write_run
 
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluate import changes
-from naaflib.evaluate.comparison import compare_runs
-from naaflib.evaluate.differences import (
+from naaflib.evaluate.comparison import queries as changes
+from naaflib.evaluate.comparison.compare import compare_runs
+from naaflib.evaluate.comparison.differences import (
     IMAGES,
     coverage_note,
     difference_table,
@@ -30,9 +30,8 @@ from naaflib.evaluate.differences import (
     readable_differences,
     spread_table,
 )
-from naaflib.metric import MEASURES, retrieval_metrics
-from naaflib.runs import Run, read_json, write_json
-from naaflib.significance import (
+from naaflib.metric.retrieval import MEASURES, retrieval_metrics
+from naaflib.metric.significance import (
     bootstrap_means,
     corrected,
     crossed_difference,
@@ -42,9 +41,10 @@ from naaflib.significance import (
     pooled_seed_variance,
     t_interval,
 )
+from naaflib.pages import comparison as walk
+from naaflib.runs import Run, read_json, write_json
 from naaflib.viz import comparison as viz
 from naaflib.viz import style
-from naaflib.walkthrough import comparison as walk
 
 RNG = seeds.rng(0)
 
@@ -130,7 +130,7 @@ def test_a_seed_gives_the_same_interval_again_and_another_seed_another():
 def test_blocks_do_not_change_what_is_drawn(monkeypatch):
     values = RNG.normal(size=(23, 2))
     whole = bootstrap_means(values, 100), permutation_p(values[:9], 1000)
-    monkeypatch.setattr("naaflib.significance.BLOCK", 23 * 7)
+    monkeypatch.setattr("naaflib.metric.significance.BLOCK", 23 * 7)
     parts = bootstrap_means(values, 100), permutation_p(values[:9], 1000)
     np.testing.assert_allclose(parts[0], whole[0])
     np.testing.assert_array_equal(parts[1], whole[1])
@@ -466,7 +466,7 @@ def test_seeds_with_the_same_weights_are_taken_in_pairs(sweep, monkeypatch):
     found = compare_runs([sweep / "a", sweep / "b_2"])
     assert found.baseline.counterpart(found.variants[1]) is None  # there is no checkpoint at all
     apart = difference_table(found).iloc[1]
-    monkeypatch.setattr("naaflib.evaluate.discovery._same_encoders", lambda one, other: True)
+    monkeypatch.setattr("naaflib.evaluate.comparison.settings._same_encoders", lambda one, other: True)
     paired = difference_table(found).iloc[1]
     values = [variant.values[..., -1:] for variant in found.variants]
     wanted = crossed_difference(values[1], values[0], paired=True)
@@ -478,14 +478,14 @@ def test_looks_at_some_seeds_weights_are_compared_with_those_seeds(data, tmp_pat
     for seed in (0, 1, 2):
         write_run(tmp_path / "all" / "members" / str(seed), data, seed=seed, skill=1 + seed)
     write_run(tmp_path / "some" / "members" / "2", data, seed=2, skill=3)
-    monkeypatch.setattr("naaflib.evaluate.discovery._same_encoders", lambda one, other: True)
+    monkeypatch.setattr("naaflib.evaluate.comparison.settings._same_encoders", lambda one, other: True)
     found = compare_runs([tmp_path / "all", tmp_path / "some"])
     table = difference_table(found)
     assert table.loc[1, ["difference", "low", "high"]].tolist() == [0, 0, 0]
     assert table.loc[1, "verdict"] == "open"
     assert "whose weights they take, not with all: some." in coverage_note(table)
     assert walk._seed_differences(found, found.variants[1]) == pytest.approx(0.0)
-    monkeypatch.setattr("naaflib.evaluate.discovery._same_encoders", lambda one, other: False)
+    monkeypatch.setattr("naaflib.evaluate.comparison.settings._same_encoders", lambda one, other: False)
     apart = difference_table(compare_runs([tmp_path / "all", tmp_path / "some"]))
     assert apart.loc[1, "difference"] == pytest.approx(apart.loc[1, "mean"] - apart.loc[0, "mean"])
     assert apart.loc[1, "difference"] > 1
@@ -532,7 +532,7 @@ def test_pooled_seeds_count_looks_at_the_same_weights_once(compared, monkeypatch
     assert pooled["low"][2] == pytest.approx(wanted.low[0])
     assert pooled["low"][2] != pytest.approx(apart["low"][2])
     monkeypatch.setattr(
-        "naaflib.evaluate.discovery._same_encoders",
+        "naaflib.evaluate.comparison.settings._same_encoders",
         lambda one, other: "far" not in f"{one.path} {other.path}",
     )
     two = difference_table(compared, resamples=99, pool_seeds=True)
@@ -793,7 +793,7 @@ def test_the_notebooks_cells_leave_their_figures_and_tables_in_the_folder(sweep,
 
 @pytest.mark.long
 def test_the_notebook_runs_by_papermill_into_the_folder_of_runs(sweep, tmp_path):
-    from naaflib.experiments import run_notebooks
+    from naaflib.batch import run_notebooks
 
     folder = shutil.copytree(sweep, tmp_path / "sweep")
     record = run_notebooks(NOTEBOOK.stem, folder, {"resamples": 99}, progress=False, timeout=600)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import seeds
 
-from naaflib.data.convert import convert_tsv
-from naaflib.data.image_ids import aliases
+from naaflib.data.prepare.convert import convert_tsv
+from naaflib.data.prepare.image_ids import aliases
+from naaflib.data.prepare.verify import verify
 from naaflib.data.splits import open_split
-from naaflib.data.verify import verify
 from naaflib.errors import NaafError, UsageError
 
 REGIONS, DIM = 36, 7
@@ -610,7 +610,7 @@ def test_a_row_without_an_id_is_told_where_an_image_is_missing(tmp_path, table):
 
 
 def test_many_damaged_rows_are_told_before_the_whole_file_is_read(tmp_path, monkeypatch):
-    from naaflib.data import matches
+    from naaflib.data.prepare import matches
 
     monkeypatch.setattr(matches, "MOST_DAMAGED", 3)
     names = [f"{k}.jpg" for k in range(7)]

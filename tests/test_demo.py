@@ -3,12 +3,12 @@
 import pytest
 
 from naaflib import load_checkpoint, preset
-from naaflib.data import scenes as built_in
+from naaflib.data.scenes import dataset as built_in
 from naaflib.data.splits import open_split
 from naaflib.evaluate import evaluate
-from naaflib.experiments.training import train_run
 from naaflib.explanation import foil_detection, pointing_game
-from naaflib.metric import chance_recalls
+from naaflib.metric.retrieval import chance_recalls
+from naaflib.training.folder import train_run
 
 
 @pytest.mark.long

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from naaflib.cli import build_parser
-from naaflib.published import EXPECTED
+from naaflib.metric.published import EXPECTED
 
 ROOT = Path(__file__).parents[1]
 README, RESULTS = ROOT / "README.md", ROOT / "docs" / "results.md"

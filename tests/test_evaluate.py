@@ -9,7 +9,7 @@ import seeds
 import torch
 
 import naaflib
-from naaflib import checkpoint, load_checkpoint, open_split, retrieval_metrics
+from naaflib import load_checkpoint, open_split, retrieval_metrics
 from naaflib.config import model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
@@ -26,7 +26,8 @@ from naaflib.evaluate import (
     score_rows,
     validation_metrics,
 )
-from naaflib.model import Model
+from naaflib.model import checkpoint
+from naaflib.model.model import Model
 from naaflib.runs import Run, open_group, read_json
 from naaflib.similarity.boundary import Boundaries
 

@@ -12,12 +12,12 @@ from torchmetrics.functional.classification import binary_auroc, binary_average_
 import naaflib
 from naaflib.config import model_settings
 from naaflib.data.captions import tokenize
-from naaflib.data.scenes import Foil, read_foils, read_links
+from naaflib.data.scenes.dataset import Foil, read_foils, read_links
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
 from naaflib.explanation import explain, explain_pairs, foil_detection, matched_samples, pointing_game
-from naaflib.explanation.measures import area_under_curve, average_precision, image_interval, ranked
-from naaflib.model import Model
+from naaflib.metric.detection import area_under_curve, average_precision, image_interval, ranked
+from naaflib.model.model import Model
 from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.matrix import score_matrix
 from naaflib.similarity.naaf import ALL_EFFECTS, Effects, naaf_score

@@ -17,9 +17,9 @@ from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
 from naaflib.explanation import explain, explain_encoded
 from naaflib.explorer import Constants, explore
-from naaflib.model import Model
+from naaflib.model.model import Model
+from naaflib.pages.pairs import attention_page, pair_page
 from naaflib.similarity.boundary import Boundaries
-from naaflib.walkthrough.pairs import attention_page, pair_page
 
 METHODS = ("naaf", "scan-t2i", "scan-i2t")
 

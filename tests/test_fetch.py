@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from naaflib.data import fetch as fetch_module
-from naaflib.data.fetch import fetch
+from naaflib.data.prepare import fetch as fetch_module
+from naaflib.data.prepare.fetch import fetch
 from naaflib.errors import NaafError, UsageError
 
 CONTENT = bytes(range(251)) * 4099  # about 1 MB, no period that a wrong offset would hide

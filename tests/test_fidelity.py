@@ -9,9 +9,9 @@ import torch
 import naaflib
 from naaflib.config import preset
 from naaflib.data.batches import Batch
-from naaflib.model import Model
+from naaflib.model.model import Model
 from naaflib.similarity.boundary import Boundaries
-from naaflib.train import Trainer
+from naaflib.training.loop import Trainer
 
 # the oracle's names of what a step leaves -> ours
 STEP = {

@@ -5,7 +5,7 @@ import pytest
 import seeds
 import torch
 
-from naaflib.loss import batch_recalls, hinge_loss
+from naaflib.training.loss import batch_recalls, hinge_loss
 
 MARGIN = 0.2
 PAIRS = 7

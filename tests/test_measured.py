@@ -14,10 +14,10 @@ from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
 from naaflib.evaluate import evaluate
 from naaflib.explanation import foil_detection, swapped_foils
-from naaflib.model import Model
+from naaflib.model.model import Model
+from naaflib.pages import margins, measure_words, query_sheet
 from naaflib.runs import Run
 from naaflib.similarity.boundary import Boundaries
-from naaflib.walkthrough import margins, measure_words, query_sheet
 
 
 @pytest.fixture(scope="module")

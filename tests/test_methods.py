@@ -13,10 +13,10 @@ from naaflib import config, open_split
 from naaflib.config import preset
 from naaflib.errors import UsageError
 from naaflib.evaluate import evaluate
-from naaflib.experiments.training import train_run
 from naaflib.explanation import foil_detection, swapped_foils
 from naaflib.similarity.base import Similarity
 from naaflib.similarity.methods import METHODS, make
+from naaflib.training.folder import train_run
 
 LENGTHS = [3, 1, 6, 3]
 

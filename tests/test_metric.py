@@ -5,8 +5,9 @@ import pytest
 import seeds
 import torch
 
-from naaflib import metric, retrieval_metrics
+from naaflib import retrieval_metrics
 from naaflib.errors import NaafError
+from naaflib.metric import retrieval as metric
 
 WAYS = ("i2t", "t2i")
 

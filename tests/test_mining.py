@@ -9,9 +9,9 @@ import torch
 from scipy.stats import norm
 
 import naaflib
-from naaflib.mining import batch_mining, sequential_mining
 from naaflib.similarity.boundary import Boundaries, Samples, released_boundary, updated
 from naaflib.similarity.packing import pack
+from naaflib.training.mining import batch_mining, sequential_mining
 
 SITUATIONS = [  # mean_pos, std_pos, mean_neg, std_neg, alpha
     (0.65, 0.17, 0.22, 0.14, 2.0),

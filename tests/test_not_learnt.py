@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 from synthetic_runs import write_group, write_history
 
-from naaflib import walkthrough as walk
+from naaflib import pages as walk
+from naaflib.batch import results_table, runs_table
 from naaflib.errors import NaafError
-from naaflib.experiments import results_table, runs_table
 from naaflib.runs import Run
 from naaflib.verdict import verdicts, verdicts_below
 from naaflib.viz import curves
@@ -132,7 +132,7 @@ def test_naaf_runs_says_it_in_the_state_below_the_table_and_in_json(naaf, group)
 
 
 def test_the_report_says_it_before_its_results(group):
-    from naaflib.experiments import read_record, write_report
+    from naaflib.batch import read_record, write_report
 
     page = write_report(read_record(group)).read_text(encoding="utf-8")
     assert page.index("more than seeds explain") < page.index("<nav")
@@ -209,7 +209,7 @@ def test_members_of_the_same_setting_are_shown_with_those_asked_for(group, data,
 def test_a_member_that_will_not_be_there_is_refused_before_anything_runs(
     naaf, tmp_path, monkeypatch, members, member
 ):
-    monkeypatch.setattr("naaflib.experiments.pipeline.run_notebooks", lambda *_, **__: pytest.fail("ran"))
+    monkeypatch.setattr("naaflib.batch.pipeline.run_notebooks", lambda *_, **__: pytest.fail("ran"))
     status, _, err = naaf("run", "--out", tmp_path / "run", "-p", "members", members, "-p", "member", member)
     assert status == 2
     assert f"member {member} would be looked at, counted from 0" in err
@@ -231,9 +231,9 @@ def test_a_model_has_one_name_in_all_tables(group):
 
 @pytest.mark.parametrize(("rsum", "outside"), [(490.0, False), (479.0, True), (501.0, True)])
 def test_the_expected_range_is_told_of_the_built_in_data_alone(group, monkeypatch, rsum, outside):
-    from naaflib.data import scenes
-    from naaflib.experiments import tables
-    from naaflib.published import Expected
+    from naaflib.batch import tables
+    from naaflib.data.scenes import dataset as scenes
+    from naaflib.metric.published import Expected
     from naaflib.runs import fingerprint
 
     ranges = [(85.0, 80.0, 90.0), (65.0, 60.0, 70.0), (490.0, 480.0, 500.0)]
@@ -253,7 +253,7 @@ def test_the_expected_range_is_told_of_the_built_in_data_alone(group, monkeypatc
 
 
 def test_only_the_set_that_is_rendered_by_default_is_the_default(scenes):
-    from naaflib.data.scenes import is_default
+    from naaflib.data.scenes.dataset import is_default
 
     assert not is_default(scenes)
     assert not is_default(scenes / "missing")

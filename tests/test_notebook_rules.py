@@ -137,7 +137,7 @@ def test_a_notebook_keeps_every_rule(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_can_be_run_in_a_batch_by_its_parameters(name):
-    from naaflib.experiments.notebooks import MISSING, read
+    from naaflib.batch.notebooks import MISSING, read
 
     parameters = read(FOLDER / f"{name}.ipynb").parameters
     assert parameters["run"].kind == "str"

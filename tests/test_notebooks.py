@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import seeds
 
-from naaflib.experiments.notebooks import select
+from naaflib.batch.notebooks import select
 
 pytestmark = pytest.mark.trains
 FOLDER = Path(__file__).parents[1] / "notebooks"
@@ -58,7 +58,7 @@ NAMES = [notebook.name for notebook in select()]  # 01 to 06; 07 compares runs a
 @pytest.fixture(scope="module")
 def walked(scenes, tmp_path_factory):
     """The record of all six notebooks, two members trained."""
-    from naaflib.experiments import run_notebooks
+    from naaflib.batch import run_notebooks
 
     parameters = {"data": str(scenes), "settings": SETTINGS, "members": "2", "pairs": "1", "seed": MEMBERS[0]}
     out = tmp_path_factory.mktemp("outputs") / "walk"
@@ -145,7 +145,7 @@ def test_parts_of_the_first_pair_add_up_to_its_score(walked):
 def test_an_own_data_set_without_boxes_and_pictures_is_shown_too(walked, scenes, tmp_path):
     """Features and captions are all that a user must have."""
     from naaflib import open_split
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
 
     bare, run = tmp_path / "flickr8k_precomp", tmp_path / "walk"
     bare.mkdir()
@@ -207,8 +207,8 @@ def test_a_group_that_is_not_trained_yet_is_told_the_same(scenes, tmp_path):
 
 def test_missing_scenes_are_rendered_and_other_missing_data_are_not(tmp_path, monkeypatch):
     from naaflib import NaafError
-    from naaflib import walkthrough as walk
-    from naaflib.data import scenes
+    from naaflib import pages as walk
+    from naaflib.data.scenes import dataset as scenes
 
     build = scenes.build
     monkeypatch.setattr(scenes, "build", lambda folder: build(folder, train=1, dev=1, test=1))
@@ -221,7 +221,7 @@ def test_missing_scenes_are_rendered_and_other_missing_data_are_not(tmp_path, mo
 
 def test_a_member_that_is_not_there_is_named_with_those_that_are(walked):
     from naaflib import NaafError
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
 
     assert walk.trained_run(walked.out, 1).name == f"walk/{MEMBERS[1]}"
     for member in (2, -2):
@@ -232,8 +232,8 @@ def test_a_member_that_is_not_there_is_named_with_those_that_are(walked):
 
 
 def test_settings_win_over_epochs_and_epochs_over_the_preset(scenes):
+    from naaflib import pages as walk
     from naaflib import preset
-    from naaflib import walkthrough as walk
 
     assert walk.settings_for(scenes, seed=3) == preset("scenes", {"train.seed": 3})
     both = walk.settings_for(scenes, "flickr8k", " train.epochs = 2 ,model.dim=8,", epochs=5)
@@ -250,7 +250,7 @@ def test_settings_win_over_epochs_and_epochs_over_the_preset(scenes):
     ],
 )
 def test_a_misspelt_setting_is_refused(scenes, settings, sentence):
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
     from naaflib.errors import UsageError
 
     with pytest.raises(UsageError, match=sentence):
@@ -258,7 +258,7 @@ def test_a_misspelt_setting_is_refused(scenes, settings, sentence):
 
 
 def test_data_without_a_preset_of_its_own_gets_the_general_one_and_is_told(tmp_path, capsys):
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
     from naaflib.config import preset
 
     assert walk.settings_for(tmp_path / "holiday") == preset("general")
@@ -274,7 +274,7 @@ def evaluation(scores: np.ndarray, split, protocol: str = "full"):
 
 def test_chance_is_the_mean_over_random_scores():
     from naaflib import retrieval_metrics
-    from naaflib.metric import chance_recalls
+    from naaflib.metric.retrieval import chance_recalls
 
     images, each = 7, 3
     rng = seeds.rng(0)
@@ -288,7 +288,7 @@ def test_chance_is_the_mean_over_random_scores():
 
 def test_a_query_succeeds_where_its_margin_is_positive(scenes):
     from naaflib import open_split
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
 
     split = open_split(scenes, "test")
     scores = seeds.rng(1).normal(size=(len(split), len(split.captions)))
@@ -299,8 +299,8 @@ def test_a_query_succeeds_where_its_margin_is_positive(scenes):
 
 def test_margins_of_folds_know_nothing_of_other_folds(scenes, monkeypatch):
     from naaflib import open_split
-    from naaflib import walkthrough as walk
-    from naaflib.walkthrough import results
+    from naaflib import pages as walk
+    from naaflib.pages import results
 
     split = open_split(scenes, "test")
     scores = seeds.rng(2).normal(size=(len(split), len(split.captions)))
@@ -315,7 +315,7 @@ def test_margins_of_folds_know_nothing_of_other_folds(scenes, monkeypatch):
 
 
 def test_a_sheet_shows_the_right_answer_however_far_down(scenes):
-    from naaflib.walkthrough.results import _answers
+    from naaflib.pages.results import _answers
 
     scores = np.array([0.9, 0.1, 0.8, 0.7, 0.6, 0.5, 0.4])
     shown = _answers(scores, slice(0, 7), [1])
@@ -328,7 +328,7 @@ def test_a_sheet_shows_the_right_answer_however_far_down(scenes):
 @pytest.mark.parametrize(("direction", "which"), [("t2t", "best"), ("t2i", "nicest")])
 def test_a_sheet_of_another_kind_is_refused(scenes, direction, which):
     from naaflib import open_split
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
     from naaflib.errors import UsageError
 
     split = open_split(scenes, "test")
@@ -341,7 +341,7 @@ def published_rows_of(scenes, tmp_path, images: int):
     from dataclasses import replace
 
     from naaflib import open_split
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
     from naaflib.data.features import Regions
 
     np.save(tmp_path / "test_ims.npy", np.ones((images, 1, 1), np.float32))
@@ -357,7 +357,7 @@ def published_rows_of(scenes, tmp_path, images: int):
 
 
 def test_published_rows_stand_beside_a_whole_test_split_only(scenes, tmp_path):
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
 
     whole = published_rows_of(scenes, tmp_path, 1000)
     assert whole.loc["published: Bi-GRU, single", "rsum"] == 491.5
@@ -376,7 +376,7 @@ def model(walked):
 
 def test_pairs_are_taken_by_number_or_by_name(model, scenes):
     from naaflib import open_split
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
 
     split = open_split(scenes, "test")
     named = walk.pick_pairs(model, split, f"{split.image_name(3)}:15; 4 : a red star ;")
@@ -389,7 +389,7 @@ def test_pairs_are_taken_by_number_or_by_name(model, scenes):
 
 def test_the_right_caption_is_the_images_own_and_the_wrong_ones_bound_all_others(model, scenes):
     from naaflib import explain, open_split
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
 
     split = open_split(scenes, "test")
     found = walk.pick_pairs(model, split, 1)
@@ -406,7 +406,7 @@ def test_the_right_caption_is_the_images_own_and_the_wrong_ones_bound_all_others
 @pytest.mark.parametrize("pairs", ["", "3:", ":3", "x:2", "3-4", "-1:0", "99:0", "3:-1", "3:9999"])
 def test_pairs_that_are_none_are_refused(model, scenes, pairs):
     from naaflib import open_split
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
     from naaflib.errors import UsageError
 
     with pytest.raises(UsageError, match="pairs "):
@@ -414,7 +414,7 @@ def test_pairs_that_are_none_are_refused(model, scenes, pairs):
 
 
 def test_samples_can_be_taken_on_another_split(walked, scenes):
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
 
     run = walk.trained_run(walked.out)
     before, after = walk.sample_panels(run, scenes, "test").values()
@@ -428,7 +428,7 @@ def test_samples_can_be_taken_on_another_split(walked, scenes):
 
 def test_a_kept_table_has_program_names_in_its_file_and_headings_for_the_eye(tmp_path):
     from naaflib import Run
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
 
     run = Run.create(tmp_path / "run", "group")
     table = pd.DataFrame({"i2t_at_1": [1.234, np.nan], "text": ["<start>", "b"]}, index=["a", "b"])
@@ -442,7 +442,7 @@ def test_a_kept_table_has_program_names_in_its_file_and_headings_for_the_eye(tmp
 
 def test_a_kept_figure_is_shown_as_its_file(tmp_path):
     from naaflib import Run
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
     from naaflib.viz.style import panels
 
     run = Run.create(tmp_path / "run", "group")
@@ -452,7 +452,7 @@ def test_a_kept_figure_is_shown_as_its_file(tmp_path):
 
 
 def test_the_word_classes_of_the_measure_are_those_of_the_scenes():
-    from naaflib.walkthrough.measured import CLASSES
+    from naaflib.pages.measured import CLASSES
 
     assert (CLASSES["crimson"], CLASSES["hoops"], CLASSES["tiny"], CLASSES["dots"]) == (
         "colour",
@@ -484,7 +484,7 @@ def test_inspection_counts_what_is_in_the_files(scenes):
 
 def test_a_verification_is_a_table_of_checks_by_split(scenes):
     from naaflib.data import inspection
-    from naaflib.data.verify import verify
+    from naaflib.data.prepare.verify import verify
 
     report = verify(scenes, quick=True)
     table = inspection.checks_table(report)

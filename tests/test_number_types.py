@@ -6,7 +6,7 @@ import seeds
 
 from naaflib import open_split
 from naaflib.data.number_types import TYPES, other_type
-from naaflib.data.verify import verify
+from naaflib.data.prepare.verify import verify
 from naaflib.errors import NaafError
 
 REGIONS = 36

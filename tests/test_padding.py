@@ -13,12 +13,12 @@ from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.evaluate.scores import PRODUCTS, encode_split, score_encoded
 from naaflib.explanation import explain, matched_samples
-from naaflib.model import Model
+from naaflib.model.model import Model
+from naaflib.pages.pairs import matrix_page, words_page
 from naaflib.similarity import autograd as differentiable
 from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.methods import METHODS, make
-from naaflib.train import Trainer
-from naaflib.walkthrough.pairs import matrix_page, words_page
+from naaflib.training.loop import Trainer
 
 IMAGES, REGIONS, DIM = 3, 5, 7
 LENGTHS = [3, 1, 11, 3, 2]

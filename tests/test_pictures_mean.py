@@ -19,19 +19,19 @@ from synthetic_runs import write_group
 
 import naaflib
 from naaflib.config import model_settings
-from naaflib.data.scenes import read_links
+from naaflib.data.scenes.dataset import read_links
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.evaluate import Evaluation, compare_runs, difference_table, protocol_metrics
 from naaflib.explanation import explain
 from naaflib.explorer import explore, pages
-from naaflib.model import Model
+from naaflib.model.model import Model
+from naaflib.pages import measure_words, query_sheet
+from naaflib.pages.pairs import attention_page, matrix_page
+from naaflib.pages.results import recall_page, recall_table
 from naaflib.similarity.boundary import Boundaries
 from naaflib.viz import attention, captions, comparison, curves, distributions, style
 from naaflib.viz import explorer as page
 from naaflib.viz.pictures import read_picture
-from naaflib.walkthrough import measure_words, query_sheet
-from naaflib.walkthrough.pairs import attention_page, matrix_page
-from naaflib.walkthrough.results import recall_page, recall_table
 
 MIDDLE = 0.45  # every matched value of these tests lies above, every mismatched one below
 WORDS = ["<start>", "a", "red", "star", "<end>"]

@@ -101,7 +101,7 @@ def _another_kernel(root: Path) -> Path:
 @pytest.fixture(scope="module")
 def batches(project):
     """Records of three batches, two of them side by side; the third continues the first's folder."""
-    from naaflib.experiments import run_notebooks
+    from naaflib.batch import run_notebooks
 
     parameters = {"seed": "7", "fast": "yes", "rate": "2e-4", "name": "007", "limit": "3", "sizes": "[4]"}
     with ThreadPoolExecutor() as pool:
@@ -181,7 +181,7 @@ def test_a_kernel_that_dies_is_a_failure_and_its_cell_is_named(batches):
 
 
 def test_the_record_on_disk_is_the_record_that_was_returned(batches):
-    from naaflib.experiments import read_record
+    from naaflib.batch import read_record
 
     for record in batches.values():
         assert read_record(record.out) == record
@@ -195,7 +195,7 @@ def test_a_record_can_move(batches):
 def test_a_second_batch_keeps_what_the_first_did_and_clears_the_failure(batches, project, capsys):
     import shutil
 
-    from naaflib.experiments import run_notebooks
+    from naaflib.batch import run_notebooks
 
     copied = project / "again"
     shutil.copytree(batches["failing"].out, copied)
@@ -224,8 +224,8 @@ def test_a_second_batch_keeps_what_the_first_did_and_clears_the_failure(batches,
     ],
 )
 def test_a_wrong_parameter_is_refused_before_anything_runs(project, parameters, sentence):
+    from naaflib.batch import run_notebooks
     from naaflib.errors import UsageError
-    from naaflib.experiments import run_notebooks
 
     with pytest.raises(UsageError, match=re.escape(sentence)):
         run_notebooks(None, project / "untouched", parameters)
@@ -247,13 +247,13 @@ def test_a_wrong_parameter_is_refused_before_anything_runs(project, parameters, 
     ],
 )
 def test_a_selection_names_notebooks_in_their_order(project, wanted, numbers):
-    from naaflib.experiments.notebooks import select
+    from naaflib.batch.notebooks import select
 
     assert "".join(notebook.name[1] for notebook in select(wanted)) == numbers
 
 
 def test_the_comparison_of_runs_is_taken_only_where_it_is_named(tmp_path, monkeypatch):
-    from naaflib.experiments.notebooks import select
+    from naaflib.batch.notebooks import select
 
     (tmp_path / "notebooks").mkdir()
     for name in ("06_similarity_distributions", "07_compare_runs"):
@@ -265,15 +265,15 @@ def test_the_comparison_of_runs_is_taken_only_where_it_is_named(tmp_path, monkey
 
 @pytest.mark.parametrize("wanted", ["07", "03-01", "", "02_tipes", "two", "-3"])
 def test_a_selection_that_fits_nothing_is_refused(project, wanted):
+    from naaflib.batch.notebooks import select
     from naaflib.errors import UsageError
-    from naaflib.experiments.notebooks import select
 
     with pytest.raises(UsageError):
         select(wanted)
 
 
 def test_none_is_a_value_only_where_the_parameter_allows_it(project):
-    from naaflib.experiments.notebooks import convert, read
+    from naaflib.batch.notebooks import convert, read
 
     types = read(project / "notebooks" / "02_types.ipynb").parameters
     assert convert("none", types["limit"]) is None
@@ -288,8 +288,8 @@ def test_none_is_a_value_only_where_the_parameter_allows_it(project):
     ],
 )
 def test_a_notebook_that_cannot_be_read_is_named(tmp_path, cells, sentence):
+    from naaflib.batch.notebooks import read
     from naaflib.errors import NaafError
-    from naaflib.experiments.notebooks import read
 
     path = tmp_path / "01_broken.ipynb"
     path.write_text("not JSON") if cells is None else write_notebook(path, cells)
@@ -298,8 +298,8 @@ def test_a_notebook_that_cannot_be_read_is_named(tmp_path, cells, sentence):
 
 
 def test_a_damaged_record_is_named_and_left_as_it_is(project, tmp_path):
+    from naaflib.batch import run_notebooks
     from naaflib.errors import NaafError
-    from naaflib.experiments import run_notebooks
 
     (tmp_path / "pipeline.json").write_text("{")
     with pytest.raises(NaafError, match=r"pipeline\.json is not a record"):
@@ -357,7 +357,7 @@ def test_a_batch_that_is_ended_leaves_no_kernel_behind(project, tmp_path, end):
             "time.sleep(600)",
         ],
     )
-    code = "import sys; from naaflib.experiments import run_notebooks; run_notebooks('09', sys.argv[1], {})"
+    code = "import sys; from naaflib.batch import run_notebooks; run_notebooks('09', sys.argv[1], {})"
     try:
         batch = subprocess.Popen(
             [sys.executable, "-c", code, str(tmp_path)],

@@ -13,11 +13,11 @@ import pytest
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project's folder with a data set, and the folder where `make lab` opens."""
-    import naaflib.project
+    import naaflib.files
 
     for folder in ("naaflib", "notebooks", "data_manifests", "data/mine", "elsewhere"):
         (tmp_path / folder).mkdir(parents=True)
-    monkeypatch.setattr(naaflib.project, "__file__", str(tmp_path / "naaflib" / "project.py"))
+    monkeypatch.setattr(naaflib.files, "__file__", str(tmp_path / "naaflib" / "project.py"))
     monkeypatch.delenv("NAAF_ROOT", raising=False)
     return tmp_path
 
@@ -25,9 +25,9 @@ def project(tmp_path, monkeypatch):
 @pytest.mark.parametrize("folder", [".", "notebooks"])
 def test_a_path_is_the_same_in_the_project_and_in_its_notebooks(project, monkeypatch, folder):
     from naaflib import NaafError
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
     from naaflib.cli.arguments import path
-    from naaflib.project import resolve
+    from naaflib.files import resolve
 
     monkeypatch.chdir(project / folder)
     for found in (resolve, path):
@@ -42,7 +42,7 @@ def test_a_path_is_the_same_in_the_project_and_in_its_notebooks(project, monkeyp
 
 
 def test_what_is_in_the_working_directory_comes_first(project, monkeypatch, tmp_path_factory):
-    from naaflib.project import resolve
+    from naaflib.files import resolve
 
     here = project / "elsewhere"
     (here / "data").mkdir()
@@ -227,7 +227,7 @@ def test_an_explanation_draws_itself(trained, scenes):
 
 def test_a_run_draws_the_distributions_that_the_notebook_draws(trained, scenes, tmp_path):
     import naaflib
-    from naaflib import walkthrough as walk
+    from naaflib import pages as walk
 
     figure = trained.distributions()
     titles = [ax.get_title(loc) for ax in figure.axes for loc in ("left", "center") if ax.get_title(loc)]

@@ -36,7 +36,7 @@ def group(data, tmp_path_factory) -> Path:
     """Two members, the first of them evaluated. Shared: change a copy only."""
     from naaflib.config import preset
     from naaflib.evaluate import evaluate
-    from naaflib.experiments import train_members
+    from naaflib.training import train_members
 
     out = tmp_path_factory.mktemp("runs") / "group"
     first, _ = train_members(data, out, preset("scenes", TINY), 2, device="cpu")
@@ -51,7 +51,7 @@ def copied(group, tmp_path) -> Path:
 
 
 def rerun(*arguments, **options):
-    from naaflib.experiments.rerun import rerun
+    from naaflib.training.rerun import rerun
 
     return rerun(*arguments, **options)
 
@@ -73,7 +73,7 @@ def test_every_member_of_a_group_is_the_same_again(group, tmp_path):
 
 def test_a_variant_is_trained_and_made_anew(group, data, tmp_path):
     from naaflib.evaluate import evaluate
-    from naaflib.experiments import make_variant
+    from naaflib.training import make_variant
 
     run = make_variant(group / FIRST, {"mining.fixed_boundary": 0.2}, tmp_path / "variant")
     evaluate(run, data, split="dev")
@@ -84,8 +84,8 @@ def test_a_variant_is_trained_and_made_anew(group, data, tmp_path):
 
 
 def test_a_run_that_started_from_another_is_repeated_from_it(group, data, tmp_path):
-    from naaflib.experiments import train_run
     from naaflib.runs import Run
+    from naaflib.training import train_run
 
     start = Path(shutil.copytree(group / SECOND, tmp_path / "start"))
     run = train_run(data, tmp_path / "run", Run.open(start).settings, init=start, device="cpu")
@@ -98,7 +98,7 @@ def test_a_run_that_started_from_another_is_repeated_from_it(group, data, tmp_pa
 def test_threads_and_device_are_recorded_and_used(group, data, copied, tmp_path, monkeypatch):
     import torch
 
-    from naaflib.experiments import rerun as module
+    from naaflib.training import rerun as module
 
     start = json.loads((group / FIRST / "config.json").read_text())["start"]
     assert (start["device"], start["threads"]) == ("cpu", torch.get_num_threads())
@@ -161,8 +161,8 @@ def test_the_first_difference_is_named(copied, tmp_path, capsys):
 
 
 def test_other_weights_are_a_difference(group, copied):
-    from naaflib.experiments.rerun import compare_runs
     from naaflib.runs import Run
+    from naaflib.training.rerun import compare_runs
 
     other = Run.open(group / SECOND)
     shutil.copy(other.checkpoint("best"), copied / "checkpoints")
@@ -177,8 +177,8 @@ def test_other_weights_are_a_difference(group, copied):
 
 
 def test_a_row_too_many_is_a_difference(group, copied):
-    from naaflib.experiments.rerun import compare_runs
     from naaflib.runs import Run
+    from naaflib.training.rerun import compare_runs
 
     with (copied / "steps.csv").open("a") as file:
         file.write((copied / "steps.csv").read_text().splitlines()[-1] + "\n")

@@ -10,10 +10,10 @@ import yaml
 
 from naaflib import open_split, retrieval_metrics
 from naaflib.config import preset
-from naaflib.data.verify import verify
+from naaflib.data.prepare.verify import verify
 from naaflib.errors import NaafError
 from naaflib.evaluate import evaluate
-from naaflib.experiments.training import train_run
+from naaflib.training.folder import train_run
 
 
 def state(folder, captions):

@@ -10,13 +10,13 @@ import pytest
 import seeds
 from PIL import Image
 
-from naaflib.data import scenes as built_in
 from naaflib.data.captions import tokenize
 from naaflib.data.manifest import find_manifest
-from naaflib.data.scene_features import features
-from naaflib.data.scene_maker import make_sample
-from naaflib.data.scene_regions import overlap, sample_boxes
-from naaflib.data.scene_world import Claim, Description, Scene, SceneObject, referents
+from naaflib.data.scenes import dataset as built_in
+from naaflib.data.scenes.features import features
+from naaflib.data.scenes.maker import make_sample
+from naaflib.data.scenes.regions import overlap, sample_boxes
+from naaflib.data.scenes.world import Claim, Description, Scene, SceneObject, referents
 from naaflib.data.splits import open_split
 from naaflib.errors import NaafError, UsageError
 
@@ -70,7 +70,7 @@ def shape_of(word):
 
 def test_the_same_seed_gives_the_same_bytes_in_another_process_and_beside_other_splits(tmp_path, scenes):
     call = f"build(sys.argv[1], seed={seeds.shifted()}, train=3, dev=10, test=4)"
-    script = f"import sys; from naaflib.data.scenes import build; {call}"
+    script = f"import sys; from naaflib.data.scenes.dataset import build; {call}"
     subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "again")],
         check=True,
@@ -289,8 +289,8 @@ def test_foils_are_false_even_generously():
 
 def _said_with(sample, caption, swap):
     """The foil's claim, by way of its words: the value that the lexicon gives to the new word."""
-    from naaflib.data.scene_foils import exchanged
-    from naaflib.data.scene_words import LEXICON
+    from naaflib.data.scenes.foils import exchanged
+    from naaflib.data.scenes.words import LEXICON
 
     word = caption.words[swap.word]
     value = next(value for value, forms in LEXICON[word.kind, word.frame].items() if swap.now in forms)

@@ -8,13 +8,13 @@ import pytest
 import seeds
 from safetensors.torch import save_file
 
-from naaflib import checkpoint
 from naaflib.config import SAFE_START, Settings, preset, replace
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
-from naaflib.experiments.training import train_run
-from naaflib.model import Model
+from naaflib.model import checkpoint
+from naaflib.model.model import Model
 from naaflib.runs import BATCH_COLUMNS, Run
+from naaflib.training.folder import train_run
 from naaflib.verdict import verdict
 
 pytestmark = pytest.mark.trains

@@ -8,7 +8,7 @@ import pytest
 import seeds
 import torch
 
-from naaflib import checkpoint, open_split, retrieval_metrics
+from naaflib import open_split, retrieval_metrics
 from naaflib.cli import main
 from naaflib.cli.models import memory
 from naaflib.config import Settings, model_settings
@@ -16,10 +16,11 @@ from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
 from naaflib.evaluate import encode_split, evaluate, protocol_metrics, protocols, score_encoded, scores
 from naaflib.evaluate.scores import Encoded, Pairs, encode_captions, encode_images, streamed_metrics
-from naaflib.metric import metrics_of
-from naaflib.model import Model
-from naaflib.ranks import RankCounter, best_answers
-from naaflib.ranks import count as count_block
+from naaflib.metric.ranks import RankCounter, best_answers
+from naaflib.metric.ranks import count as count_block
+from naaflib.metric.retrieval import metrics_of
+from naaflib.model import checkpoint
+from naaflib.model.model import Model
 from naaflib.runs import Run
 from naaflib.similarity import autograd as differentiable
 from naaflib.similarity import matrix as scoring

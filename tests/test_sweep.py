@@ -43,7 +43,7 @@ NOTEBOOKS = {
         'settings: str = ""',
         "from pathlib import Path\n"
         "from naaflib import train_members\n"
-        "from naaflib.walkthrough.start import settings_for\n"
+        "from naaflib.pages.keep import settings_for\n"
         "chosen = settings_for(Path(data), preset, settings, seed=seed)\n"
         "train_members(data, run, chosen, members)",
     ],
@@ -96,7 +96,7 @@ def source(data, root):
 
 def trained(data, out, **changes):
     from naaflib.config import preset
-    from naaflib.experiments import train_run
+    from naaflib.training import train_run
 
     return train_run(data, out, preset("scenes", TINY | changes), device="cpu")
 
@@ -108,7 +108,7 @@ def write_spec(folder, **content) -> Path:
 
 
 def planned(folder, data, **content):
-    from naaflib.experiments import plan_sweep
+    from naaflib.batch import plan_sweep
 
     retry = content.pop("retry", False)
     return plan_sweep(write_spec(folder, **content), data=data, out=folder / "out", retry=retry)
@@ -146,7 +146,7 @@ def test_a_setting_of_a_variant_wins_over_those_of_all(tmp_path, data):
 
 
 def test_a_named_variant_that_is_a_point_of_the_grid_is_one_run_and_the_table_says_so(tmp_path, data):
-    from naaflib.experiments.sweep_table import plan_table
+    from naaflib.batch.sweep.table import plan_table
 
     plan = planned(tmp_path, data, grid={"mining.alpha": [1, 2]})
     assert plan.rows[2].name == "alpha-2/0"
@@ -266,7 +266,7 @@ def test_a_mistake_in_the_file_is_one_sentence(tmp_path, data, change, sentence)
     ],
 )
 def test_a_file_that_is_no_sweep_is_named(tmp_path, data, text, sentence):
-    from naaflib.experiments import plan_sweep
+    from naaflib.batch import plan_sweep
 
     path = tmp_path / "spec.yaml"
     path.write_text(text)
@@ -278,7 +278,7 @@ def test_a_notebook_number_needs_no_quotes(tmp_path, data):
     path = write_spec(tmp_path)
     path.write_text(path.read_text().replace("'02'", "02"))
     assert "- 02\n" in path.read_text()
-    from naaflib.experiments import plan_sweep
+    from naaflib.batch import plan_sweep
 
     assert [notebook.name for notebook in plan_sweep(path, data=data).notebooks] == ["02_training"]
 
@@ -286,7 +286,7 @@ def test_a_notebook_number_needs_no_quotes(tmp_path, data):
 def test_a_number_with_an_exponent_is_a_number_as_everywhere_else(tmp_path, data):
     path = write_spec(tmp_path, runs={"a": {"train.learning_rate": "RATE"}})
     path.write_text(path.read_text().replace("RATE", "5e-4"))
-    from naaflib.experiments import plan_sweep
+    from naaflib.batch import plan_sweep
 
     plan = plan_sweep(path, data=data)
     assert plan.spec.runs == {"a": {"train.learning_rate": 0.0005}}
@@ -384,7 +384,7 @@ def test_a_half_trained_run_is_resumed(tmp_path, data):
 
 
 def test_a_variant_whose_source_was_trained_anew_is_refused(tmp_path, data, source):
-    from naaflib.experiments import make_variant
+    from naaflib.training import make_variant
 
     runs = {"naaf": {}, "flat": {"weights": "naaf", "mining.fixed_boundary": 0.0}}
     folder = place(source, tmp_path, "naaf/members/0")
@@ -402,7 +402,7 @@ def test_a_variant_scores_with_the_changed_settings_and_its_source_is_untouched(
     import torch
 
     from naaflib import load_checkpoint
-    from naaflib.experiments import make_variant
+    from naaflib.training import make_variant
 
     before = source.checkpoint("best").read_bytes()
     run = make_variant(source, {"mining.fixed_boundary": "0.25", "model.lambda_intra": None}, tmp_path / "v")
@@ -418,7 +418,7 @@ def test_a_variant_scores_with_the_changed_settings_and_its_source_is_untouched(
 def test_a_variant_is_validated_with_its_own_settings(tmp_path, data, source):
     from naaflib import load_checkpoint
     from naaflib.evaluate import evaluate
-    from naaflib.experiments import make_variant
+    from naaflib.training import make_variant
 
     run = make_variant(
         source, {"mining.fixed_boundary": 0.9, "model.relevance_effect": False}, tmp_path / "v"
@@ -458,7 +458,7 @@ def test_a_variant_keeps_the_dev_scores_if_it_is_validated_on_the_whole_split(
 
 
 def test_a_variant_of_a_variant_keeps_the_settings_that_trained_the_weights(tmp_path, data, source):
-    from naaflib.experiments import make_variant
+    from naaflib.training import make_variant
 
     first = make_variant(source, {"model.lambda_intra": None}, tmp_path / "first")
     second = make_variant(first, {"model.lambda_softmax": 9}, tmp_path / "second")
@@ -467,7 +467,7 @@ def test_a_variant_of_a_variant_keeps_the_settings_that_trained_the_weights(tmp_
 
 
 def test_a_variant_is_reused_and_never_trained(tmp_path, data, source):
-    from naaflib.experiments import make_variant, train_members, train_run
+    from naaflib.training import make_variant, train_members, train_run
 
     run = make_variant(source, {"model.lambda_intra": None}, tmp_path / "v")
     before = run.checkpoint("best").read_bytes()
@@ -481,7 +481,7 @@ def test_a_variant_is_reused_and_never_trained(tmp_path, data, source):
 
 
 def test_training_settings_and_taken_folders_are_refused(tmp_path, data, source):
-    from naaflib.experiments import make_variant
+    from naaflib.training import make_variant
 
     with pytest.raises(UsageError, match=r"model\.dim acts in training too"):
         make_variant(source, {"model.dim": 3}, tmp_path / "v")
@@ -496,7 +496,7 @@ def test_training_settings_and_taken_folders_are_refused(tmp_path, data, source)
 
 
 def test_a_boundary_that_was_never_learnt_cannot_come_back(tmp_path, source):
-    from naaflib.experiments import make_variant
+    from naaflib.training import make_variant
 
     fixed = make_variant(source, {"mining.fixed_boundary": 0.1}, tmp_path / "fixed")
     with pytest.raises(UsageError, match="no learnt boundary to go back to"):
@@ -510,7 +510,7 @@ def test_a_boundary_that_was_never_learnt_cannot_come_back(tmp_path, source):
 def held(folder):
     """A process that holds a folder until it is killed."""
     code = (
-        "import sys; from pathlib import Path; from naaflib.experiments.locking import exclusive\n"
+        "import sys; from pathlib import Path; from naaflib.locking import exclusive\n"
         "with exclusive(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -524,7 +524,7 @@ def held(folder):
 
 
 def test_a_folder_is_held_by_one_process_and_free_when_that_ends(tmp_path):
-    from naaflib.experiments.locking import exclusive
+    from naaflib.locking import exclusive
 
     with held(tmp_path) as holder:
         with pytest.raises(NaafError, match=f"is in use by process {holder.pid} on "), exclusive(tmp_path):
@@ -537,7 +537,7 @@ def test_a_folder_is_held_by_one_process_and_free_when_that_ends(tmp_path):
 def test_where_the_file_system_has_no_locks_nothing_is_held(tmp_path, monkeypatch):
     import fcntl
 
-    from naaflib.experiments.locking import exclusive
+    from naaflib.locking import exclusive
 
     def none(_, operation):
         raise OSError(errno.ENOLCK, "No locks available")
@@ -548,8 +548,8 @@ def test_where_the_file_system_has_no_locks_nothing_is_held(tmp_path, monkeypatc
 
 
 def test_two_sweeps_do_not_share_a_folder(tmp_path, data):
-    from naaflib.experiments import run_sweep
-    from naaflib.experiments.locking import exclusive
+    from naaflib.batch import run_sweep
+    from naaflib.locking import exclusive
     from naaflib.runs import Run
 
     plan = planned(tmp_path, data)
@@ -567,8 +567,9 @@ def test_two_sweeps_do_not_share_a_folder(tmp_path, data):
 
 def test_a_run_that_is_being_trained_is_left_alone(tmp_path, data, monkeypatch):
     from naaflib.config import preset
-    from naaflib.experiments import train_members, training
-    from naaflib.experiments.locking import exclusive
+    from naaflib.locking import exclusive
+    from naaflib.training import folder as training
+    from naaflib.training import train_members
 
     monkeypatch.setattr(training, "PATIENCE", 0.0)
     folder, settings = tmp_path / "out/naaf/members/0", preset("scenes", TINY)
@@ -585,15 +586,15 @@ def test_a_run_that_is_being_trained_is_left_alone(tmp_path, data, monkeypatch):
 
 def started(folder, data, settings):
     """A run as a process leaves it that dies before its first checkpoint."""
-    from naaflib.experiments.training import data_record
     from naaflib.runs import Run
+    from naaflib.training.folder import data_record
 
     return Run.create(folder, "train", settings=settings.model_dump(), data=data_record(data), start={})
 
 
 def test_a_worker_that_dies_before_its_first_checkpoint_is_followed(tmp_path, data, source):
     from naaflib.config import preset
-    from naaflib.experiments import train_members
+    from naaflib.training import train_members
 
     folder, settings = tmp_path / "out/naaf/members/0", preset("scenes", TINY)
     started(folder, data, settings)
@@ -605,8 +606,8 @@ def test_a_worker_that_dies_before_its_first_checkpoint_is_followed(tmp_path, da
 
 
 def test_a_run_with_a_checkpoint_is_never_trained_anew(tmp_path, data, source):
-    from naaflib.experiments import train_run
     from naaflib.runs import Run
+    from naaflib.training import train_run
 
     run = Run.open(place(source, tmp_path, "naaf/members/0"))
     before = (run.path / "config.json").read_bytes()
@@ -616,7 +617,7 @@ def test_a_run_with_a_checkpoint_is_never_trained_anew(tmp_path, data, source):
 
 
 def test_cores_are_divided_among_the_workers(monkeypatch):
-    from naaflib.experiments import workers
+    from naaflib.batch.sweep import cluster as workers
 
     monkeypatch.setattr(workers, "cores", lambda: 12)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -636,8 +637,8 @@ def test_cores_are_divided_among_the_workers(monkeypatch):
 @pytest.fixture
 def order_for(tmp_path):
     """The order that a sweep gives for a row; its ticket is there."""
-    from naaflib.experiments.sweep_plan import identity, parameters_of
-    from naaflib.experiments.sweep_task import TICKET, Order
+    from naaflib.batch.sweep.plan import identity, parameters_of
+    from naaflib.batch.sweep.task import TICKET, Order
 
     def make(plan, row):
         plan.out.mkdir(exist_ok=True)
@@ -658,8 +659,8 @@ def order_for(tmp_path):
 
 
 def test_a_failed_run_is_kept_and_tried_again_only_when_asked(tmp_path, data, source, order_for):
-    from naaflib.experiments import run_sweep, runs_table
-    from naaflib.experiments.sweep_task import work
+    from naaflib.batch import run_sweep, runs_table
+    from naaflib.batch.sweep.task import work
 
     trained(data, tmp_path / "out/naaf/members/1", **{"train.seed": 1})
     ask = {"notebooks": ["02", "08"], "seeds": [1]}
@@ -687,8 +688,9 @@ def test_a_failed_run_is_kept_and_tried_again_only_when_asked(tmp_path, data, so
 
 
 def test_what_failed_is_tried_again_where_scenes_are_rendered_first(tmp_path, data, order_for, monkeypatch):
-    from naaflib.experiments import run_sweep, sweep
-    from naaflib.experiments.sweep_task import note_failure
+    from naaflib.batch import run_sweep
+    from naaflib.batch.sweep import run as sweep
+    from naaflib.batch.sweep.task import note_failure
 
     def no_workers(*_):
         raise NaafError("a worker is asked for")
@@ -707,8 +709,8 @@ def test_what_failed_is_tried_again_where_scenes_are_rendered_first(tmp_path, da
 
 
 def test_a_variant_may_be_called_null(tmp_path, data):
-    from naaflib.experiments import read_sweep
-    from naaflib.experiments.sweep_table import write_sweep
+    from naaflib.batch import read_sweep
+    from naaflib.batch.sweep.table import write_sweep
 
     plan = planned(tmp_path, data, runs={"null": {}, "NA": {"weights": "null", "model.lambda_intra": None}})
     plan.out.mkdir()
@@ -721,7 +723,7 @@ def test_a_variant_may_be_called_null(tmp_path, data):
 
 
 def test_variants_are_compared_once_two_of_them_are_measured(tmp_path, data):
-    from naaflib.experiments import compare_variants
+    from naaflib.batch import compare_variants
 
     ask = {
         "runs": {"naaf": {}, "scan": {"model.method": "scan-t2i"}},
@@ -741,7 +743,7 @@ def test_variants_are_compared_once_two_of_them_are_measured(tmp_path, data):
 
 
 def test_a_run_that_is_no_longer_wanted_ends_and_is_no_failure(tmp_path, data, source, order_for):
-    from naaflib.experiments.sweep_task import work
+    from naaflib.batch.sweep.task import work
 
     place(source, tmp_path, "naaf/members/0")
     plan = planned(tmp_path, data)
@@ -768,7 +770,8 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, data, capsys
 
 
 def test_a_missing_dask_is_one_sentence(tmp_path, data, monkeypatch):
-    from naaflib.experiments import run_sweep, workers
+    from naaflib.batch import run_sweep
+    from naaflib.batch.sweep import cluster as workers
 
     monkeypatch.setattr(workers, "find_spec", lambda name: None)
     with pytest.raises(NaafError, match=r"a sweep needs dask\.distributed, which is not installed"):
@@ -811,7 +814,7 @@ def cluster(tmp_path, root):
 
 
 def test_a_killed_worker_loses_its_run_only_and_another_one_finishes_it(tmp_path, data, cluster):
-    from naaflib.experiments import run_sweep
+    from naaflib.batch import run_sweep
     from naaflib.runs import FINISHED, Run
 
     address, workers = cluster

@@ -10,22 +10,25 @@ import pytest
 import seeds
 import torch
 
-from naaflib import checkpoint, load_checkpoint
-from naaflib import train as loop
+from naaflib import load_checkpoint
+from naaflib.batch import runs_table
 from naaflib.config import preset, replace
 from naaflib.data.batches import Batches
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluate import discovery, evaluate, validation_metrics
-from naaflib.experiments import runs_table, training
-from naaflib.experiments.rerun import rerun
-from naaflib.experiments.training import train_members, train_run
-from naaflib.metric import Retrieval, RetrievalMetrics, chance_recalls
-from naaflib.model import Model
+from naaflib.evaluate import evaluate, validation_metrics
+from naaflib.evaluate.comparison import settings as discovery
+from naaflib.metric.retrieval import Retrieval, RetrievalMetrics, chance_recalls
+from naaflib.model import checkpoint
+from naaflib.model.model import Model
 from naaflib.runs import FINISHED, HISTORY, NO_CHECKPOINT, STEPS, UNFINISHED, Run
 from naaflib.similarity.boundary import Boundaries, Samples, optimal_boundary, updated
-from naaflib.train import fit
+from naaflib.training import folder as training
+from naaflib.training import loop as loop
+from naaflib.training.folder import train_members, train_run
+from naaflib.training.loop import fit
+from naaflib.training.rerun import rerun
 from naaflib.verdict import verdicts
 
 pytestmark = pytest.mark.trains

@@ -9,10 +9,10 @@ from naaflib.config import preset, replace
 from naaflib.data.batches import Batches
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
-from naaflib.experiments.training import train_run
-from naaflib.model import Model
+from naaflib.model.model import Model
 from naaflib.runs import HISTORY, Run
-from naaflib.train import Trainer
+from naaflib.training.folder import train_run
+from naaflib.training.loop import Trainer
 from naaflib.verdict import equal_scores_loss, is_near_chance, verdict, verdicts
 
 CHANCE = 12.7  # of 250 images with five captions each

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import seeds
 
-from naaflib.data import split_checks
 from naaflib.data.boxes import read_boxes, read_sizes
 from naaflib.data.npy import open_array, read_objects
-from naaflib.data.verify import verify
+from naaflib.data.prepare import split_checks
+from naaflib.data.prepare.verify import verify
 from naaflib.errors import NaafError
 
 IMAGES, REGIONS, DIM, EACH = 7, 3, 11, 5

@@ -18,7 +18,8 @@ from matplotlib import image
 from matplotlib.transforms import Bbox
 from scipy.stats import norm
 
-from naaflib import metric
+from naaflib.metric import retrieval as metric
+from naaflib.metric.separation import separation
 from naaflib.similarity.boundary import optimal_boundary
 from naaflib.viz import (
     attention,
@@ -32,7 +33,6 @@ from naaflib.viz import (
     ranks,
     style,
 )
-from naaflib.viz.separation import separation
 
 RNG = seeds.rng(0)
 WORDS = ["<start>", "a", "very-long-compound-word", "girl", "costs", "$5", "or", "$6", "<end>"]

@@ -84,7 +84,7 @@ def _print_version() -> int:
 
 
 def _os_sentence(error: OSError) -> str:
-    from ..project import shown
+    from ..files import shown
 
     reason = (error.strerror or str(error) or type(error).__name__) + REMEDIES.get(error.errno, "")
     return f"{shown(error.filename)}: {reason}" if error.filename else reason

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..errors import UsageError
-from ..project import resolve
+from ..files import resolve
 
 CONTINUES = "nothing is half-written; run it again"
 

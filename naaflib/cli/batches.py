@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import NaafError, UsageError
-from ..project import resolve
+from ..files import resolve
 from .arguments import path, say, show_json, show_table, warn
 
 RUN = """\
@@ -69,8 +69,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`naaf run`"""
-    from ..experiments import expectation, measures_table, results_table, run_notebooks
-    from ..project import shown
+    from ..batch import expectation, measures_table, results_table, run_notebooks
+    from ..files import shown
     from ..verdict import verdicts_below
 
     parameters = _parameters(arguments.parameters)
@@ -95,8 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_values(parameters: dict[str, object], out: Path) -> None:
     """Mistakes that a notebook would find only after others have run for minutes."""
+    from ..pages import settings_for
     from ..runs import BEST_MEMBER
-    from ..walkthrough import settings_for
 
     data = Path(str(parameters.get("data", "scenes")))
     if data.name != "scenes" and not data.is_dir():
@@ -115,8 +115,8 @@ def _check_values(parameters: dict[str, object], out: Path) -> None:
 
 def runs(arguments: argparse.Namespace) -> int:
     """`naaf runs`"""
-    from ..experiments import runs_table
-    from ..project import shown
+    from ..batch import runs_table
+    from ..files import shown
 
     if not arguments.folder.is_dir():
         raise NaafError(f"{shown(arguments.folder)} is not a folder: name the one that holds your runs")

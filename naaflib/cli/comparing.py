@@ -36,7 +36,7 @@ class Measures:
     """What --measure takes, imported when it is asked for: `naaf --help` answers without numpy."""
 
     def __iter__(self) -> Iterator[str]:
-        from ..metric import MEASURES
+        from ..metric.retrieval import MEASURES
 
         return iter((*MEASURES, "all"))
 
@@ -94,9 +94,9 @@ def _add_statistics(parser: argparse.ArgumentParser) -> None:
 def compare(arguments: argparse.Namespace) -> int:
     """`naaf compare`"""
     _check_files(arguments.table)
-    from ..evaluate.comparison import compare_runs
-    from ..evaluate.differences import coverage_note, difference_table, readable_differences
-    from ..significance import check_request
+    from ..evaluate.comparison.compare import compare_runs
+    from ..evaluate.comparison.differences import coverage_note, difference_table, readable_differences
+    from ..metric.significance import check_request
     from ..verdict import verdicts
 
     check_request(arguments.confidence, arguments.resamples, arguments.seed)
@@ -128,7 +128,7 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def _aligned(shown) -> str:
     """Names to the left, numbers to the right."""
-    from ..evaluate.differences import TEXTS
+    from ..evaluate.comparison.differences import TEXTS
 
     left = {name: shown[name].map(len).max() for name in shown.columns if name in TEXTS}
     padded = shown.assign(**{name: shown[name].str.ljust(width) for name, width in left.items()})
@@ -138,7 +138,7 @@ def _aligned(shown) -> str:
 
 
 def _check_files(files: list[Path]) -> None:
-    from ..project import shown
+    from ..files import shown
 
     for file in files:
         if file.suffix not in (".csv", ".tex"):
@@ -146,7 +146,7 @@ def _check_files(files: list[Path]) -> None:
 
 
 def _write(file: Path, table, shown, note: str) -> None:
-    from ..evaluate.differences import latex_table
+    from ..evaluate.comparison.differences import latex_table
     from ..runs import atomic_path
 
     with atomic_path(file) as partial:

@@ -139,8 +139,8 @@ def _add_convert(actions: argparse._SubParsersAction) -> None:
 
 def build(arguments: argparse.Namespace) -> int:
     """`naaf data build`"""
-    from ..data import scenes
-    from ..project import shown
+    from ..data.scenes import dataset as scenes
+    from ..files import shown
 
     scenes.build(
         arguments.folder, seed=arguments.seed, train=arguments.train, dev=arguments.dev, test=arguments.test
@@ -151,7 +151,7 @@ def build(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     """`naaf data verify`"""
-    from ..data.verify import verify as check
+    from ..data.prepare.verify import verify as check
 
     report = check(arguments.folder, quick=arguments.quick, progress=not arguments.json)
     if arguments.json:
@@ -163,7 +163,7 @@ def verify(arguments: argparse.Namespace) -> int:
 
 def fetch(arguments: argparse.Namespace) -> int:
     """`naaf data fetch`"""
-    from ..data.fetch import fetch as download
+    from ..data.prepare.fetch import fetch as download
 
     print(download(arguments.name, arguments.folder), end="")
     return 0
@@ -171,7 +171,7 @@ def fetch(arguments: argparse.Namespace) -> int:
 
 def convert(arguments: argparse.Namespace) -> int:
     """`naaf data convert`"""
-    from ..data.convert import convert_tsv
+    from ..data.prepare.convert import convert_tsv
 
     converted = convert_tsv(
         arguments.tsv,

@@ -103,9 +103,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def explain(arguments: argparse.Namespace) -> int:
     """`naaf explain`"""
     _check(arguments)
-    from ..checkpoint import data_folder, load_checkpoint
     from ..data.splits import evaluation_split, open_split
     from ..evaluate.scores import pick_device
+    from ..model.checkpoint import data_folder, load_checkpoint
 
     model = load_checkpoint(arguments.source, arguments.vocabulary).to(pick_device(arguments.device))
     data = data_folder(arguments.source, arguments.data)
@@ -116,7 +116,7 @@ def explain(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     """Mistakes that need no model to be found."""
     from ..explanation.tables import check_table
-    from ..project import shown
+    from ..files import shown
 
     one = arguments.image is not None or arguments.caption is not None
     if one == (arguments.all is not None):
@@ -144,7 +144,7 @@ def _either(endings: tuple[str, ...]) -> str:
 
 def _one(arguments: argparse.Namespace, model, split) -> int:
     from .. import explanation
-    from ..project import shown
+    from ..files import shown
     from ..runs import atomic_path
 
     pair = explanation.explain(model, split, *_named(arguments, split))
@@ -181,7 +181,7 @@ def _every(arguments: argparse.Namespace, model, split) -> int:
     from tqdm import tqdm
 
     from ..explanation import explain_pairs, write_pairs
-    from ..project import shown
+    from ..files import shown
 
     captions = range(len(split.captions))
     images = split.image_of_caption if arguments.all == "own" else _retrieved(arguments, model, split)
@@ -199,8 +199,8 @@ def _every(arguments: argparse.Namespace, model, split) -> int:
 
 def _saved_scores(arguments: argparse.Namespace, split):
     """The run's saved scores (image, caption), if its present checkpoint made them; else None."""
-    from ..checkpoint import one_member
     from ..evaluate import saved_scores
+    from ..model.checkpoint import one_member
 
     is_run = arguments.source.is_dir() and arguments.vocabulary is None
     return saved_scores(one_member(arguments.source), split) if is_run else None
@@ -210,7 +210,7 @@ def _scale(arguments: argparse.Namespace, model, split, pair) -> dict[str, objec
     """What a score is measured by: its rank, from 1, among the image's scores with all captions of the split
     (and with the text), and the image's own caption that scores highest, with its score and rank.
     """
-    from ..walkthrough.pairs import scores_of_images
+    from ..pages.pairs import scores_of_images
 
     saved = _saved_scores(arguments, split)
     scores = scores_of_images(model, split, [pair.image])[0] if saved is None else saved[pair.image]
@@ -233,8 +233,8 @@ def _scale_sentence(pair, rank: int, captions: int, own_caption: int, own_score:
 
 def _retrieved(arguments: argparse.Namespace, model, split):
     """The image that scores highest for each caption, by the run's saved scores if they are its own."""
-    from ..metric import retrieval_metrics
-    from ..walkthrough.pairs import retrieved_images
+    from ..metric.retrieval import retrieval_metrics
+    from ..pages.pairs import retrieved_images
 
     scores = _saved_scores(arguments, split)
     if scores is None:

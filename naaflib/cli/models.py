@@ -184,7 +184,8 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
 
 def train(arguments: argparse.Namespace) -> int:
     """`naaf train`"""
-    from ..experiments import runs_table, train_run
+    from ..batch import runs_table
+    from ..training import train_run
     from ..verdict import verdicts
 
     run = train_run(

@@ -125,12 +125,12 @@ def _add_rerun(commands: argparse._SubParsersAction) -> None:
 
 def sweep(arguments: argparse.Namespace) -> int:
     """`naaf sweep`"""
+    from ..batch.sweep.cluster import check_cluster
+    from ..batch.sweep.plan import plan_sweep
+    from ..batch.sweep.run import compare_variants, run_sweep
+    from ..batch.sweep.table import plan_table
     from ..data.manifest import preset_sentence
-    from ..experiments.sweep import compare_variants, run_sweep
-    from ..experiments.sweep_plan import plan_sweep
-    from ..experiments.sweep_table import plan_table
-    from ..experiments.workers import check_cluster
-    from ..project import shown
+    from ..files import shown
 
     if arguments.workers is not None and arguments.workers < 1:
         raise UsageError(f"--workers is {arguments.workers}; at least 1 is needed")
@@ -162,10 +162,10 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 def variant(arguments: argparse.Namespace) -> int:
     """`naaf variant`"""
+    from ..batch import runs_table
     from ..config import assignments
-    from ..experiments import runs_table
-    from ..experiments.variants import make_variant
-    from ..project import shown
+    from ..files import shown
+    from ..training.variants import make_variant
 
     overrides = assignments(arguments.set, "--set")
     run = make_variant(arguments.source, overrides, arguments.out, data=arguments.data)
@@ -183,10 +183,10 @@ def rerun(arguments: argparse.Namespace) -> int:
     """`naaf rerun`"""
     from tempfile import TemporaryDirectory, mkdtemp
 
-    from ..experiments.rerun import changes_since
-    from ..experiments.rerun import rerun as repeat
-    from ..project import shown
+    from ..files import shown
     from ..runs import members
+    from ..training.rerun import changes_since
+    from ..training.rerun import rerun as repeat
 
     with ExitStack() as stack:
         out = arguments.out

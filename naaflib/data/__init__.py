@@ -1,0 +1,8 @@
+"""Data sets in the SCAN layout, read for training and evaluation.
+
+manifest    a data set's files, their names and checksums;  splits: a split opened
+captions    lines to words;  vocabulary: words to ids;  glove: word vectors
+features    regions of images, memory-mapped;  npy, number_types, row_counts: checks of their file
+boxes       places of regions;  batches: training batches;  inspection: what a set looks like
+prepare/    sets made and checked: fetch, convert, verify;  scenes/: the built-in set
+"""

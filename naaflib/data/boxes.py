@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import NaafError
-from ..project import shown
+from ..files import shown
 from .npy import open_array, read_header, read_objects
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import NaafError
-from ..project import read_text, shown
+from ..files import read_text, shown
 
 # word_tokenize splits sentences first; the full stop inside a line would stay glued to its word otherwise.
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")

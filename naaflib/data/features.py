@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import NaafError
-from ..project import shown
+from ..files import shown
 from .npy import open_array
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import NaafError
-from ..project import shown
+from ..files import shown
 from .vocabulary import Vocabulary
 
 PEEKED = 4096  # bytes in which a binary file shows a zero

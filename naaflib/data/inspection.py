@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import NaafError
-from ..project import shown
+from ..files import shown
 from .captions import tokenize
-from .report import MARKS, Report
+from .prepare.report import MARKS, Report
 from .splits import Split, open_split, split_names
 from .vocabulary import Vocabulary
 

@@ -24,7 +24,7 @@ from pydantic import (
 
 from ..config import OTHER_DATA, PRESETS
 from ..errors import NaafError, UsageError
-from ..project import project_root, read_yaml, shown
+from ..files import project_root, read_yaml, shown
 
 SPLITS = ("train", "dev", "test", "testall")
 OWN_MANIFEST = "manifest.yaml"

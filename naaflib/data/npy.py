@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..errors import NaafError
-from ..project import shown
+from ..files import shown
 
 
 @dataclass(frozen=True)

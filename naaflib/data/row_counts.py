@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from ..errors import NaafError
-from ..project import shown
+from ..files import shown
 from .manifest import OWN_MANIFEST, layout_path
 
 COMPARED = 64  # images, spread over the file: a repeated COCO train split has 160 GB

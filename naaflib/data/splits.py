@@ -12,8 +12,8 @@ import numpy as np
 
 from ..display import Described
 from ..errors import NaafError, UsageError
-from ..project import missing, resolve, shown
-from ..ranks import captions_of, image_of
+from ..files import missing, resolve, shown
+from ..metric.ranks import captions_of, image_of
 from .boxes import read_boxes, read_sizes
 from .captions import read_filled
 from .features import Regions

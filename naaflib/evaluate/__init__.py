@@ -4,21 +4,19 @@ protocols   which images compete
 scores      encode once, score in blocks, to memory, to a file, or to ranks alone
 cluster     the same on a running Dask cluster
 evaluation  scores and metrics of a run or checkpoint, kept in its folder
-joining     ensembles
-discovery   which runs belong together: the variants in groups and sweeps
-comparison  variants measured on the same images
-differences  what a comparison comes to: tables with intervals
-changes     query by query: what rose and what fell
+ensembles   scores of several models averaged
+comparison/ variants measured on the same images, with intervals
+arithmetic  what a process computes with
 """
 
 import sys
 from inspect import signature
 from types import ModuleType
 
-from .comparison import Comparison, compare, compare_runs
-from .differences import difference_table, spread_table
+from .comparison.compare import Comparison, compare, compare_runs
+from .comparison.differences import difference_table, spread_table
+from .ensembles import ensemble, ensemble_members
 from .evaluation import Evaluation, evaluate, save_evaluation, saved_scores
-from .joining import ensemble, ensemble_members
 from .protocols import FOLD, PROTOCOLS, check_protocol, default_split, protocol_metrics
 from .scores import (
     Encoded,

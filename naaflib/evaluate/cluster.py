@@ -23,12 +23,12 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from ..checkpoint import load_checkpoint
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
-from ..metric import RetrievalMetrics, check_finite, metrics_of
-from ..model import Model
-from ..ranks import Counts, RankCounter, count
+from ..metric.ranks import Counts, RankCounter, count
+from ..metric.retrieval import RetrievalMetrics, check_finite, metrics_of
+from ..model.checkpoint import load_checkpoint
+from ..model.model import Model
 from ..runs import fingerprint
 from ..similarity.packing import Packing
 from .arithmetic import arithmetic, mixture

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import data_folder, load_checkpoint, one_member
 from ..data.manifest import data_name
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..data.vocabulary import warn_of_unknown
 from ..errors import NaafError, UsageError
-from ..metric import RetrievalMetrics
-from ..model import Model
-from ..project import resolve, shown
+from ..files import resolve, shown
+from ..metric.retrieval import RetrievalMetrics
+from ..model.checkpoint import data_folder, load_checkpoint, one_member
+from ..model.model import Model
 from ..runs import Run, fingerprint, read_json, write_json
 from .protocols import check_protocol, default_split, folds, protocol_metrics
 from .scores import (

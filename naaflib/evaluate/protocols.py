@@ -12,8 +12,8 @@ import numpy as np
 
 from ..data.splits import evaluation_split
 from ..errors import UsageError
-from ..metric import Retrieval, RetrievalMetrics, retrieval_metrics
-from ..ranks import Best
+from ..metric.ranks import Best
+from ..metric.retrieval import Retrieval, RetrievalMetrics, retrieval_metrics
 
 PROTOCOL_IMAGES: dict[str, int | None] = {"full": None, "f30k-1k": 1000, "coco-1k": 5000, "coco-5k": 5000}
 PROTOCOLS = tuple(PROTOCOL_IMAGES)

@@ -18,9 +18,9 @@ from tqdm import tqdm
 from ..data.captions import pad
 from ..data.splits import Split
 from ..errors import UsageError
-from ..metric import RetrievalMetrics, check_finite, metrics_of, retrieval_metrics
-from ..model import Model
-from ..ranks import RankCounter
+from ..metric.ranks import RankCounter
+from ..metric.retrieval import RetrievalMetrics, check_finite, metrics_of, retrieval_metrics
+from ..model.model import Model
 from ..runs import atomic_path
 from ..similarity.matrix import BLOCK_WORDS, Scorer, block_images
 from ..similarity.packing import Group, Packing, pack

@@ -2,13 +2,11 @@
 
 Nothing here draws; the results are arrays and tables that `viz` takes.
 
-parts      one pair's score by `similarity` and `scan`, in parts that add up to it
-pairs      the same with its words, names and boxes; many pairs one after another
+pairs      a pair's score in parts that add up to it, with its words, names and boxes; many pairs
 drawing    a pair drawn
 choice     an image or a caption as a person names it
 tables     any number of pairs as one long table in a file
 samples    matched and mismatched similarities
-measures   what a number is worth at telling true from false, intervals over images
 pointing   whether attention lies where the word speaks of
 foils      captions of any data set with one word made wrong
 detection  whether the wrong word is found, and the caption told from the true one

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from ..data.captions import tokenize
-from ..data.scenes import Foil
+from ..data.scenes.dataset import Foil
 from ..data.splits import Split
 from ..errors import NaafError
-from ..model import Model
-from .measures import Interval, area_under_curve, image_interval, ranked
+from ..metric.detection import Interval, area_under_curve, image_interval, ranked
+from ..model.model import Model
 from .pairs import Explanation, explain_pairs
 
 

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 
 from ..data.captions import tokenize
-from ..data.scenes import Foil
+from ..data.scenes.dataset import Foil
 from ..data.splits import Split
 from ..errors import UsageError
 

@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checkpoint import data_folder, load_checkpoint
 from ..data.captions import tokenize
 from ..data.manifest import data_name
 from ..data.splits import Split, evaluation_split, open_split
 from ..errors import NaafError, unknown
-from ..model import Model
+from ..model.checkpoint import data_folder, load_checkpoint
+from ..model.model import Model
 from ..runs import Run
 from ..similarity import Similarity
 from ..similarity.base import Parts, pair_parts

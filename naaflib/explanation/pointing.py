@@ -8,8 +8,8 @@ import pandas as pd
 
 from ..data.splits import Split
 from ..errors import NaafError
-from ..model import Model
-from .measures import Interval, image_interval
+from ..metric.detection import Interval, image_interval
+from ..model.model import Model
 from .pairs import Explanation, explain_pairs
 
 

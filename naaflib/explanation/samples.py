@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..data.splits import Split
 from ..errors import NaafError
-from ..model import Model
+from ..model.model import Model
 from ..similarity.base import cosines
 from ..similarity.matrix import scored
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import UsageError
-from ..project import shown
+from ..files import shown
 from ..runs import atomic_path
 from .pairs import Explanation
 

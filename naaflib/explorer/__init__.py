@@ -4,7 +4,7 @@
     explore("outputs/demo", "data/scenes")
 
 state     what is looked at, frozen
-readers   a model on a split, its encodings kept; numbers by `explanation` and `scoring`
+readers   a model on a split, its encodings kept; numbers by `explanation` and `similarity`
 pages     numbers -> what `viz.explorer` draws, and the sentences beside it
 controls  the ipywidgets, laid out
 widget    a control moved -> a new state -> the page drawn anew; the same as a static figure

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoint import data_folder, load_checkpoint
 from ..data.splits import Split, evaluation_split, open_split
 from ..errors import NaafError, UsageError
 from ..explanation import Explanation, explain_encoded, matched_samples
 from ..explanation.choice import check_image
-from ..model import Model
-from ..project import resolve
+from ..files import resolve
+from ..model.checkpoint import data_folder, load_checkpoint
+from ..model.model import Model
 from ..runs import Run, members
 from ..similarity import Similarity
 from ..similarity.base import Block

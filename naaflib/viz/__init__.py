@@ -9,7 +9,6 @@ captions       coloured captions, effects as bars
 attention      heat of each word over the picture, word x region matrix
 pairs          one pair on one page, with its picture or without
 measures       rates with intervals beside chance, of one model or of several
-separation     the numbers of two samples: fits, errors, AUC, overlap
 distributions  histograms with fits and boundary, ridgelines, cumulative shares
 explorer       one pair on one page, fast enough to be drawn anew for every move of a slider
 """

@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ..metric import RECALL_RANKS
+from ..metric.retrieval import RECALL_RANKS
 from . import style
 from .captions import wrap
 from .pictures import Picture, frame, picture, placeholder

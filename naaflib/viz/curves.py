@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..metric import RECALL_RANKS, WAYS, best_row
+from ..metric.retrieval import RECALL_RANKS, WAYS, best_row
 from . import style
 from .style import Number, styled
 

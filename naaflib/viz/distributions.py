@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 from scipy.stats import gaussian_kde
 
+from ..metric.separation import Separation, separation
 from . import style
-from .separation import Separation, separation
 from .style import Number, Values, seaborn, styled
 
 Samples = tuple[np.ndarray, np.ndarray]  # matched, mismatched

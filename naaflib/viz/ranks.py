@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..metric import RECALL_RANKS, RECALLS
+from ..metric.retrieval import RECALL_RANKS, RECALLS
 from . import style
 from .style import Values, styled
 

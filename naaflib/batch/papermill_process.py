@@ -1,0 +1,137 @@
+"""The process that runs one notebook with papermill: `python -m naaflib.batch.papermill_process`.
+
+It reads its order as one line of JSON from standard input and writes what came of it to the file that the
+order names. Standard input stays open as long as the parent lives; when it closes, the worker ends itself,
+and nbclient takes the kernel with it: nothing is orphaned when a batch is killed.
+"""
+
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+import nbformat
+
+from .records import Failure
+
+LONGEST_SOCKET = 90  # a unix socket's path ends near 100 characters
+QUIET_SECONDS = 20.0  # between two lines of progress where no terminal shows them
+
+
+class KernelMessages:
+    """What a notebook writes to standard error, passed on while it runs.
+
+    A terminal gets it as it is. Elsewhere whole lines are passed on and progress bars now and then.
+    """
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+        self.last = time.monotonic()
+
+    def write(self, text: str) -> None:
+        if self.stream.isatty():
+            self.stream.write(text)
+            return
+        for line, end in re.findall(r"([^\r\n]*)(\r\n|\r|\n|$)", text):
+            due = time.monotonic() - self.last > QUIET_SECONDS
+            if line.strip() and ("\n" in end or due):
+                self.stream.write(f"{line.rstrip()}\n")
+                self.last = time.monotonic()
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def run_one(order: dict[str, object]) -> Failure | None:
+    """Execute the notebook of an order; why it stopped, or None when it is whole."""
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill import execute_notebook
+    from papermill.exceptions import PapermillExecutionError
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it reports stands in the outcome
+    output = Path(order["output"])
+    try:
+        execute_notebook(
+            _literal_path(order["notebook"]),
+            _literal_path(output),
+            order["parameters"],
+            kernel_name="python3",
+            language="python",
+            progress_bar=_bar(output) if order["progress"] else False,
+            stderr_file=KernelMessages(sys.stderr) if order["progress"] else None,
+            autosave_cell_every=15,
+            coalesce_streams=True,
+            execution_timeout=order["timeout"],
+            config=_transport(Path(order["scratch"])),
+        )
+    except PapermillExecutionError as error:
+        return Failure(error.ename, _last_line(error.evalue), error.cell_index + 1, error.exec_count)
+    except CellTimeoutError:
+        return Failure("Timeout", f"the cell ran longer than {order['timeout']} s", *_last_started(output))
+    except DeadKernelError:
+        return Failure("DeadKernel", "the kernel died, perhaps for want of memory", *_last_started(output))
+    return None
+
+
+def main() -> None:
+    """Read the order, run the notebook, write what came of it."""
+    order = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    failure = run_one(order)
+    Path(order["outcome"]).write_text(json.dumps(asdict(failure) if failure else None), encoding="utf-8")
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 4096):  # not sys.stdin.read(): its lock would be held at the interpreter's end
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)  # nbclient shuts the kernel down on it
+    time.sleep(10)
+    os._exit(128 + signal.SIGTERM)
+
+
+def _bar(output: Path) -> dict[str, object] | bool:
+    if not sys.stderr.isatty():
+        return False
+    return {"desc": output.name.split(".")[0], "leave": False}
+
+
+def _literal_path(path: object) -> str:
+    """papermill formats paths with the parameters: braces in a folder's name are doubled to stay."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _transport(scratch: Path):
+    """Kernels over IPC: several started at once can collide on TCP ports (papermill's issue 511)."""
+    from traitlets.config import Config
+
+    if sys.platform == "win32" or len(str(scratch)) > LONGEST_SOCKET:
+        return Config()
+    ipc = {"transport": "ipc", "ip": str(scratch / "k")}
+    return Config({"KernelManager": ipc, "AsyncKernelManager": ipc})
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    return lines[-1] if lines else "without a message"
+
+
+def _last_started(path: Path) -> tuple[int | None, int | None]:
+    """Number and execution count of the last cell that started, from the saved notebook."""
+    cells = nbformat.read(path, as_version=4).cells if path.exists() else []
+    started = [
+        (number, cell.get("execution_count"))
+        for number, cell in enumerate(cells, start=1)
+        if cell.cell_type == "code" and cell.metadata.get("papermill", {}).get("start_time")
+    ]
+    return started[-1] if started else (None, None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,262 @@
+"""The runs of a sweep on Dask workers of this machine or of a cluster; stopped at any time, continued later.
+
+Runs are handed out one by one, so that a worker that joins late gets work and a source's variants follow it.
+A worker that dies loses its run, which Dask gives to another one; the training goes on from its last
+checkpoint. The state of everything is in the run folders, so a sweep that starts again only looks at them.
+"""
+
+import math
+import secrets
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from tqdm import tqdm
+
+from ...config import changed
+from ...errors import NaafError
+from ...files import shown
+from ...locking import exclusive
+from ...pages import open_data
+from ...runs import Run, open_group
+from ...training.folder import data_record
+from ..notebooks import COMPARISON, available, first_line, select
+from ..pipeline import run_notebooks
+from ..records import Record
+from .cluster import check_cluster, open_cluster
+from .plan import DONE, FAILED, TO_RESUME, TO_TRAIN, Plan, Row, identity, parameters_of, plan_sweep
+from .table import write_sweep
+from .task import STOPPED, TICKET, Order, Outcome, note_failure, work
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+RUNNING, WAITING = "running", "waiting"
+LOOK_EVERY = 1.0  # seconds
+PATIENCE = 10.0  # seconds without a worker until it is said
+
+
+def run_sweep(
+    plan: Plan, *, workers: int | None = None, scheduler: str | None = None, progress: bool = True
+) -> pd.DataFrame:
+    """Run what a plan has left to do; the table of results, also in OUT/sweep.csv while it grows.
+
+    workers: processes on this machine, which share its cores; None: one for two cores. scheduler: the address
+    of a running Dask cluster that sees the same files, instead. An interruption ends what runs and goes on
+    up; a failed run does not stop the others. Raises NaafError, before anything is written into OUT, where
+    there is no Dask or scheduler, or another sweep runs there; and where the scheduler goes away. UsageError:
+    both workers and scheduler.
+    """
+    if _left_to_do(plan):
+        check_cluster(workers, scheduler)
+    if not plan.data.is_dir():  # scenes, rendered where they are missing
+        plan = plan_sweep(plan.file, data=open_data(plan.data), out=plan.out, retry=plan.retry)
+    with exclusive(plan.out):
+        _open_folder(plan)
+        if todo := _left_to_do(plan):
+            with (
+                open_cluster(workers, scheduler, len(todo)) as (client, threads),
+                _ticket(plan) as token,
+                _Bar(plan, todo, progress) as bar,
+            ):
+                _Sweep(plan, todo, client, token, threads).run(bar)
+        return write_sweep(plan)
+
+
+def _left_to_do(plan: Plan) -> list[Row]:
+    return [row for row in plan.runs() if row.state not in (DONE, FAILED)]
+
+
+def compare_variants(plan: Plan, table: pd.DataFrame) -> Record | None:
+    """Notebook 07 on a sweep's table, into OUT; None where no two variants have been measured."""
+    measured = table[(table["state"] == DONE) & table["rsum"].notna()]
+    if measured.drop_duplicates("folder")["variant"].nunique() < 2 or COMPARISON not in {
+        path.stem for path in available()
+    }:
+        return None
+    given = {"data": str(plan.data), **plan.spec.parameters}
+    (notebook,) = select(COMPARISON)
+    known = {name: value for name, value in given.items() if name in notebook.parameters}
+    return run_notebooks(COMPARISON, plan.out, known, progress=False)
+
+
+class _Sweep:
+    """Rows waiting, rows on workers."""
+
+    def __init__(self, plan: Plan, todo: Sequence[Row], client: "Client", token: str, threads: int | None):
+        self.plan, self.client, self.token, self.threads = plan, client, token, threads
+        self.waiting = list(todo)  # in the file's order: what stands first is whole first
+        self.running: dict[Future, tuple[Row, Order]] = {}
+        self.lonely_since = time.monotonic()
+        for row in self.waiting:
+            row.state = WAITING
+
+    def run(self, bar: "_Bar") -> None:
+        """Until nothing is left to do."""
+        try:
+            while self.waiting or self.running:
+                places = self._places()
+                changed = self._hand_out(places)
+                bar.show(self)
+                if changed | self._collect():
+                    write_sweep(self.plan)
+        except BaseException:
+            for row, _ in self.running.values():
+                row.state = STOPPED
+            write_sweep(self.plan)
+            raise
+
+    def _places(self) -> Counter[str]:
+        """Runs at once by the machine of the workers."""
+        if self.client.status != "running":
+            raise NaafError("the scheduler went away; the same command goes on when it is back")
+        places: Counter[str] = Counter()
+        for worker in self.client.scheduler_info(n_workers=-1)["workers"].values():
+            places[worker["host"]] += worker["nthreads"]
+        if places:
+            self.lonely_since = time.monotonic()
+        elif time.monotonic() - self.lonely_since > PATIENCE:
+            tqdm.write("no worker is there; the sweep waits for one to join the scheduler", file=sys.stderr)
+            self.lonely_since = math.inf
+        return places
+
+    def _hand_out(self, places: Counter[str]) -> bool:
+        """Give the workers what they have room for; whether anything changed."""
+        before = len(self.waiting)
+        for row in list(self.waiting):
+            source = row.weights_of
+            if source is not None and source.state == FAILED:
+                self.waiting.remove(row)
+                row.state, row.error = FAILED, f"{source.name}, whose weights it takes, failed"
+            elif (source is None or source.state == DONE) and len(self.running) < places.total():
+                self.waiting.remove(row)
+                order = self._order(row, source, max(places.values()))
+                future = self.client.submit(work, order, key=f"naaf-{self.token}-{row.name}", pure=False)
+                row.state, self.running[future] = RUNNING, (row, order)
+        return len(self.waiting) < before
+
+    def _order(self, row: Row, source: Row | None, at_once: int) -> Order:
+        plan = self.plan
+        if row.folder.parent.name == "members":
+            open_group(row.folder.parent.parent)
+        overrides = changed(source.planned.settings, row.planned.settings) if source else {}
+        return Order(
+            name=row.name,
+            identity=identity(row.planned.settings, plan.data_files, row.planned.trained),
+            folder=str(row.folder),
+            notebooks=row.notebooks,
+            parameters=parameters_of(plan, row.planned, row.notebooks),
+            ticket=str(plan.out / TICKET),
+            token=self.token,
+            data=str(plan.data),
+            source=str(source.folder) if source else None,
+            overrides=tuple(f"{name}={value}" for name, value in overrides.items()),
+            threads=self.threads,
+            at_once=at_once,
+        )
+
+    def _collect(self) -> bool:
+        """Take in what has ended since the last look; whether anything has."""
+        from distributed import wait
+
+        if not self.running:
+            time.sleep(LOOK_EVERY)
+            return False
+        try:
+            ended = wait(list(self.running), timeout=LOOK_EVERY, return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            return False
+        for future in ended:
+            row, order = self.running.pop(future)
+            row.state = STOPPED
+            outcome = _outcome(future, order)
+            row.state, row.error = outcome.state, outcome.error
+            if row.state == FAILED:
+                tqdm.write(f"{row.name} failed: {row.error}", file=sys.stderr)
+        return True
+
+
+def _outcome(future: "Future", order: Order) -> Outcome:
+    """What a task came to; where Dask itself gave it up, why."""
+    from distributed import KilledWorker
+
+    if future.status == "finished":
+        return future.result()
+    if future.status != "error":
+        raise NaafError("the scheduler went away; the same command goes on when it is back")
+    error = future.exception()
+    if isinstance(error, KilledWorker):
+        return note_failure(order, "every worker that ran it died, perhaps for want of memory")
+    if isinstance(error, ImportError):
+        raise NaafError(f"a worker cannot import naaflib ({error}): install it there, in the same version")
+    return note_failure(order, f"{type(error).__name__}: {first_line(error)}")
+
+
+@contextmanager
+def _ticket(plan: Plan) -> Iterator[str]:
+    """The name by which this sweep's tasks know that they are wanted."""
+    file, token = plan.out / TICKET, secrets.token_hex(8)
+    file.write_text(token, encoding="utf-8")
+    try:
+        yield token
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _open_folder(plan: Plan) -> None:
+    """OUT as a run of kind sweep, with what was asked for."""
+    content = {
+        "spec": plan.spec.model_dump(mode="json", by_alias=True),
+        "data": data_record(plan.data),
+    }
+    if not (plan.out / "config.json").is_file():
+        Run.create(plan.out, "sweep", **content)
+        return
+    run = Run.open(plan.out)
+    if run.kind != "sweep":
+        raise NaafError(
+            f"{shown(plan.out)} holds a run of kind {run.kind!r}; take another --out for the sweep"
+        )
+    run.update(**content)
+
+
+class _Bar:
+    """One bar for the sweep: an epoch is a step, and so are a run's notebooks after training."""
+
+    def __init__(self, plan: Plan, todo: Sequence[Row], progress: bool):
+        self.work = {row.name: 1 + _epochs(row) for row in todo}
+        self.todo, self.runs = todo, len(plan.runs())
+        quiet = 0.5 if sys.stderr.isatty() else 30.0  # seconds between two lines
+        self.bar = tqdm(
+            total=sum(self.work.values()), desc="sweep", unit="step", disable=not progress, mininterval=quiet
+        )
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def show(self, sweep: _Sweep) -> None:
+        """What is done by now, from the run folders."""
+        ended = [row for row in self.todo if row.state in (DONE, FAILED)]
+        running = [row for row, _ in sweep.running.values()]
+        steps = sum(self.work[row.name] for row in ended)
+        steps += sum(min(_epochs_done(row), self.work[row.name] - 1) for row in running)
+        names = ", ".join(row.name for row in running)
+        self.bar.set_postfix_str(
+            f"{self.runs - len(self.todo) + len(ended)} of {self.runs} runs; {names}", refresh=False
+        )
+        self.bar.update(steps - self.bar.n)
+
+
+def _epochs(row: Row) -> int:
+    return row.planned.settings.train.epochs if row.state in (TO_TRAIN, TO_RESUME) else 0
+
+
+def _epochs_done(row: Row) -> int:
+    return Run(row.folder, {}).epochs_done or 0

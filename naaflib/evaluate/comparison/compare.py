@@ -1,0 +1,185 @@
+"""Runs of the same images side by side: measured by their saved scores, one of them the baseline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from ...data.npy import open_array
+from ...data.splits import split_names
+from ...errors import NaafError, UsageError
+from ...files import resolve, shown
+from ...metric.retrieval import RetrievalMetrics
+from ...runs import Run, fingerprint, read_json
+from ..evaluation import evaluate
+from ..protocols import check_protocol, default_split, protocol_metrics
+from .settings import Variant, baseline_first, check_seeds, find_variants, joined_seeds, members_apart
+
+SPLITS = ("test", "dev", "testall", "train")
+SAME = ("split", "images", "captions", "captions_per_image", "captions_sha256")
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Variants measured on the same images and captions, the baseline first."""
+
+    variants: tuple[Variant, ...]
+    protocol: str
+    origin: dict  # what the scores are of: data, split, images, captions, captions_per_image
+    left_out: tuple[str, ...] = ()  # runs that are not there to be compared, and why
+
+    @property
+    def baseline(self) -> Variant:
+        return self.variants[0]
+
+    @property
+    def split(self) -> str:
+        return str(self.origin["split"])
+
+    def variant(self, name: str) -> Variant:
+        """Raises UsageError for a name that is not compared."""
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        names = ", ".join(variant.name for variant in self.variants)
+        raise UsageError(f"there is no variant {name!r} in this comparison; variants: {names}")
+
+    def __repr__(self) -> str:
+        return f"{self.sentence()}: {', '.join(variant.name for variant in self.variants[1:])}"
+
+    def sentence(self) -> str:
+        """What is compared, in one line."""
+        remark = "; this split chose the best epochs" if self.split == "dev" else ""
+        return (
+            f"{self.origin['data']} {self.split} ({self.origin['images']} images, "
+            f"{self.origin['captions']} captions), protocol {self.protocol}, "
+            f"differences from {self.baseline.name}{remark}"
+        )
+
+
+def compare_runs(
+    sources: Run | str | Path | Sequence[Run | str | Path],
+    *,
+    data: str | Path | None = None,
+    split: str | None = None,
+    protocol: str = "full",
+    baseline: str | None = None,
+    seeds_together: bool = False,
+    device: str = "auto",
+) -> Comparison:
+    """Two variants or more, measured by their saved scores.
+
+    sources: run folders, groups, folders of groups, sweeps, one or several; of one group alone the members
+    are compared.
+    data: a run without scores is evaluated on it; None: it is an error. split None: the first of test, dev,
+    testall that all are scored on. baseline: a variant's name or a folder; None: the first. seeds_together:
+    runs whose settings differ in train.seed alone become one variant.
+    Raises NaafError where runs are not scored on the same images and captions, and for less than two.
+    """
+    variants, left_out = find_variants(sources)
+    if not (baseline and resolve(baseline).is_dir()):
+        variants = members_apart(variants)
+    variants = baseline_first(variants, baseline)
+    if seeds_together:
+        variants = joined_seeds(variants)
+    for variant in variants:
+        check_seeds(variant)
+    if len(variants) < 2:
+        found = f"{variants[0].name} alone" if variants else "none"
+        missing = f" ({'; '.join(left_out)})" if left_out else ""
+        raise NaafError(
+            f"a comparison takes two settings or more, and {found} is there{missing}; "
+            "name another run, `naaf runs` lists them"
+        )
+    runs = [run for variant in variants for run in variant.runs]
+    split = split or (default_split(data, protocol) if data else _common_split(runs))
+    _check_scored(runs, split, data)
+    results = [_measured(run, split, protocol, data, device) for run in runs]
+    origin = results[0][1]
+    for run, (_, about) in zip(runs, results, strict=True):
+        _check_same(runs[0], origin, run, about)
+    metrics = (metrics for metrics, _ in results)
+    measured = (replace(variant, metrics=tuple(islice(metrics, len(variant.runs)))) for variant in variants)
+    return Comparison(tuple(measured), protocol, origin, tuple(left_out))
+
+
+compare = compare_runs  # as the command and `naaflib` call it
+
+
+def _common_split(runs: Sequence[Run]) -> str:
+    """The first split that all runs are scored on, else that most are, else dev."""
+    scored = {split: [run.scores_path(split).is_file() for run in runs] for split in SPLITS}
+    for split in SPLITS:
+        if all(scored[split]):
+            return split
+    return max(SPLITS, key=lambda split: sum(scored[split])) if any(map(any, scored.values())) else "dev"
+
+
+def _check_scored(runs: Sequence[Run], split: str, data: str | Path | None) -> None:
+    """Raises NaafError for scores that are not there and are not to be made."""
+    found = [
+        (run, why) for run in runs if (why := _unusable(run, split)) and (data is None or not run.is_trained)
+    ]
+    if not found:
+        return
+    (run, why), count = found[0], len(found)
+    if not run.is_trained:
+        raise NaafError(
+            f"{shown(run.path)} {why} ({split}) and no checkpoint to make them with; leave it out"
+        )
+    folder = Path((run.config.get("data") or {}).get("folder") or "DIR")
+    if folder.is_dir() and split not in split_names(folder):
+        raise UsageError(
+            f"{shown(folder)} has no split {split!r}; its splits: {', '.join(split_names(folder))}"
+        )
+    given = f"--data {shown(folder) if folder.is_dir() else 'DIR'} --split {split}"
+    raise NaafError(
+        f"{shown(run.path)} {why} ({split}){f', the first of {count} such runs' if count > 1 else ''}: "
+        f"`naaf evaluate {shown(run.path)} {given}` makes them, "
+        f"or {given} here{' for all of them' if count > 1 else ''}"
+    )
+
+
+def _measured(
+    run: Run, split: str, protocol: str, data: str | Path | None, device: str
+) -> tuple[RetrievalMetrics, dict]:
+    """A run's metrics by its saved scores, made where data is given, and what they are scores of."""
+    if data is not None and _unusable(run, split):
+        evaluate(run, data, split=split, protocol=protocol, device=device)
+    path = run.scores_path(split)
+    about = read_json(path.with_suffix(".json"))
+    scores = open_array(path)
+    check_protocol(protocol, len(scores))
+    return protocol_metrics(scores, protocol, about["captions_per_image"]), about
+
+
+def _unusable(run: Run, split: str) -> str:
+    """Why there are no scores to read; empty where there are."""
+    path = run.scores_path(split)
+    if not path.is_file() or not path.with_suffix(".json").is_file():
+        return "has no scores"
+    about = read_json(path.with_suffix(".json"))
+    if not isinstance(about, dict) or any(name not in about for name in SAME):
+        return "does not say what its scores are of"
+    made = about.get("checkpoint")
+    if made and run.is_trained and made != fingerprint(run.checkpoint()):
+        return "has scores of an earlier checkpoint"
+    return ""
+
+
+def _check_same(first: Run, origin: dict, run: Run, about: dict) -> None:
+    if any(origin[name] != about[name] for name in SAME):
+        texts = [
+            f"{content['split']} of {content['data']} ({content['images']} images)"
+            for content in (origin, about)
+        ]
+        raise NaafError(
+            f"{shown(first.path)} holds scores of {texts[0]} and {shown(run.path)} of {texts[1]}, with other "
+            "images or captions; only runs scored on the same ones can be compared"
+        )
+    products = [content.get("precision", "float32") for content in (origin, about)]
+    if products[0] != products[1]:
+        raise NaafError(
+            f"{shown(first.path)} was scored with a {products[0]} product and {shown(run.path)} with "
+            f"{products[1]}; evaluate both with one --precision"
+        )

@@ -1,0 +1,9 @@
+"""Numbers from scores; numpy only.
+
+ranks         scores to ranks, whole or block by block
+retrieval     ranks to recalls, medians, rsum
+significance  intervals and p-values over images and seeds
+detection     AUC, average precision, intervals over images
+separation    matched against mismatched similarities
+published     the papers' tables
+"""

@@ -1,0 +1,323 @@
+"""Training as a run folder: what `naaf train`, notebook 02 and a sweep all call."""
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..config import SEED, Settings, changed, flat, replace
+from ..data.batches import Batches
+from ..data.glove import read_glove
+from ..data.manifest import data_name, layout_path
+from ..data.splits import Split, open_split, split_names
+from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
+from ..errors import NaafError, UsageError
+from ..evaluate import pick_device, validation_metrics
+from ..explanation import matched_samples
+from ..files import resolve, shown
+from ..locking import exclusive
+from ..metric.retrieval import chance_recalls
+from ..model import checkpoint
+from ..model.model import Model
+from ..runs import FINISHED, TRAIN, VARIANT, Run, check_free, fingerprint, open_group, write_json
+from ..similarity.boundary import Boundaries
+from ..verdict import verdicts
+from .loop import PRECISIONS, fit
+
+READ = ("features", "captions")  # files of a split that training reads
+PATIENCE = 60.0  # seconds for a killed process to let go of a run that is resumed
+
+
+def train_run(
+    data: str | Path,
+    out: str | Path,
+    settings: Settings,
+    *,
+    resume: bool = False,
+    restart: bool = False,
+    init: str | Path | None = None,
+    glove: str | Path | None = None,
+    vocabulary: str | Path | None = None,
+    device: str = "auto",
+) -> Run:
+    """Train on a data set folder's train split, validated on its dev split, into the run folder `out`.
+
+    resume: continue an unfinished run exactly (a finished one is left alone); only train.epochs may change.
+    restart: train anew what stopped before its first checkpoint.
+    init: start from a checkpoint's weights, boundary and vocabulary. glove: word vectors to start from.
+    vocabulary: a JSON to use instead of one built from the train captions.
+    Raises NaafError, before anything is written, for data, settings or files that do not fit, and where
+    another process trains into the folder.
+    """
+    data, out = resolve(data), resolve(out)
+    if resume and any(start is not None for start in (init, glove, vocabulary)):
+        raise UsageError(
+            "--resume goes on from the run's own checkpoint; leave out --init, --glove, --vocabulary"
+        )
+    train, dev = open_splits(data, settings)
+    if not (resume or restart):
+        check_free(out)
+    target = pick_device(device)
+    _repeatable(settings.train.seed, target)
+    if resume:
+        Run.open(out)  # or there is nothing to lock
+    else:
+        model = _new_model(train, settings, init, glove, vocabulary)
+        for split in (train, dev):
+            warn_of_unknown(model.vocabulary, split.captions, split.captions_path)
+    with exclusive(out, patience=PATIENCE if resume or restart else 0.0):
+        if resume:
+            run = _resumable(out, data, settings)
+            model = checkpoint.load_checkpoint(run.checkpoint("last"))
+        else:
+            start = start_record(init, glove, vocabulary, target)
+            run = _new_run(out, data, settings, model, start, restart)
+        model = model.to(target)
+        batches = Batches(train, model.text_encoder.ids, settings.train.batch_size, settings.train.seed)
+        if not resume:
+            run.update(sizes=_sizes(batches, dev))
+        fit(
+            run,
+            model,
+            batches,
+            settings,
+            validate=partial(validation_metrics, split=dev),
+            observe=partial(matched_samples, split=dev),
+            resume=resume,
+        )
+    return run
+
+
+def _sizes(batches: Batches, dev: Split) -> dict[str, object]:
+    """What `verdict` measures a run's numbers by."""
+    chance = chance_recalls(len(dev), dev.captions_per_image)["rsum"]
+    pairs = min(batches.batch_size, len(batches.tokens))
+    return {"pairs_per_batch": pairs, "validation_images": len(dev), "chance_rsum": chance}
+
+
+def train_members(
+    data: str | Path, out: str | Path, settings: Settings, members: int, **how: object
+) -> list[Run]:
+    """Runs of one setting, seeds settings.train.seed, +1, ..., side by side under out/members/<seed>/.
+
+    A finished member with these settings is reused and said so, an unfinished one resumed.
+    A folder that is one run, or named as a member (members/<seed>), stands for itself where one is wanted.
+    Raises NaafError where a member was trained with other settings: nothing is retrained silently.
+    """
+    if members < 1:
+        raise UsageError(f"members is {members}; at least 1 is trained")
+    data, out = resolve(data), resolve(out)
+    if members == 1 and _is_one_run(out):
+        return [_train_member(data, out, settings, how)]
+    group = open_group(out)
+    if group.kind != "group":
+        raise NaafError(
+            f"{shown(out)} is a run of kind {group.kind!r}, not a folder of members; take another run folder"
+        )
+    seeds = range(settings.train.seed, settings.train.seed + members)
+    folders = {seed: group.path / "members" / str(seed) for seed in seeds}
+    trained = [
+        _train_member(data, folder, replace(settings, {SEED: seed}), how) for seed, folder in folders.items()
+    ]
+    for sentence in verdicts(trained):
+        say(f"warning: {sentence}")
+    return trained
+
+
+def _is_one_run(out: Path) -> bool:
+    if (out / "config.json").is_file():
+        return Run.open(out).kind in (TRAIN, VARIANT)
+    return out.parent.name == "members"
+
+
+def _train_member(data: Path, folder: Path, settings: Settings, how: Mapping[str, object]) -> Run:
+    """One run: reused where it is finished with these settings, resumed where it is not, else trained."""
+    name = f"member {settings.train.seed}"
+    restart = (folder / "config.json").is_file()
+    if restart:
+        run = same_run(folder, data, settings)
+        if run.state() == FINISHED and run.settings == settings:
+            say(f"{name}: reused, {shown(folder)} is trained with these settings already")
+            return run
+        if run.checkpoint("last").is_file():
+            say(f"{name}: resuming {shown(folder)}")
+            return train_run(data, folder, settings, resume=True, **how)
+    say(f"{name}: training into {shown(folder)}")
+    return train_run(data, folder, settings, restart=restart, **how)
+
+
+def say(text: str) -> None:
+    """A message to the person who waits: results go to stdout, this does not."""
+    print(text, file=sys.stderr)
+
+
+def open_splits(data: Path, settings: Settings) -> tuple[Split, Split]:
+    present = split_names(data)
+    if data.is_dir() and ("train" not in present or "dev" not in present):
+        raise NaafError(
+            f"{shown(data)} needs the splits train and dev to train; it has {', '.join(present) or 'none'}"
+        )
+    train, dev = open_split(data, "train"), open_split(data, "dev")
+    if train.regions.shape[2] != dev.regions.shape[2]:
+        raise NaafError(
+            f"{shown(data)}: train has {train.regions.shape[2]} features a region, "
+            f"dev {dev.regions.shape[2]}; "
+            "take both from the same source"
+        )
+    if settings.data.validation_images is not None:
+        dev = dev.first(settings.data.validation_images)
+    if len(dev) < 2:
+        raise NaafError(f"{shown(data)}: dev has {len(dev)} image; a ranking needs at least 2")
+    for start in range(0, len(dev), 128):  # a bad row shows before the first epoch, not after it
+        dev.regions.gather(np.arange(start, min(start + 128, len(dev))))
+    return train, dev
+
+
+def _repeatable(seed: int, device: torch.device) -> None:
+    """The same seed gives the same run on one machine, on a GPU too."""
+    torch.manual_seed(seed)
+    if device.type == "cuda":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+
+
+def _new_model(
+    train: Split,
+    settings: Settings,
+    init: str | Path | None,
+    glove: str | Path | None,
+    vocabulary: str | Path | None,
+) -> Model:
+    given = None if vocabulary is None else Vocabulary.read(Path(vocabulary))
+    if init is not None:
+        model = checkpoint.load_checkpoint(init, vocabulary)
+        fits = {name: getattr(model.settings, name) for name in ("dim", "word_dim", "image_encoder")}
+        other = [name for name, value in fits.items() if getattr(settings.model, name) != value]
+        if other or model.region_dim != train.regions.shape[2]:
+            what = f"model.{other[0]} {fits[other[0]]}" if other else f"{model.region_dim} features a region"
+            raise NaafError(f"{shown(init)} has {what}; the new run's settings and data must have the same")
+        if model.vocabulary is None:
+            raise NaafError(f"{shown(init)} came without a vocabulary; name its JSON with --vocabulary")
+        start, words = model, model.vocabulary
+    else:
+        start, words = None, given or _words_of(train, settings.data.min_word_count)
+    torch.manual_seed(settings.train.seed)
+    model = Model(settings.model, train.regions.shape[2], len(words), words)
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+    if glove is not None:
+        vectors = read_glove(Path(glove), words)
+        model.set_vectors(vectors)
+        say(f"GloVe vectors for {len(vectors.ids)} of {len(words)} words; the others start at random")
+    model = model.to(PRECISIONS[settings.train.precision])
+    if start is not None:
+        model.boundary = start.boundary  # in float64, whatever the weights' type
+    if settings.mining.fixed_boundary is not None:
+        model.boundary = Boundaries(settings.mining.fixed_boundary, settings.mining.fixed_boundary)
+    return model
+
+
+def _words_of(train: Split, min_count: int) -> Vocabulary:
+    """The vocabulary of the train captions. Raises NaafError where no word is frequent enough."""
+    words = Vocabulary.build(train.captions, min_count)
+    if len(words) == len(SPECIAL):
+        raise NaafError(
+            f"{shown(train.captions_path)}: no word occurs {min_count} times (data.min_word_count), so there "
+            "is none to learn; a small data set needs --set data.min_word_count=1, and captions without "
+            "blanks between the words, as in Chinese, need them: a word segmenter puts them in"
+        )
+    return words
+
+
+def _new_run(
+    out: Path, data: Path, settings: Settings, model: Model, start: Mapping[str, object], restart: bool
+) -> Run:
+    """The run's record. restart: in the place of one without a checkpoint, with which nothing is lost."""
+    record = data_record(data)
+    if restart and not any((out / "checkpoints").glob("*.safetensors")):
+        (out / "config.json").unlink(missing_ok=True)
+    run = Run.create(out, TRAIN, settings=settings.model_dump(), data=record, start=start)
+    write_json(run.path / "vocabulary.json", model.vocabulary.to_json())
+    return run
+
+
+def start_record(
+    init: str | Path | None, glove: str | Path | None, vocabulary: str | Path | None, device: torch.device
+) -> dict[str, object]:
+    """What a training started from, and what a repetition needs beside settings and data."""
+    given = {"init": init, "glove": glove, "vocabulary": vocabulary}
+    return {
+        **{name: None if path is None else str(Path(path).resolve()) for name, path in given.items()},
+        "files": {name: start_fingerprint(path) for name, path in given.items() if path is not None},
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def start_fingerprint(path: str | Path) -> dict[str, object]:
+    """Of a file that training starts from; of a run folder, of the checkpoint that is taken."""
+    path = Path(path)
+    return fingerprint(checkpoint.one_member(path).checkpoint("best") if path.is_dir() else path)
+
+
+def data_record(data: Path) -> dict[str, object]:
+    """The folder, the manifest's name, and size and checksum of what training and validation read."""
+    files = [layout_path(data, split, role) for split in ("train", "dev") for role in READ]
+    missing = next((path for path in files if not path.is_file()), None)
+    if missing:
+        raise NaafError(
+            f"{shown(missing)} is missing, and training reads it; name a data set's folder (`naaf data list`)"
+        )
+    return {
+        "folder": str(data.resolve()),
+        "name": data_name(data),
+        "files": {path.name: fingerprint(path) for path in files},
+    }
+
+
+def _resumable(out: Path, data: Path, settings: Settings) -> Run:
+    """The run of a folder, if these settings and data continue it. Only train.epochs may differ."""
+    run = Run.open(out)
+    if run.kind != TRAIN:
+        raise NaafError(
+            f"{shown(out)} holds a run of kind {run.kind!r}, not a training; name one of its members"
+        )
+    if not run.checkpoint("last").is_file():
+        raise NaafError(f"{shown(out)} stopped before its first checkpoint; remove it and run again")
+    if settings.train.epochs < run.epochs_done:
+        raise NaafError(
+            f"{shown(out)} has {run.epochs_done} epochs already; "
+            f"train.epochs cannot become {settings.train.epochs}"
+        )
+    run = same_run(out, data, settings)
+    if run.settings.train.epochs != settings.train.epochs:
+        run.update(settings=settings.model_dump())
+    return run
+
+
+def same_run(out: Path, data: Path, settings: Settings) -> Run:
+    """The run of a folder, of these settings and data. Only train.epochs may differ, and not of a variant."""
+    run = Run.open(out)
+    free = ("train.epochs",) if run.kind == TRAIN else ()
+    was, now = flat(run.settings), flat(settings)
+    name = next((name for name in changed(run.settings, settings) if name not in free), None)
+    if name:
+        raise NaafError(
+            f"{shown(out)} was trained with {name} {was.get(name)}, and now {now[name]} is asked for; "
+            "on resuming only train.epochs may change: take another folder"
+        )
+    check_data(run, data)
+    return run
+
+
+def check_data(run: Run, data: Path) -> None:
+    """Raises NaafError where a folder's files are not those that a run was trained on."""
+    recorded: Mapping[str, object] = run.config["data"]["files"]
+    for name, file in data_record(data)["files"].items():
+        if recorded.get(name) != file:
+            raise NaafError(
+                f"{shown(data / name)} is not what {shown(run.path)} was trained on; name the right --data"
+            )

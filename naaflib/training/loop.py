@@ -1,0 +1,374 @@
+"""Batch, score, mine, loss, step; resumed exactly where it stopped.
+
+Training knows no protocol and no table: `validate` and `observe` come from the caller. Everything random
+depends on the seed and the position alone, so that the same seed gives the same run on one machine, and a
+resumed run equals one that never stopped, from the middle of an epoch too.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..config import Settings
+from ..data.batches import Batch, Batches
+from ..errors import NaafError
+from ..files import shown
+from ..metric.retrieval import RetrievalMetrics
+from ..model import checkpoint
+from ..model.model import Model
+from ..runs import BATCH_COLUMNS, HISTORY, STEPS, Run
+from ..similarity import Similarity
+from ..similarity.base import Block
+from ..similarity.boundary import Samples
+from ..similarity.matrix import all_cosines, block_scores
+from ..similarity.packing import Group, Packing, pack
+from ..verdict import equal_scores_loss, is_near_chance
+from .loss import BatchRecalls, batch_recalls, hinge_loss, same_image
+from .mining import Mined, batch_mining, sequential_mining
+
+STARTED = 10.0  # times the chance of a running in-batch R@1 that has left its start
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
+
+
+class Step(NamedTuple):
+    """What one training step leaves in steps.csv."""
+
+    loss: float
+    recalls: BatchRecalls
+    hardest_weight: float
+    grad_norm: float
+    learning_rate: float
+    samples: Samples
+
+
+class Trainer:
+    """A model with its optimizer: one call of `step` a batch."""
+
+    def __init__(self, model: Model, settings: Settings):
+        self.model, self.settings = model, settings
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.Adam(parameters, lr=settings.train.learning_rate)
+        self.samples = Samples()  # of the last estimate
+        self.steps = 0  # done so far
+        self.highest_recall = 0.0  # that the running one has reached
+        self.recall = 0.0  # running in-batch R@1, 0 to 1
+        self.hardest_weight = 0.0  # in the last step
+
+    def learning_rate(self, epoch: int) -> float:
+        """Of the next step, in an epoch from 1: risen over warmup_steps, decayed every decay_epoch epochs."""
+        train = self.settings.train
+        rise = min(1.0, (self.steps + 1) / train.warmup_steps) if train.warmup_steps else 1.0
+        return rise * train.learning_rate * train.decay_factor ** ((epoch - 1) // train.decay_epoch)
+
+    def step(self, batch: Batch, epoch: int) -> Step:
+        """One batch: loss, gradients, optimizer, boundary. Raises NaafError for a loss that is not finite."""
+        rate = self.learning_rate(epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        negatives, self.hardest_weight = self._negatives(epoch)
+        loss, recalls, mined = self._loss(batch, negatives)
+        if not torch.isfinite(loss):
+            raise NaafError(
+                "the loss is not finite; lower train.learning_rate, or train with precision float32"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], self.settings.train.clip)
+        self.optimizer.step()
+        if mined is not None:
+            self.model.boundary = mined.boundaries
+            if not math.isnan(mined.samples.mean_matched):
+                self.samples = mined.samples
+        self.steps += 1
+        momentum = self.settings.loss.recall_momentum
+        self.recall = momentum * recalls.mean + (1 - momentum) * self.recall
+        self.highest_recall = max(self.highest_recall, self.recall)
+        return Step(loss.item(), recalls, self.hardest_weight, norm.item(), rate, self.samples)
+
+    def has_collapsed(self, pairs: int) -> bool:
+        """Whether batches of so many pairs, once ranked well, are ranked nearly blindly now; said once."""
+        fell = self.highest_recall > STARTED / pairs and is_near_chance(self.recall, 1 / pairs, 1.0)
+        if fell:
+            self.highest_recall = 0.0
+        return fell
+
+    def _negatives(self, epoch: int) -> tuple[str, float]:
+        """Which negatives count in an epoch, and the weight of the hardest among them."""
+        loss = self.settings.loss
+        negatives = "sum" if epoch <= loss.warmup_epochs else loss.negatives
+        return negatives, {"sum": 0.0, "hardest": 1.0, "adaptive": math.sqrt(self.recall)}[negatives]
+
+    def _loss(self, batch: Batch, negatives: str) -> tuple[Tensor, BatchRecalls, Mined | None]:
+        device, dtype = self.model.device, self.model.image_encoder.fc.bias.dtype
+        packing = pack(batch.lengths).to(device)
+        with self._autocast():
+            images = self.model.image_encoder(batch.regions.to(device, dtype, non_blocking=True))
+            captions = self.model.text_encoder(batch.tokens.to(device, non_blocking=True), batch.lengths)
+            words = packing.gather(captions)
+            cosine = all_cosines(images, words, words_first=self.model.similarity.words_first)
+        images, words, cosine = images.to(dtype), words.to(dtype), cosine.to(dtype)
+        packed, mined = self._scores(cosine, images, words, packing)
+        loss, scores = self.settings.loss, packing.unpack(packed)
+        excluded = same_image(batch.images.to(device)) if loss.exclude_same_image else None
+        value = hinge_loss(scores, loss.margin, negatives, excluded, self.hardest_weight)
+        return value, batch_recalls(scores.detach(), excluded), mined
+
+    def _scores(
+        self, cosine: Tensor, images: Tensor, words: Tensor, packing: Packing
+    ) -> tuple[Tensor, Mined | None]:
+        """Training-time scores (image, packed caption), and the boundaries that the batch leaves."""
+        mining, similarity = self.settings.mining, self.model.similarity.in_training()
+        block = Block(cosine, images @ images.mT, words, packing.groups)
+        if not similarity.needs_boundary:
+            return block_scores(similarity, block, None).pairs, None
+        rules = {"alpha": mining.alpha, "momentum": mining.momentum, "min_words": mining.min_words}
+        mined, boundary = None, self.model.boundary.training
+        if mining.mode == "sequential":
+            mined = _mine_in_order(block, packing, similarity, self.model.boundary, rules)
+            boundary = mined.by_caption[packing.order.cpu()].to(cosine)
+        scores, best = block_scores(similarity, block, boundary)
+        if mined is None:
+            mined = batch_mining(scores.detach(), best, packing.order, packing, self.model.boundary, **rules)
+        if mining.fixed_boundary is not None:
+            mined = replace(mined, boundaries=self.model.boundary)
+        return scores, mined
+
+    def _autocast(self) -> AbstractContextManager:
+        if self.settings.train.precision != "bf16":
+            return nullcontext()
+        return torch.autocast(self.model.device.type, torch.bfloat16)
+
+
+def _mine_in_order(
+    block: Block, packing: Packing, similarity: Similarity, old, rules: Mapping[str, float]
+) -> Mined:
+    """`sequential_mining` on cosines that are there already: only the small part is walked."""
+    cosine, gram, vectors = (tensor.detach() for tensor in block[:3])
+    column = torch.empty_like(packing.order)
+    column[packing.order] = torch.arange(len(column), device=column.device)
+    by_caption = torch.argsort(packing.caption, stable=True)  # packed words, caption by caption
+    words = by_caption.split(torch.bincount(packing.caption).tolist())
+    words = [words[place] for place in column.tolist()]
+
+    def score_captions(captions: list[int], boundary: float) -> Tensor:
+        if len(captions) > 1:
+            whole = Block(cosine, gram, vectors, packing.groups)
+            return block_scores(similarity, whole, boundary).pairs[:, column[captions]]
+        own = words[captions[0]]
+        one = Block(cosine[..., own], gram, vectors[own], (Group(len(own), 1, 0, 0),))
+        return block_scores(similarity, one, boundary).pairs
+
+    def best_of(caption: int) -> Tensor:
+        return cosine[..., words[caption]].amax(dim=1)
+
+    count = len(words)
+    lengths = [len(part) for part in words]
+    return sequential_mining(score_captions, best_of, list(range(count)), lengths, old, **rules)
+
+
+def fit(
+    run: Run,
+    model: Model,
+    batches: Batches,
+    settings: Settings,
+    *,
+    validate: Callable[[Model], RetrievalMetrics],
+    observe: Callable[[Model], Mapping[str, np.ndarray]],
+    resume: bool = False,
+) -> None:
+    """Train to settings.train.epochs; every epoch is validated, logged and saved into the run.
+
+    validate: the score of a model on the validation split; its rsum picks checkpoints/best. observe: the
+    matched and mismatched similarities of a fixed set of pairs, kept in samples/ (epoch 0: untrained).
+    resume: continue from checkpoints/last exactly; a finished run is left as it is.
+    Raises NaafError where there is nothing to resume or a step fails; what was saved stays whole.
+    """
+    trainer = Trainer(model, settings)
+    position = _restore(run, trainer) if resume else _Position()
+    if position.epoch > settings.train.epochs:
+        return
+    if resume:
+        run.cut_after(position.step)
+    else:
+        _save(run, trainer, position, "last")  # from here on the run can be resumed
+    if position.step == 0:
+        run.save_samples(0, observe(model))
+    with _tensorboard(run, position.step) as board:
+        while position.epoch <= settings.train.epochs:
+            _epoch(run, trainer, batches, position, validate, observe, board)
+
+
+class _Position:
+    """Where training stands: the epoch (from 1), the batches done in it, and what they added up to."""
+
+    def __init__(self, **values: float):
+        self.epoch = int(values.get("epoch", 1))
+        self.batch = int(values.get("batch", 0))
+        self.step = int(values.get("step", 0))
+        self.loss = float(values.get("loss", 0.0))
+        self.batch_i2t = float(values.get("batch_i2t", 0.0))
+        self.batch_t2i = float(values.get("batch_t2i", 0.0))
+        self.seconds = float(values.get("seconds", 0.0))
+        self.best = float(values.get("best", -1.0))
+
+    def add(self, step: Step) -> None:
+        self.step, self.batch = self.step + 1, self.batch + 1
+        self.loss += step.loss
+        self.batch_i2t += step.recalls.i2t
+        self.batch_t2i += step.recalls.t2i
+
+    def next_epoch(self) -> None:
+        self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
+        self.loss = self.batch_i2t = self.batch_t2i = 0.0
+
+
+def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validate, observe, board) -> None:
+    """The rest of an epoch, its validation, its row and its checkpoints."""
+    settings, model = trainer.settings.train, trainer.model
+    model.train()
+    started = perf_counter() - position.seconds
+    bar = tqdm(
+        batches.epoch(position.epoch, position.batch),
+        desc=f"epoch {position.epoch}/{settings.epochs}",
+        total=len(batches),
+        initial=position.batch,
+        unit="batch",
+        mininterval=1.0,
+    )
+    for batch in bar:
+        step = trainer.step(batch, position.epoch)
+        position.add(step)
+        position.seconds = perf_counter() - started
+        _log_step(run, board, position, step, model)
+        if trainer.has_collapsed(len(batch.images)):
+            tqdm.write(_collapse(trainer, position, step, len(batch.images)), file=sys.stderr)
+        bar.set_postfix(
+            loss=f"{position.loss / position.batch:.1f}",
+            R1=f"{100 * trainer.recall:.0f}",
+            t=f"{model.boundary.training:.2f}",
+            refresh=False,
+        )
+        inside = position.batch < len(batches)
+        if inside and settings.checkpoint_steps and position.step % settings.checkpoint_steps == 0:
+            _save(run, trainer, position, "last")
+    model.eval()
+    metrics = validate(model)
+    position.seconds = perf_counter() - started
+    row = _history_row(trainer, position, metrics, len(batches))
+    run.append("history.csv", HISTORY, row)
+    run.save_samples(position.epoch, observe(model))
+    for name, value in row.items():
+        board.add_scalar(f"epoch/{name}", value, position.epoch)
+    tqdm.write(
+        f"epoch {position.epoch}: loss {row['loss']:.2f}, rsum {metrics.rsum:.1f} "
+        f"(R@1 {metrics.i2t.at_1:.1f} / {metrics.t2i.at_1:.1f}), {position.seconds:.0f} s",
+        file=sys.stderr,
+    )
+    improved = metrics.rsum > position.best
+    position.best = max(position.best, metrics.rsum)
+    if improved:
+        _save(run, trainer, position, "best")
+    position.next_epoch()
+    _save(run, trainer, position, "last")
+
+
+def _collapse(trainer: Trainer, position: _Position, step: Step, pairs: int) -> str:
+    equal = equal_scores_loss(trainer.settings, pairs, position.epoch)
+    return (
+        f"warning: training collapsed at step {position.step}: a batch finds {100 * trainer.recall:.1f} % of "
+        f"its own pairs, loss {step.loss:.1f}; equal scores cost {equal:.1f}. What was best so far is kept"
+    )
+
+
+def _history_row(trainer: Trainer, position: _Position, metrics: RetrievalMetrics, batches: int):
+    boundary = trainer.model.boundary
+    return {
+        "epoch": position.epoch,
+        "step": position.step,
+        "loss": position.loss / batches,
+        "batch_i2t_at_1": 100 * position.batch_i2t / batches,
+        "batch_t2i_at_1": 100 * position.batch_t2i / batches,
+        "hardest_weight": trainer.hardest_weight,
+        "boundary": boundary.training,
+        "inference_boundary": boundary.inference,
+        **trainer.samples._asdict(),
+        **metrics.measures(),
+        "seconds": position.seconds,
+        "learning_rate": trainer.optimizer.param_groups[0]["lr"],
+    }
+
+
+def _log_step(run: Run, board, position: _Position, step: Step, model: Model) -> None:
+    boundary = model.boundary
+    row = {
+        "step": position.step,
+        "epoch": position.epoch,
+        "loss": step.loss,
+        "batch_i2t_at_1": 100 * step.recalls.i2t,
+        "batch_t2i_at_1": 100 * step.recalls.t2i,
+        "hardest_weight": step.hardest_weight,
+        "grad_norm": step.grad_norm,
+        "learning_rate": step.learning_rate,
+        "boundary": boundary.training,
+        "inference_boundary": boundary.inference,
+        **step.samples._asdict(),
+    }
+    run.append("steps.csv", STEPS, row)
+    for name in ("loss", *BATCH_COLUMNS, "grad_norm", "learning_rate", "boundary", "inference_boundary"):
+        board.add_scalar(f"step/{name}", row[name], position.step)
+
+
+def _tensorboard(run: Run, step: int):
+    from torch.utils.tensorboard import SummaryWriter  # half a second to import
+
+    return SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1 if step else None)
+
+
+def _save(run: Run, trainer: Trainer, position: _Position, which: str) -> None:
+    """The best checkpoint holds the model; the last one everything that resuming needs."""
+    samples = [None if math.isnan(x) else x for x in trainer.samples]
+    progress = {**vars(position), "samples": samples, "recall": trainer.recall}
+    extra: dict[str, Tensor] = {}
+    if which == "last":
+        for index, state in trainer.optimizer.state_dict()["state"].items():
+            extra |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        extra["random.cpu"] = torch.get_rng_state()
+        if trainer.model.device.type == "cuda":
+            extra["random.cuda"] = torch.cuda.get_rng_state(trainer.model.device)
+    checkpoint.save(run.checkpoint(which), trainer.model, progress, extra)
+
+
+def _restore(run: Run, trainer: Trainer) -> _Position:
+    path = run.checkpoint("last")
+    if not path.is_file():
+        raise NaafError(
+            f"{shown(run.path)} has no checkpoints/last to resume from; remove the folder and train anew"
+        )
+    tensors, header = checkpoint.read(path)
+    model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    trainer.model.load_state_dict(model)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = tensor
+    groups = trainer.optimizer.state_dict()["param_groups"]
+    trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and trainer.model.device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], trainer.model.device)
+    progress = header["progress"]
+    trainer.samples = Samples(*(math.nan if x is None else x for x in progress.pop("samples")))
+    trainer.recall = float(progress.pop("recall", 0.0))  # the first checkpoints have none
+    trainer.highest_recall = trainer.recall
+    trainer.steps = int(progress["step"])
+    return _Position(**progress)
