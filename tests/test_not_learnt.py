@@ -140,6 +140,16 @@ def test_the_report_says_it_before_its_results(group):
     assert "alert" not in write_report(read_record(group)).read_text(encoding="utf-8")
 
 
+def test_the_report_says_what_was_trained_on_what(group):
+    from naaflib.batch import read_record, write_report
+    from naaflib.runs import members
+
+    page = write_report(read_record(group)).read_text(encoding="utf-8")
+    commit = members(group)[0].config["environment"]["commit"]
+    assert "data small; method naaf; 2 models; preset general, " in page
+    assert commit is None or f"commit {commit[:10]}" in page
+
+
 def test_a_box_in_a_notebook_says_it_and_shows_nothing_where_all_is_well(group):
     box = walk.warning(group, "")
     assert "group/0: its best rsum on dev is 380.0" in box._repr_html_()

@@ -6,11 +6,16 @@ a checkbox. Formulas stay as their TeX text, because MathJax would come from a s
 
 import html
 import re
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
 
-from ..runs import atomic_path
+from ..config import SEED, changed, preset
+from ..data.manifest import data_name, preset_of
+from ..errors import NaafError
+from ..runs import atomic_path, members
 from ..verdict import verdicts_below
 from .records import NotebookRecord, Record
 from .tables import results_table
@@ -43,6 +48,9 @@ th:first-child, td:first-child { text-align: left; }
 .table { overflow-x: auto; }
 .anchor-link { display: none; }
 body:has(#code:not(:checked)) .input { display: none; }
+@media (min-width: 100rem) {
+  nav { position: fixed; top: 1rem; left: 1rem; width: calc((100vw - 64rem) / 2); font-size: .8rem; }
+}
 @media print { .switch { display: none; } section { break-before: page; } }
 """
 
@@ -57,6 +65,7 @@ PAGE = """<!DOCTYPE html>
 <body>
 <header>
 <h1>{title}</h1>
+{about}
 {state}
 {warnings}
 {results}
@@ -82,6 +91,7 @@ def write_report(record: Record) -> Path:
     page = PAGE.format(
         title=html.escape(record.out.name),
         style=STYLE + _code_style(),
+        about=_about(record.out),
         state=_state(record),
         warnings="\n".join(
             f'<p class="failed" role="alert">{html.escape(sentence)}.</p>'
@@ -101,6 +111,27 @@ def _code_style() -> str:
     from pygments.formatters import HtmlFormatter
 
     return HtmlFormatter(style="default").get_style_defs(".highlight")
+
+
+def _about(out: Path) -> str:
+    """Data, settings, when and by which commit the models were trained; nothing where there is none."""
+    with suppress(NaafError):
+        runs = members(out)
+        config, settings = runs[0].config, runs[0].settings
+        best = runs[0].checkpoint("best")
+        commit = config.get("environment", {}).get("commit")
+        name = data_name(runs[0].data_folder)
+        own = changed(preset(preset_of(name), {SEED: settings.train.seed}), settings)
+        parts = [
+            f"data {name}",
+            f"method {settings.model.method}",
+            f"{len(runs)} model{'s' * (len(runs) > 1)}",
+            f"preset {preset_of(name)}" + "".join(f", {key}={value}" for key, value in own.items()),
+            *([f"trained {datetime.fromtimestamp(best.stat().st_mtime):%Y-%m-%d}"] if best.is_file() else []),
+            *([f"commit {commit[:10]}"] if commit else []),
+        ]
+        return f'<p class="state">{html.escape("; ".join(parts))}</p>'
+    return ""
 
 
 def _state(record: Record) -> str:

@@ -102,6 +102,7 @@ def vocabulary_coverage(
         ylabel="running words known, %",
     )
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.ticklabel_format(axis="y", useOffset=False)  # near 100 % the labels would count from an offset
     style.legend(ax, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return style.grid_lines(ax)
 
