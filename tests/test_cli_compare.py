@@ -155,7 +155,9 @@ def test_the_measures_that_the_help_names_are_those_of_the_library(naaf, tmp_pat
     with pytest.raises(SystemExit):
         naaf("--help")
     assert ", ".join((*MEASURES, "all")) in " ".join(capsys.readouterr().out.split())
-    refused(naaf(tmp_path, "--measure", "i2t_at_2"), 2, "invalid choice: 'i2t_at_2'", "'t2i_at_10'", "'all'")
+    refused(
+        naaf(tmp_path, "--measure", "i2t_at_2"), 2, "invalid choice: 'i2t_at_2'", ", t2i_at_10, rsum, all)"
+    )
     assert CORRECTIONS == ("holm", "bh", "none")
 
 

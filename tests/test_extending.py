@@ -16,7 +16,6 @@ BLOCK = re.compile(r'```python\n# (\S+), (?:(a new file)|before "([^\n]*)")\n(.*
 CHECK = """
 import torch, naaflib
 from naaflib.similarity.methods import make
-torch.manual_seed(0)
 images = torch.nn.functional.normalize(torch.randn(3, 5, 7, dtype=torch.float64), dim=-1)
 captions = torch.nn.functional.normalize(torch.randn(2, 4, 7, dtype=torch.float64), dim=-1)
 images[1, 2] = 0.0  # padding

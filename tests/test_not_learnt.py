@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from synthetic_runs import write_group, write_history
 
-from naaflib import pages as walk
+from naaflib import pages
 from naaflib.batch import results_table, runs_table
 from naaflib.errors import NaafError
 from naaflib.runs import Run
@@ -151,19 +151,19 @@ def test_the_report_says_what_was_trained_on_what(group):
 
 
 def test_a_box_in_a_notebook_says_it_and_shows_nothing_where_all_is_well(group):
-    box = walk.warning(group, "")
+    box = pages.warning(group, "")
     assert "group/0: its best rsum on dev is 380.0" in box._repr_html_()
     assert "more than seeds explain" in repr(box)
     write_history(group / "members" / "0", GOOD)
-    assert walk.warning(group) is None
+    assert pages.warning(group) is None
 
 
 @pytest.mark.parametrize("number", ["02", "03", "04", "05", "06"])
 def test_the_box_stands_above_the_first_result(number):
     (path,) = FOLDER.glob(f"{number}_*.ipynb")
     cells = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-    boxes = [k for k, source in enumerate(cells) if "walk.warning(" in source]
-    results = [k for k, source in enumerate(cells) if "walk.keep(" in source]
+    boxes = [k for k, source in enumerate(cells) if "pages.warning(" in source]
+    results = [k for k, source in enumerate(cells) if "pages.keep(" in source]
     assert len(boxes) == 1
     assert boxes[0] < results[0]
 
@@ -172,18 +172,18 @@ def test_the_box_stands_above_the_first_result(number):
 
 
 def test_a_notebook_looks_at_the_best_member_and_says_why(group, capsys):
-    assert walk.trained_run(group).name == "group/1"
+    assert pages.trained_run(group).name == "group/1"
     assert "group/1: of 2 members the best on dev, rsum 490.0" in capsys.readouterr().out
-    assert walk.trained_run(group, 1).name == "group/1"
+    assert pages.trained_run(group, 1).name == "group/1"
     assert capsys.readouterr().out == ""
-    assert walk.trained_run(group, 0).name == "group/0"
+    assert pages.trained_run(group, 0).name == "group/0"
     assert "the best of 2 members is group/1 with 490.0" in capsys.readouterr().out
 
 
 def test_without_a_record_the_first_member_is_taken(group):
     for path in group.glob("members/*/history.csv"):
         path.unlink()
-    assert walk.trained_run(group).name == "group/0"
+    assert pages.trained_run(group).name == "group/0"
 
 
 def test_the_explorer_starts_at_the_best_of_the_first_group(group, data, tmp_path):
@@ -208,10 +208,10 @@ def test_several_members_are_refused_and_the_best_is_named(group, monkeypatch):
 
 def test_members_of_the_same_setting_are_shown_with_those_asked_for(group, data, capsys):
     first = Run.open(group / "members" / "0")
-    assert [run.name for run in walk.alike(group, [first])] == ["group/0", "group/1"]
+    assert [run.name for run in pages.alike(group, [first])] == ["group/0", "group/1"]
     assert "asked for now: group/0; from earlier, with the same settings: group/1" in capsys.readouterr().out
     Run.open(group / "members" / "1").update(data={"files": {"dev_caps.txt": {"bytes": 1}}})
-    assert [run.name for run in walk.alike(group, [first])] == ["group/0"]
+    assert [run.name for run in pages.alike(group, [first])] == ["group/0"]
     assert "left out, of other settings or data: group/1" in capsys.readouterr().out
 
 
@@ -235,7 +235,7 @@ def test_a_model_has_one_name_in_all_tables(group):
     for path in group.glob("members/*"):
         (path / "metrics").mkdir()
         (path / "metrics" / "dev.full.json").write_text(json.dumps(record))
-    assert results_table(group)["member"].tolist() == [run.name for run in walk.trained_runs(group)]
+    assert results_table(group)["member"].tolist() == [run.name for run in pages.trained_runs(group)]
     assert results_table(group / "members" / "1")["member"].tolist() == ["group/1"]
 
 

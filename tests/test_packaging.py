@@ -23,7 +23,7 @@ IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "ipython": "IPython"}  # wher
 NOT_IMPORTED = {  # but needed: for the notebooks, Dask's dashboard, pandas' Styler, torch's SummaryWriter
     "jupyterlab", "ipykernel", "bokeh", "jinja2", "tensorboard",
 }  # fmt: skip
-COME_WITH = {"llvmlite": "numba"}  # one release of it for each of the other
+COME_WITH = {"llvmlite": "numba", "pydantic_core": "pydantic"}  # one release of it for each of the other
 
 
 def imported(*folders: str) -> set[str]:

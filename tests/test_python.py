@@ -257,7 +257,8 @@ def test_regions_are_sliced_as_numpy_does_and_stay_on_disk(write_split, tmp_path
         np.testing.assert_array_equal(few.regions[key], whole[:5][key])
     assert isinstance(split.regions[2:5], np.memmap)
     assert np.shares_memory(split.regions[2:5], split.regions.rows)
-    np.testing.assert_array_equal(few.regions[-1], whole[4])
+    with pytest.raises(IndexError):  # an image that is not there is not another image
+        few.regions[-1]
     for image in (7, -8):
         with pytest.raises(IndexError):
             split.regions[image]

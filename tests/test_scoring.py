@@ -383,7 +383,7 @@ def test_an_unknown_pooling_is_never_another_one(images, captions, method):
 # ---- derivatives
 
 
-METHODS = [
+DERIVED = [
     {"boundary": 0.3},
     {"boundary": 0.3, "lambda_intra": None},
     *({"method": m, "pooling": p} for m in ("scan-t2i", "scan-i2t") for p in ("mean", "lse")),
@@ -395,7 +395,7 @@ def few(images, captions):
     return images[:3].clone().requires_grad_(), captions[:4].nan_to_num(0.0).requires_grad_()
 
 
-@pytest.mark.parametrize("how", METHODS, ids=str)
+@pytest.mark.parametrize("how", DERIVED, ids=str)
 def test_gradients_of_score_matrix_are_the_slopes_of_its_scores(images, captions, how):
     def score(v, u):
         return naaflib.score_matrix(v, u, LENGTHS[:4], **how)
@@ -403,7 +403,7 @@ def test_gradients_of_score_matrix_are_the_slopes_of_its_scores(images, captions
     assert torch.autograd.gradcheck(score, few(images, captions), fast_mode=True)
 
 
-@pytest.mark.parametrize("how", METHODS[2:], ids=str)
+@pytest.mark.parametrize("how", DERIVED[2:], ids=str)
 def test_second_derivatives_of_scan_are_right(images, captions, how):
     def score(v, u):
         return naaflib.score_matrix(v, u, LENGTHS[:4], **how)

@@ -48,7 +48,7 @@ class Regions:
         """Raises IndexError outside the images, NaafError where the features of one image are not finite."""
         if not isinstance(key, int | np.integer):
             return self.rows[: self.images * self.repeat : self.repeat][key]
-        return self.gather(np.array([key + self.images if key < 0 else key]))[0]
+        return self.gather(np.array([key]))[0]
 
     def gather(self, images: np.ndarray) -> np.ndarray:
         """Features of several images (image, region, feature), float32. Raises NaafError for a NaN."""
