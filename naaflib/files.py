@@ -1,15 +1,21 @@
-"""Where the project lies, what a relative path means, how a file is read: in Python, notebooks and commands.
+"""Where the project lies, what a relative path means, how a file is read, and written whole.
 
 A file that cannot be used is one sentence: the file, the place in it, the remedy.
 """
 
+import hashlib
+import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import NaafError
 
+WHOLE_CHECKSUM = 2**28  # larger files are recognised by their size and their two ends
+ENDS = 2**20
 BRACKETS = "a key in brackets; a key is one word"
 
 
@@ -102,3 +108,48 @@ def read_yaml(path: Path, remedy: str = "") -> object:
         line = f" at line {mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or type(error).__name__
         raise NaafError(f"{shown(path)}: not valid YAML{line} ({reason}); correct the file") from None
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A path beside the wanted one to write to; it takes the wanted name when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        if error.filename == str(partial):
+            error.filename, error.filename2 = str(path), None
+        raise
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, missing: str = "", damaged: str = "restore or remove it") -> Any:
+    """Raises NaafError for a missing or damaged file, with what to do then."""
+    text = read_text(path, missing)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NaafError(f"{shown(path)} is not whole JSON ({error}); {damaged}") from None
+
+
+def fingerprint(path: Path) -> dict[str, object]:
+    """Size and SHA-256 of a file; of a large one, of its first and last megabyte."""
+    size = path.stat().st_size
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        if size <= WHOLE_CHECKSUM:
+            while block := file.read(ENDS):
+                digest.update(block)
+        else:
+            digest.update(file.read(ENDS))
+            file.seek(-ENDS, os.SEEK_END)
+            digest.update(file.read(ENDS))
+    return {"bytes": size, "sha256" if size <= WHOLE_CHECKSUM else "sha256_of_ends": digest.hexdigest()}

@@ -6,17 +6,16 @@ figures/, tables/, notebooks/ and report.html. Several seeds stand side by side 
 """
 
 import csv
-import hashlib
 import json
 import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import ValidationError
@@ -25,7 +24,15 @@ from safetensors import SafetensorError, safe_open
 from .config import Settings
 from .display import Described
 from .errors import NaafError, UsageError
-from .files import missing, project_root, read_text, resolve, shown
+from .files import (
+    atomic_path,
+    missing,
+    project_root,
+    read_json,
+    resolve,
+    shown,
+    write_json,
+)
 from .metric.retrieval import MEASURES, best_row
 
 if TYPE_CHECKING:
@@ -49,38 +56,6 @@ TRAIN, VARIANT = "train", "variant"  # kinds of runs that have weights
 FINISHED, UNFINISHED, NO_CHECKPOINT = "finished", "unfinished", "no checkpoint yet"  # see Run.state
 CHECKPOINT_FORMAT = "naaf-checkpoint-1"
 FAILURE = "failure.json"  # in a run's folder: why a sweep could not finish it
-WHOLE_CHECKSUM = 2**28  # larger files are recognised by their size and their two ends
-ENDS = 2**20
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A path beside the wanted one to write to; it takes the wanted name when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        if error.filename == str(partial):
-            error.filename, error.filename2 = str(path), None
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: object) -> None:
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path, missing: str = "", damaged: str = "restore or remove it") -> Any:
-    """Raises NaafError for a missing or damaged file, with what to do then."""
-    text = read_text(path, missing)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise NaafError(f"{shown(path)} is not whole JSON ({error}); {damaged}") from None
 
 
 def environment() -> dict[str, object]:
@@ -102,21 +77,6 @@ def environment() -> dict[str, object]:
         "libraries": versions,
         "commit": git.stdout.strip() or None,
     }
-
-
-def fingerprint(path: Path) -> dict[str, object]:
-    """Size and SHA-256 of a file; of a large one, of its first and last megabyte."""
-    size = path.stat().st_size
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        if size <= WHOLE_CHECKSUM:
-            while block := file.read(ENDS):
-                digest.update(block)
-        else:
-            digest.update(file.read(ENDS))
-            file.seek(-ENDS, os.SEEK_END)
-            digest.update(file.read(ENDS))
-    return {"bytes": size, "sha256" if size <= WHOLE_CHECKSUM else "sha256_of_ends": digest.hexdigest()}
 
 
 def checkpoint_header(path: Path) -> dict:

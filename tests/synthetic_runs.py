@@ -15,7 +15,8 @@ def write_run(
     from naaflib import open_split
     from naaflib.config import preset
     from naaflib.evaluate.evaluation import scored_split
-    from naaflib.runs import Run, write_json
+    from naaflib.files import write_json
+    from naaflib.runs import Run
 
     opened = open_split(data, split)
     asked = {"train.seed": seed} | {name.replace("__", "."): value for name, value in settings.items()}

@@ -19,9 +19,10 @@ from naaflib.errors import NaafError, UsageError
 from naaflib.evaluate import arithmetic, cluster, evaluate, protocols
 from naaflib.evaluate.cluster import Source, clustered_metrics, connect
 from naaflib.evaluate.scores import encode_split, streamed_metrics
+from naaflib.files import read_json
 from naaflib.model import checkpoint
 from naaflib.model.model import Model
-from naaflib.runs import Run, read_json
+from naaflib.runs import Run
 from naaflib.similarity.boundary import Boundaries
 
 IMAGES, TILE = 600, 200

@@ -30,6 +30,7 @@ from naaflib.evaluate.comparison.differences import (
     readable_differences,
     spread_table,
 )
+from naaflib.files import read_json, write_json
 from naaflib.metric.retrieval import MEASURES, retrieval_metrics
 from naaflib.metric.significance import (
     bootstrap_means,
@@ -42,7 +43,7 @@ from naaflib.metric.significance import (
     t_interval,
 )
 from naaflib.pages import comparison as walk
-from naaflib.runs import Run, read_json, write_json
+from naaflib.runs import Run
 from naaflib.viz import comparison as viz
 from naaflib.viz import style
 

@@ -26,9 +26,10 @@ from naaflib.evaluate import (
     score_rows,
     validation_metrics,
 )
+from naaflib.files import read_json
 from naaflib.model import checkpoint
 from naaflib.model.model import Model
-from naaflib.runs import Run, open_group, read_json
+from naaflib.runs import Run, open_group
 from naaflib.similarity.boundary import Boundaries
 
 REGION_DIM = 11

@@ -243,8 +243,8 @@ def test_a_model_has_one_name_in_all_tables(group):
 def test_the_expected_range_is_told_of_the_built_in_data_alone(group, monkeypatch, rsum, outside):
     from naaflib.batch import tables
     from naaflib.data.scenes import dataset as scenes
+    from naaflib.files import fingerprint
     from naaflib.metric.published import Expected
-    from naaflib.runs import fingerprint
 
     ranges = [(85.0, 80.0, 90.0), (65.0, 60.0, 70.0), (490.0, 480.0, 500.0)]
     monkeypatch.setattr(tables, "EXPECTED", (Expected("scenes", "dev", 60, *ranges),))

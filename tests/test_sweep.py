@@ -439,7 +439,8 @@ def test_a_variant_keeps_the_dev_scores_if_it_is_validated_on_the_whole_split(
     from naaflib import load_checkpoint
     from naaflib.cli import main
     from naaflib.evaluate import evaluate
-    from naaflib.runs import Run, fingerprint
+    from naaflib.files import fingerprint
+    from naaflib.runs import Run
 
     run, out = Run.open(place(source, tmp_path, "run")), tmp_path / "v"
     settings = run.config["settings"]

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..files import shown
-from ..runs import write_json
+from ..files import shown, write_json
 from .execution import execute
 from .notebooks import Notebook, fill, select
 from .records import FILE, NotebookRecord, Record, read_record

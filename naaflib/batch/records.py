@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import NaafError
-from ..files import shown
-from ..runs import read_json
+from ..files import read_json, shown
 
 FILE = "pipeline.json"
 Status = Literal["waiting", "running", "done", "failed", "interrupted"]

@@ -15,7 +15,8 @@ import nbformat
 from ..config import SEED, changed, preset
 from ..data.manifest import data_name, preset_of
 from ..errors import NaafError
-from ..runs import atomic_path, members
+from ..files import atomic_path
+from ..runs import members
 from ..verdict import verdicts_below
 from .records import NotebookRecord, Record
 from .tables import results_table

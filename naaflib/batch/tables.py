@@ -9,9 +9,10 @@ from ..config import SEED, preset
 from ..data.manifest import layout_path
 from ..data.scenes import dataset as scenes
 from ..errors import NaafError
+from ..files import fingerprint, read_json
 from ..metric.published import EXPECTED, Expected
 from ..metric.retrieval import MEASURES, named
-from ..runs import FAILURE, FINISHED, SWEEP, Run, fingerprint, read_json
+from ..runs import FAILURE, FINISHED, SWEEP, Run
 from ..verdict import verdicts_below
 
 RUN_COLUMNS = ("run", "kind", "method", "data", "seed", "epochs", "best_dev_rsum", "state", "verdict")

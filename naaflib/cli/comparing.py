@@ -147,7 +147,7 @@ def _check_files(files: list[Path]) -> None:
 
 def _write(file: Path, table, shown, note: str) -> None:
     from ..evaluate.comparison.differences import latex_table
-    from ..runs import atomic_path
+    from ..files import atomic_path
 
     with atomic_path(file) as partial:
         if file.suffix == ".csv":

@@ -144,8 +144,7 @@ def _either(endings: tuple[str, ...]) -> str:
 
 def _one(arguments: argparse.Namespace, model, split) -> int:
     from .. import explanation
-    from ..files import shown
-    from ..runs import atomic_path
+    from ..files import atomic_path, shown
 
     pair = explanation.explain(model, split, *_named(arguments, split))
     for file in arguments.out:

@@ -25,11 +25,11 @@ from tqdm import tqdm
 
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
+from ..files import fingerprint
 from ..metric.ranks import Counts, RankCounter, count
 from ..metric.retrieval import RetrievalMetrics, check_finite, metrics_of
 from ..model.checkpoint import load_checkpoint
 from ..model.model import Model
-from ..runs import fingerprint
 from ..similarity.packing import Packing
 from .arithmetic import arithmetic, mixture
 from .protocols import check_protocol, folds, joined

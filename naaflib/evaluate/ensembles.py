@@ -8,9 +8,9 @@ import numpy as np
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
-from ..files import resolve, shown
+from ..files import atomic_path, read_json, resolve, shown, write_json
 from ..model.checkpoint import data_folder
-from ..runs import Run, as_paths, atomic_path, members, read_json, write_json
+from ..runs import Run, as_paths, members
 from .evaluation import Evaluation, evaluate, save_evaluation, scored_split
 from .protocols import check_protocol, default_split, protocol_metrics
 

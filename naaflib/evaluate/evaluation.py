@@ -11,11 +11,11 @@ from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..data.vocabulary import warn_of_unknown
 from ..errors import NaafError, UsageError
-from ..files import resolve, shown
+from ..files import fingerprint, read_json, resolve, shown, write_json
 from ..metric.retrieval import RetrievalMetrics
 from ..model.checkpoint import data_folder, load_checkpoint, one_member
 from ..model.model import Model
-from ..runs import Run, fingerprint, read_json, write_json
+from ..runs import Run
 from .protocols import check_protocol, default_split, folds, protocol_metrics
 from .scores import (
     MEMORY,

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from ..data.captions import pad
 from ..data.splits import Split
 from ..errors import UsageError
+from ..files import atomic_path
 from ..metric.ranks import RankCounter
 from ..metric.retrieval import RetrievalMetrics, check_finite, metrics_of, retrieval_metrics
 from ..model.model import Model
-from ..runs import atomic_path
 from ..similarity.matrix import BLOCK_WORDS, Scorer, block_images
 from ..similarity.packing import Group, Packing, pack
 from ..similarity.threads import in_threads

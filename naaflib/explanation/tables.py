@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import UsageError
-from ..files import shown
-from ..runs import atomic_path
+from ..files import atomic_path, shown
 from .pairs import Explanation
 
 BLOCK = 256  # pairs held at a time

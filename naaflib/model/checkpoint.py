@@ -24,8 +24,8 @@ from torch import Tensor
 from ..config import model_settings
 from ..data.vocabulary import Vocabulary
 from ..errors import NaafError, UsageError
-from ..files import missing, resolve, shown
-from ..runs import CHECKPOINT_FORMAT, Run, atomic_path, best_member, members
+from ..files import atomic_path, missing, resolve, shown
+from ..runs import CHECKPOINT_FORMAT, Run, best_member, members
 from ..runs import checkpoint_header as header
 from ..similarity.boundary import Boundaries
 from .model import Model

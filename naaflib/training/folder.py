@@ -17,12 +17,12 @@ from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
 from ..errors import NaafError, UsageError
 from ..evaluate import pick_device, validation_metrics
 from ..explanation import matched_samples
-from ..files import resolve, shown
+from ..files import fingerprint, resolve, shown, write_json
 from ..locking import exclusive
 from ..metric.retrieval import chance_recalls
 from ..model import checkpoint
 from ..model.model import Model
-from ..runs import FINISHED, TRAIN, VARIANT, Run, check_free, fingerprint, open_group, write_json
+from ..runs import FINISHED, TRAIN, VARIANT, Run, check_free, open_group
 from ..similarity.boundary import Boundaries
 from ..verdict import verdicts
 from .loop import PRECISIONS, fit

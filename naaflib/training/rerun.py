@@ -16,20 +16,9 @@ from ..config import Settings, changed
 from ..data.manifest import layout_path
 from ..errors import NaafError
 from ..evaluate import evaluate
-from ..files import resolve, shown
+from ..files import fingerprint, read_json, resolve, shown
 from ..model import checkpoint
-from ..runs import (
-    FINISHED,
-    TRAIN,
-    VARIANT,
-    Run,
-    check_apart,
-    environment,
-    fingerprint,
-    members,
-    open_group,
-    read_json,
-)
+from ..runs import FINISHED, TRAIN, VARIANT, Run, check_apart, environment, members, open_group
 from .folder import check_data, say, start_fingerprint, train_run
 from .variants import make_variant
 

@@ -14,11 +14,11 @@ from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..evaluate import evaluate, pick_device, validation_metrics
 from ..explanation import matched_samples
-from ..files import resolve, shown
+from ..files import resolve, shown, write_json
 from ..metric.retrieval import MEASURES, RetrievalMetrics
 from ..model import checkpoint
 from ..model.model import Model
-from ..runs import VARIANT, Run, check_apart, environment, write_json
+from ..runs import VARIANT, Run, check_apart, environment
 from ..similarity.boundary import Boundaries
 from .folder import open_splits, say
 

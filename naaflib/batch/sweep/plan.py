@@ -14,9 +14,9 @@ from ...config import SEED, Settings, changed, preset
 from ...data.manifest import preset_of
 from ...data.splits import split_names
 from ...errors import NaafError, UsageError
-from ...files import project_root, resolve, shown
+from ...files import project_root, read_json, resolve, shown
 from ...model import checkpoint
-from ...runs import FAILURE, FINISHED, TRAIN, UNFINISHED, VARIANT, Run, read_json
+from ...runs import FAILURE, FINISHED, TRAIN, UNFINISHED, VARIANT, Run
 from ...training.folder import data_record
 from ..notebooks import Notebook, fill, select
 from ..records import read_record

@@ -8,9 +8,9 @@ import pandas as pd
 from ...config import SEED, flat, names
 from ...errors import NaafError
 from ...evaluate import default_split
-from ...files import shown
+from ...files import atomic_path, read_json, shown
 from ...metric.retrieval import MEASURES, ONE_WAY, WAYS, best_row, named
-from ...runs import SWEEP, VARIANT, Run, atomic_path, read_json
+from ...runs import SWEEP, VARIANT, Run
 from ..records import read_record
 from .plan import DONE, TO_EXECUTE, Plan, Row
 

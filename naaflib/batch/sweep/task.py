@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import NaafError
-from ...runs import FAILURE, write_json
+from ...files import write_json
+from ...runs import FAILURE
 from ..execution import Unwanted, process_variables, run_command, thread_variables
 from ..notebooks import first_line
 from ..pipeline import run_notebooks

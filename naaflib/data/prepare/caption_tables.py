@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import NaafError, UsageError
-from ...files import shown
-from ...runs import read_json
+from ...files import read_json, shown
 from ..captions import read_captions
 from .image_ids import ImageIndex
 from .plain_tables import read_table

@@ -23,8 +23,7 @@ import yaml
 from tqdm import tqdm
 
 from ...errors import NaafError, UsageError
-from ...files import read_yaml, shown
-from ...runs import read_json
+from ...files import read_json, read_yaml, shown
 from ..manifest import LAYOUT
 from .features import DIM
 from .maker import CAPTIONS, RECORDS, record_path, write_split

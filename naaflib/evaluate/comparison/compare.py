@@ -8,9 +8,9 @@ from pathlib import Path
 from ...data.npy import open_array
 from ...data.splits import split_names
 from ...errors import NaafError, UsageError
-from ...files import resolve, shown
+from ...files import fingerprint, read_json, resolve, shown
 from ...metric.retrieval import RetrievalMetrics
-from ...runs import Run, fingerprint, read_json
+from ...runs import Run
 from ..evaluation import evaluate
 from ..protocols import check_protocol, default_split, protocol_metrics
 from .settings import Variant, baseline_first, check_seeds, find_variants, joined_seeds, members_apart
