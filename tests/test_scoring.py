@@ -471,6 +471,7 @@ def test_the_kernels_run_where_nothing_can_be_written(tmp_path):
         for name in ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")
     }
     environment = {**os.environ, **nowhere, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["NAAF_FUSED"] = "1"  # also where the other tests go without the kernels
     how = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
     done = subprocess.run([sys.executable, "-c", SCORE], check=False, **how)
     assert done.returncode == 0, done.stderr
