@@ -43,7 +43,10 @@ def new_model(split, method="naaf", boundary=0.2, **settings) -> Model:
 def split_pair(split, image, caption, method="naaf", **settings):
     """A pair whose boundary lies in the middle of its words' propagated values: some match, some do not."""
     pair = explain(new_model(split, boundary=0.0, **settings), split, image, caption)
-    middle = float(np.median(pair.propagated))  # weights that sum to 1 pass a boundary on as it is
+    values = np.sort(pair.propagated)  # weights that sum to 1 pass a boundary on as it is
+    middle = float(
+        values[[len(values) // 2 - 1, len(values) // 2]].mean()
+    )  # between two of them, never on one
     return explain(new_model(split, method, middle, **settings), split, image, caption)
 
 
