@@ -230,3 +230,14 @@ def test_one_image_alone_is_always_found():
     found = retrieval_metrics(np.array([[-1.0, 2.0]]), 2)
     assert found.rsum == 600
     assert found.i2t.top1.tolist() == [1]
+
+
+def test_a_number_that_prints_as_the_range_s_end_lies_in_the_range():
+    from naaflib.metric.published import EXPECTED
+
+    for expected in EXPECTED:
+        _, low, high = expected.rsum
+        assert expected.holds(low - 0.04)
+        assert expected.holds(high + 0.04)
+        assert not expected.holds(low - 0.06)
+        assert not expected.holds(high + 0.06)

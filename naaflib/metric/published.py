@@ -38,8 +38,8 @@ class Expected(NamedTuple):
         )
 
     def holds(self, rsum: float) -> bool:
-        """Whether a model's rsum lies within the range."""
-        return self.rsum[1] <= rsum <= self.rsum[2]
+        """Whether a model's rsum lies within the range, as far as both are printed."""
+        return self.rsum[1] <= round(rsum, 1) <= self.rsum[2]
 
 
 def _range(values: tuple[float, float, float]) -> str:
