@@ -241,9 +241,8 @@ class Settings(Section):
         mined = [name for name in OF_THE_BOUNDARY if self._is_set(name)]
         if mined and not self.model.has_boundary:
             having = " or ".join(method for method, kind in METHODS.items() if kind.has_boundary)
-            raise ValueError(
-                f"{mined[0]} belongs to model.method {having}; {self.model.method} has no boundary"
-            )
+            what = mined[0] if mined[0] != "mining.mode" else f"mining.mode {self.mining.mode}"
+            raise ValueError(f"{what} belongs to model.method {having}; {self.model.method} has no boundary")
         return self
 
     def _is_set(self, name: str) -> bool:

@@ -227,7 +227,8 @@ def test_a_setting_that_would_change_nothing_is_refused(values, sentence):
 
 def test_scan_has_no_boundary_to_mine_in_sequence():
     with pytest.raises(
-        UsageError, match=r"combination: mining\.mode belongs to model\.method naaf; scan-t2i has no boundary"
+        UsageError,
+        match=r"combination: mining\.mode sequential belongs to model\.method naaf; scan-t2i has no boundary",
     ):
         preset("f30k", {"model.method": "scan-t2i", "mining.mode": "sequential"})
     assert preset("f30k", {"mining.mode": "sequential"}).mining.mode == "sequential"

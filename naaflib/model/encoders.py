@@ -12,8 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from ..data.captions import tokenize
 from ..data.vocabulary import END, START, Vocabulary
 from ..errors import NaafError
-
-EPSILON = 1e-8  # added to norms, as the released code does
+from ..similarity.base import EPSILON
 
 
 def unit(vectors: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:

@@ -1,7 +1,7 @@
 """NAAF's scores as one differentiable function, whichever form computes them.
 
 Forward and backward go through the images block by block: by the fused kernels where numba is installed
-(float32 on a CPU), else by the vectorised form of `effects`, the kernels' oracle. The backward pass keeps
+(float32 on a CPU), else by the vectorised form of `packed`, the kernels' oracle. The backward pass keeps
 the cosines alone and recomputes the rest: autograd would keep a dozen arrays of their size. Neither form can
 be differentiated twice, and both refuse it; `similarity.naaf_score` can be.
 """

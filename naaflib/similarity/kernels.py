@@ -1,7 +1,7 @@
-"""The equations of `effects`, fused for the CPU: one pass over a block of cosines while it lies in the cache.
+"""The equations of `packed`, fused for the CPU: one pass over a block of cosines while it lies in the cache.
 
-Optional (numba); `effects` computes the same without it and is the oracle in the tests. float32 only. The
-kernels hold no lock, so images are shared among plain threads. Axes as in `effects`: image, region, word;
+Optional (numba); `packed` computes the same without it and is the oracle in the tests. float32 only. The
+kernels hold no lock, so images are shared among plain threads. Axes as in `packed`: image, region, word;
 a group of captions of one length is a (position, caption) block of words.
 
 Rows are sliced before the loops over words: an index that might be negative, as `first + w` to the compiler,

@@ -2,7 +2,7 @@
 
 Axes, always in this order: image, region, word; the words are packed (see `packing`), so that a reduction
 over regions runs along contiguous words. Everything here works on a block of images whose cosines fit the
-cache; `differentiable` goes through the blocks.
+cache; `autograd` goes through the blocks.
 """
 
 from typing import NamedTuple
