@@ -74,9 +74,13 @@ def test_a_released_checkpoint_gives_its_own_numbers(reference):
 
 @pytest.mark.trains
 @pytest.mark.parametrize(
-    ("prefix", "rate"), [("", 4e-4), ("early.", 4e-3)], ids=["from a trained state", "from random weights"]
+    # From random weights, training doubles a rounding error of 1e-16 every step: after 20 steps two
+    # thread counts of one processor differ by up to 7e-10, each from the oracle by 2e-9 to 3.4e-9.
+    ("prefix", "rate", "rounding"),
+    [("", 4e-4, 1e-9), ("early.", 4e-3, 3e-8)],
+    ids=["from a trained state", "from random weights"],
 )
-def test_sequential_training_is_the_released_code_s(training, prefix, rate):
+def test_sequential_training_is_the_released_code_s(training, prefix, rate, rounding):
     trainer, model = _trainer(training, prefix, rate)
     for number, captions in enumerate(training[f"{prefix}batches"]):
         step = trainer.step(_batch(training, captions), epoch=1)
@@ -86,7 +90,11 @@ def test_sequential_training_is_the_released_code_s(training, prefix, rate):
             assert ours == pytest.approx(theirs, rel=1e-6), f"step {number}, {name}"
     for name, parameter in _parameters(model).items():
         np.testing.assert_allclose(
-            parameter.detach().numpy(), training[f"{prefix}final.{name}"], rtol=1e-6, atol=1e-9, err_msg=name
+            parameter.detach().numpy(),
+            training[f"{prefix}final.{name}"],
+            rtol=1e-6,
+            atol=rounding,
+            err_msg=name,
         )
 
 
