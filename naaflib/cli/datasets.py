@@ -2,6 +2,7 @@
 
 import argparse
 
+from ..files import shown
 from .arguments import path, say, show_json, show_text
 
 DATA = """\
@@ -44,6 +45,37 @@ another number: a manifest.yaml in the folder, {name: mine, captions_per_image: 
 and check them with naaf data verify"""
 
 
+IMPORT = """\
+A folder of your own pictures and a file of captions become a data set: splits, captions, image names and
+pictures. Features are made afterwards: naaf data extract.
+
+The captions file: a table (csv, tsv; image and caption, a first line may name the columns), JSON or JSON lines
+of records, Karpathy's dataset_*.json, Flickr8k's *.token, COCO's captions_*.json. Whatever is left out is told
+with its reason, and listed in left_out.csv. Pictures are linked where possible; what is not an upright 8-bit
+JPEG or PNG is stored as one. Copies of a picture never stand in two splits."""
+
+IMPORT_EXAMPLES = """\
+examples:
+  naaf data import --images photos --captions captions.csv --out data/mine
+  naaf data import --images photos --captions captions.jsonl --splits fold --out data/mine
+  naaf data import --images Images --captions dataset_flickr8k.json --out data/mine --captions-per-image 5
+
+then:
+  naaf data extract data/mine --features pixels
+  naaf train --data data/mine --out outputs/mine"""
+
+EXTRACT = """\
+Describe the pictures of a data set: region features, boxes and sizes of every split, in the layout. An
+interrupted call goes on where it stopped. The manifest records extractor, revision, checksum of the weights
+and preprocessing; a model refuses features of another extractor.
+
+features:
+  pixels                     colours, edges and texture of 36 boxes, 128 numbers each; needs nothing
+  transformers:NAME          a vision model of the hub (ViT, DINOv2, CLIP, SigLIP, Swin, ConvNeXt, ...) or a
+                             detector (DETR, YOLOS); NAME may be a local folder
+  onnx:FILE                  any ONNX model with a map or tokens as its output"""
+
+
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this module's commands to the command line."""
     data = commands.add_parser(
@@ -59,6 +91,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     _add_list(actions)
     _add_fetch(actions)
     _add_convert(actions)
+    _add_import(actions)
+    _add_extract(actions)
 
 
 def _add_build(actions: argparse._SubParsersAction) -> None:
@@ -137,10 +171,52 @@ def _add_convert(actions: argparse._SubParsersAction) -> None:
     parser.set_defaults(handler=convert)
 
 
+def _add_import(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
+        "import", help="your own pictures and captions", description=IMPORT, epilog=IMPORT_EXAMPLES
+    )
+    add = parser.add_argument
+    add(
+        "--images", type=path, required=True, metavar="DIR", help="folder of the pictures, searched below too"
+    )
+    add("--captions", type=path, required=True, metavar="FILE", help="captions, by image")
+    add("--out", type=path, required=True, metavar="DIR", help="folder to write; new or empty")
+    add(
+        "--splits",
+        metavar="HOW",
+        help="ratio of train, dev and test (80/10/10), or a file with an image and its split a line, or the "
+        "column of the captions file that names the split (default: split, partition or subset where it is "
+        "there, else 80/10/10)",
+    )
+    add("--captions-per-image", type=int, metavar="N", help="default: the number that keeps most captions")
+    add("--seed", type=int, default=0, metavar="N", help="of the shuffling under a ratio")
+    parser.set_defaults(handler=import_own)
+
+
+def _add_extract(actions: argparse._SubParsersAction) -> None:
+    parser = actions.add_parser(
+        "extract",
+        help="region features of your own pictures",
+        description=EXTRACT,
+        epilog="examples:\n  naaf data extract data/mine --features pixels\n"
+        "  naaf data extract data/mine --features transformers:facebook/dinov2-small --grid 6",
+    )
+    add = parser.add_argument
+    add("folder", type=path, metavar="DIR", help="the data set, as naaf data import writes it")
+    add("--features", required=True, metavar="NAME", help="pixels, transformers:NAME or onnx:FILE")
+    add(
+        "--grid", type=int, default=6, metavar="N", help="N x N regions an image, where the model gives a map"
+    )
+    add("--dtype", choices=("float16", "float32"), default="float16", help="how the features are stored")
+    add("--batch", type=int, default=16, metavar="N", help="pictures at a time")
+    add("--device", default="auto", help="auto, cpu or cuda")
+    add("--overwrite", action="store_true", help="replace features that are there")
+    parser.set_defaults(handler=extract_features, advice="the same command goes on where this one stopped")
+
+
 def build(arguments: argparse.Namespace) -> int:
     """`naaf data build`"""
     from ..data.scenes import dataset as scenes
-    from ..files import shown
 
     scenes.build(
         arguments.folder, seed=arguments.seed, train=arguments.train, dev=arguments.dev, test=arguments.test
@@ -208,4 +284,42 @@ def list_known(arguments: argparse.Namespace) -> int:
         )
         show_text(f"    licence: {' '.join(manifest.licence.split()) or 'not stated'}")
     say("how to get one: naaf data fetch NAME")
+    return 0
+
+
+def import_own(arguments: argparse.Namespace) -> int:
+    """`naaf data import`"""
+    from ..data.prepare.own_pictures import import_pictures
+
+    print(
+        import_pictures(
+            arguments.images,
+            arguments.captions,
+            arguments.out,
+            splits=arguments.splits,
+            captions_per_image=arguments.captions_per_image,
+            seed=arguments.seed,
+            progress=True,
+        )
+    )
+    say(f"next: naaf data extract {shown(arguments.out)} --features pixels")
+    return 0
+
+
+def extract_features(arguments: argparse.Namespace) -> int:
+    """`naaf data extract`"""
+    from ..data.extract.writing import extract
+
+    print(
+        extract(
+            arguments.folder,
+            arguments.features,
+            grid=arguments.grid,
+            dtype=arguments.dtype,
+            batch=arguments.batch,
+            device=arguments.device,
+            overwrite=arguments.overwrite,
+            progress=True,
+        )
+    )
     return 0

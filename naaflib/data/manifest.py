@@ -95,6 +95,7 @@ class Manifest(_Record):
     dim: PositiveInt | None = None
     dtype: Literal["float16", "float32"] | None = None
     seed: int | None = None
+    features: dict[str, str | int | None] | None = None  # what made them, where `naaf data extract` did
     licence: str = ""
     source: str = ""
     steps: tuple[str, ...] = ()

@@ -23,39 +23,66 @@ IMAGE_HEADERS = (
     "id",
 )  # the first one wins
 CAPTION_HEADERS = ("caption", "captions", "caption_text", "comment", "sentence", "text", "description", "raw")
+SPLIT_HEADERS = ("split", "partition", "subset")
 FORM = "write the image's id or name, a tab, and one caption"
 
 
 class Columns(NamedTuple):
-    """Where a header puts image and caption, and how many columns it names; 0 columns: there is no header."""
+    """Where a header puts image, caption and split, and how many columns it names; 0: there is no header."""
 
     image: int = 0
     caption: int = 1
+    split: int | None = None
     count: int = 0
+
+
+class Row(NamedTuple):
+    """A caption of an image, and the split that the table names for it."""
+
+    place: str
+    image: str
+    caption: str
+    split: str | None
 
 
 def read_table(path: Path) -> dict[str, tuple[str, ...]]:
     """The captions of each image, in the file's order. Raises NaafError with the line that is no caption."""
+    captions: dict[str, list[str]] = {}
+    for row in read_rows(path):
+        captions.setdefault(row.image, []).append(row.caption)
+    return {name: tuple(texts) for name, texts in captions.items()}
+
+
+def read_rows(path: Path, split_header: str | None = None) -> list[Row]:
+    """The captions one by one. split_header: the column of the split; None: one of SPLIT_HEADERS.
+
+    Raises NaafError with the line that is no caption, and where the column of the split is not there.
+    """
     lines = read_text(path).replace("\r\n", "\n").split("\n")
     first = next((line for line, text in enumerate(lines, 1) if text.strip()), 1)
     mark = _mark(lines[first - 1])
+    splits = SPLIT_HEADERS if split_header is None else (split_header.lower(),)
     columns, numbered = Columns(), True
-    captions: dict[str, list[str]] = {}
+    rows: list[Row] = []
     for line, row in _rows(lines, mark, path):
-        if line == first and (found := _header(row, f"{shown(path)}, line {line}")):
+        place = f"{shown(path)}, line {line}"
+        if line == first and (found := _header(row, splits, place)):
             columns = found
             continue
-        name, caption = _entry(row, columns, mark, f"{shown(path)}, line {line}")
         numbered = numbered and not columns.count and len(row) > 2 and row[1].strip().isdecimal()
-        captions.setdefault(name, []).append(caption)
-    if not captions:
+        rows.append(_entry(row, columns, mark, place))
+    if not rows:
         raise NaafError(f"{shown(path)}: no caption is in it; write a line a caption: image, tab, caption")
+    if split_header and columns.split is None:
+        raise NaafError(
+            f"{shown(path)}: no column is called {split_header}; its first line names the columns"
+        )
     if numbered and not columns.count:
         raise NaafError(
             f"{shown(path)}: the second of three columns holds numbers; name the columns in a first line: "
             f"image{mark}number{mark}caption"
         )
-    return {name: tuple(texts) for name, texts in captions.items()}
+    return rows
 
 
 def _mark(first: str) -> str:
@@ -73,22 +100,23 @@ def _label(cell: str) -> str:
     return cell.strip().strip('"').strip().lower()
 
 
-def _header(row: list[str], place: str) -> Columns | None:
+def _header(row: list[str], splits: tuple[str, ...], place: str) -> Columns | None:
     labels = [_label(cell) for cell in row]
     if not _known(row) and labels[0] not in IMAGE_HEADERS:
         return None
     image = next(labels.index(name) for name in IMAGE_HEADERS if name in labels)
     named = [labels.index(name) for name in CAPTION_HEADERS if name in labels]
-    others = [column for column in range(len(labels)) if column != image]
+    split = next((labels.index(name) for name in splits if name in labels), None)
+    others = [column for column in range(len(labels)) if column not in (image, split)]
     if not named and len(others) != 1:
         raise NaafError(
             f"{place}: no column of {', '.join(labels)} is known to hold captions; call it caption"
         )
-    return Columns(image, (named or others)[0], len(labels))
+    return Columns(image, (named or others)[0], split, len(labels))
 
 
-def _entry(row: list[str], columns: Columns, mark: str, place: str) -> tuple[str, str]:
-    """Image and caption of a row. A caption in the last column may hold the mark that parts the columns."""
+def _entry(row: list[str], columns: Columns, mark: str, place: str) -> Row:
+    """A row by its columns. A caption in the last column may hold the mark that parts the columns."""
     last = columns.caption == max(columns.count, 2) - 1
     if columns.count and (len(row) < columns.count or (len(row) > columns.count and not last)):
         raise NaafError(
@@ -100,7 +128,9 @@ def _entry(row: list[str], columns: Columns, mark: str, place: str) -> tuple[str
     caption = " ".join(caption.split())
     if not name or not caption:
         raise NaafError(f"{place}: {FORM}")
-    return re.sub(r"#\d+$", "", name), caption  # Flickr's token files number the captions: 1.jpg#0
+    split = None if columns.split is None else row[columns.split].strip()
+    name = re.sub(r"#\d+$", "", name)  # Flickr's token files number the captions: 1.jpg#0
+    return Row(place, name, caption, split)
 
 
 def _rows(lines: list[str], mark: str, path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -29,10 +29,23 @@ def features(
     picture: UInt8[np.ndarray, "row column 3"], boxes: Float[np.ndarray, "region 4"], rng: Generator
 ) -> Float32[np.ndarray, "region dim"]:
     """Description, fixed random layer, noise; of about unit length."""
-    mean, gain, weight = _layer()
-    mixed = np.tanh(np.einsum("rp,pd->rd", (_joined(describe(picture, boxes)) - mean) * gain, weight))
+    mixed = _mixed(picture, boxes)
     mixed += NOISE * rng.normal(size=mixed.shape)
     return (mixed / np.sqrt(DIM)).astype(np.float32)
+
+
+def described(
+    picture: UInt8[np.ndarray, "row column 3"], boxes: Float[np.ndarray, "region 4"]
+) -> Float32[np.ndarray, "region dim"]:
+    """`features` of any picture, without noise."""
+    return (_mixed(picture, boxes) / np.sqrt(DIM)).astype(np.float32)
+
+
+def _mixed(
+    picture: UInt8[np.ndarray, "row column 3"], boxes: Float[np.ndarray, "region 4"]
+) -> Float[np.ndarray, "region dim"]:
+    mean, gain, weight = _layer()
+    return np.tanh(np.einsum("rp,pd->rd", (_joined(describe(picture, boxes)) - mean) * gain, weight))
 
 
 @cache

@@ -1,0 +1,42 @@
+"""The description of the built-in data set for any picture: colours, edges, texture, extent of a box.
+
+It needs no network and no weights. It knows no objects: it is for trying the whole path, not for results.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from ..scenes.features import DIM, described
+from .base import Boxes, Features, grid_boxes
+
+SCALES = (1, 2, 3, 4)  # the whole picture, its quarters, ninths and sixteenths: 30 boxes
+HALVES = ((0, 0, 2, 4), (1, 0, 3, 4), (2, 0, 4, 4), (0, 0, 4, 2), (0, 1, 4, 3), (0, 2, 4, 4))  # in quarters
+
+
+class Pixels:
+    """36 boxes of five scales and 128 numbers each."""
+
+    regions, dim = sum(cells**2 for cells in SCALES) + len(HALVES), DIM
+
+    def __init__(self, name: str, grid: int, device: str) -> None:
+        """All three are other extractors'."""
+
+    def record(self) -> dict[str, object]:
+        return {
+            "extractor": "pixels",
+            "revision": "1",
+            "sha256": None,
+            "preprocessing": "boxes of five scales",
+        }
+
+    def __call__(self, pictures: Sequence[Image.Image]) -> tuple[Features, Boxes]:
+        boxes = np.stack([_boxes(picture.size) for picture in pictures]).astype(np.float32)
+        both = zip(pictures, boxes, strict=True)
+        return np.stack([described(np.asarray(picture), own) for picture, own in both]), boxes
+
+
+def _boxes(size: tuple[int, int]) -> np.ndarray:
+    halves = np.array(HALVES) / 4 * (*size, *size)
+    return np.concatenate([*(grid_boxes(size, cells) for cells in SCALES), halves])

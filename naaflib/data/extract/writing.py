@@ -1,0 +1,180 @@
+"""Pictures of a data set -> features and boxes of every split, in the layout; an interrupted one goes on."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ...errors import NaafError, UsageError
+from ...files import atomic_path, read_json, read_yaml, resolve, shown, write_json
+from ..captions import read_filled
+from ..manifest import CAPTIONS_AN_IMAGE, OWN_MANIFEST, SPLITS, data_name, find_manifest, layout_path
+from ..pictures import large_pictures, read_upright
+from .base import GRID, Extractor
+from .registry import open_extractor
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What was written."""
+
+    folder: Path
+    extractor: str
+    splits: dict[str, int]
+    regions: int
+    dim: int
+    dtype: str
+
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{split} {images}" for split, images in self.splits.items())
+        each = self.regions * self.dim * np.dtype(self.dtype).itemsize
+        return (
+            f"{shown(self.folder)}: {self.extractor}: images: {sizes}; {self.regions} regions x {self.dim} "
+            f"{self.dtype}, {each / 1000:.1f} kB an image"
+        )
+
+
+def extract(
+    folder: str | Path,
+    features: str,
+    *,
+    grid: int = GRID,
+    dtype: str = "float16",
+    batch: int = BATCH,
+    device: str = "cpu",
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Extracted:
+    """Write features, boxes and sizes of every split whose image names and pictures the folder has.
+
+    features: an extractor by name (`registry`). grid: cells a side, for extractors that pool to a grid. dtype:
+    float16 or float32. The files appear when all pictures of all splits are done; what an interrupted call did
+    is kept in hidden folders, and the same call goes on from there. The manifest records what made the
+    features. Raises NaafError for a picture that cannot be read, by name, and where features of another
+    extractor are there already, unless overwrite.
+    """
+    folder = resolve(folder)
+    if dtype not in ("float16", "float32"):
+        raise UsageError(f"features cannot be stored as {dtype!r}; choose float16 or float32")
+    if batch < 1:
+        raise UsageError("a batch holds at least one picture")
+    splits = [split for split in SPLITS if layout_path(folder, split, "names").is_file()]
+    if not splits or not (folder / "images").is_dir():
+        raise NaafError(
+            f"{shown(folder)} has no images/ and *_image_names.txt to describe; `naaf data import` makes them"
+        )
+    extractor = open_extractor(features, grid, device)
+    made = {**extractor.record(), "grid": grid if features != "pixels" else None}
+    _check_present(folder, splits, made, overwrite)
+    sizes = {}
+    with large_pictures():
+        for split in splits:
+            names = read_filled(layout_path(folder, split, "names"))
+            sizes[split] = len(names)
+            _extract_split(folder, split, names, extractor, {**made, "dtype": dtype}, batch, progress)
+    _publish(folder, splits, made)
+    return Extracted(folder, features, sizes, extractor.regions, extractor.dim, dtype)
+
+
+def _check_present(folder: Path, splits: list[str], made: dict[str, object], overwrite: bool) -> None:
+    there = [path for split in splits if (path := layout_path(folder, split, "features")).exists()]
+    manifest = find_manifest(folder)
+    before = manifest.features if manifest else None
+    if there and before != made and not overwrite:
+        by = f"by {before['extractor']}" if before else "by another program"
+        raise NaafError(
+            f"{shown(there[0])}: features made {by} are there; --overwrite replaces those of every split, or "
+            "import the pictures into another folder"
+        )
+
+
+def _extract_split(
+    folder: Path,
+    split: str,
+    names: list[str],
+    extractor: Extractor,
+    made: dict[str, object],
+    batch: int,
+    progress: bool,
+) -> None:
+    """One split, in a hidden folder that tells how far it is."""
+    work = _work(folder, split)
+    state = work / "state.json"
+    plan = json.loads(json.dumps({"made": made, "images": names}))
+    shape = (len(names), extractor.regions)
+    kinds = {
+        "features": (np.dtype(str(made["dtype"])), (*shape, extractor.dim)),
+        "boxes": (np.dtype("float32"), (*shape, 4)),
+        "sizes": (np.dtype("int32"), (len(names), 2)),
+    }
+    before = read_json(state) if state.is_file() else {}
+    goes_on = before.get("plan") == plan
+    if not goes_on:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        needed = sum(kind.itemsize * int(np.prod(size)) for kind, size in kinds.values())
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise NaafError(
+                f"{shown(folder)}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} are free; make room"
+            )
+    first = int(before["done"]) if goes_on else 0
+    arrays = {
+        role: np.lib.format.open_memmap(
+            layout_path(work, split, role), mode="r+" if goes_on else "w+", dtype=kind, shape=size
+        )
+        for role, (kind, size) in kinds.items()
+    }
+    with tqdm(total=len(names), initial=first, desc=split, unit="image", disable=not progress) as bar:
+        for start in range(first, len(names), batch):
+            rows = slice(start, min(start + batch, len(names)))
+            pictures = [_picture(folder, name) for name in names[rows]]
+            found, boxes = extractor(pictures)
+            with np.errstate(over="ignore"):
+                values = found.astype(kinds["features"][0])
+            if not np.isfinite(values).all():
+                bad = int(np.argwhere(~np.isfinite(values).all(axis=(1, 2)))[0, 0])
+                raise NaafError(
+                    f"{names[rows][bad]}: its features are not finite in {made['dtype']}; take --dtype float32"
+                )
+            arrays["features"][rows], arrays["boxes"][rows] = values, boxes
+            arrays["sizes"][rows] = [picture.size for picture in pictures]
+            for array in arrays.values():
+                array.flush()
+            write_json(state, {"plan": plan, "done": rows.stop})
+            bar.update(rows.stop - rows.start)
+
+
+def _publish(folder: Path, splits: list[str], made: dict[str, object]) -> None:
+    """All splits and the record of what made them, once all of them are whole: no folder mixes two extractors."""
+    own = folder / OWN_MANIFEST
+    known = find_manifest(folder)
+    per_image = known.captions_per_image if known else CAPTIONS_AN_IMAGE
+    before = read_yaml(own) if own.is_file() else {"name": data_name(folder), "captions_per_image": per_image}
+    for split in splits:
+        for role in ("sizes", "boxes", "features"):  # features last: with them the split is there
+            os.replace(layout_path(_work(folder, split), split, role), layout_path(folder, split, role))
+        shutil.rmtree(_work(folder, split))
+    with atomic_path(own) as partial:
+        content = {**before, "features": made} if isinstance(before, dict) else {"features": made}
+        partial.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def _work(folder: Path, split: str) -> Path:
+    return folder / f".{split}-features"
+
+
+def _picture(folder: Path, name: str) -> Image.Image:
+    path = folder / "images" / name
+    try:
+        return read_upright(path)
+    except ValueError as error:
+        raise NaafError(f"{shown(path)}: {error}; replace the picture, or import again without it") from None
