@@ -49,10 +49,10 @@ IMPORT = """\
 A folder of your own pictures and a file of captions become a data set: splits, captions, image names and
 pictures. Features are made afterwards: naaf data extract.
 
-The captions file: a table (csv, tsv; image and caption, a first line may name the columns), JSON or JSON lines
-of records, Karpathy's dataset_*.json, Flickr8k's *.token, COCO's captions_*.json. Whatever is left out is told
-with its reason, and listed in left_out.csv. Pictures are linked where possible; what is not an upright 8-bit
-JPEG or PNG is stored as one. Copies of a picture never stand in two splits."""
+The captions file: a table (csv, tsv; image and caption, a first line may name the columns), JSON or JSON
+lines of records, Karpathy's dataset_*.json, Flickr8k's *.token, COCO's captions_*.json. What is left out is
+told with its reason, and listed in left_out.csv. Pictures are linked where possible; what is not an upright
+8-bit JPEG or PNG is stored as one. Copies of a picture never stand in two splits."""
 
 IMPORT_EXAMPLES = """\
 examples:

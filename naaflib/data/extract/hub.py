@@ -1,4 +1,4 @@
-"""Vision models of transformers by name or local folder: patch tokens pooled to a grid, or a detector's queries."""
+"""Vision models of transformers by name or folder: patch tokens on a grid, or a detector's queries."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,18 +12,23 @@ from torch.nn.functional import adaptive_avg_pool2d
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForObjectDetection
 
 from ...errors import NaafError, UsageError
-from .base import Boxes, Features, grid_boxes
+from .base import Boxes, Extractor, Features, check_grid, grid_boxes
 
+SIDE = 224
 DETECTORS = ("Detr", "DetrFor", "Yolos", "RTDetr", "DeformableDetr", "ConditionalDetr", "Deta", "DFine")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, for models without their own
 
 
-class Transformers:
-    """ViT, DINOv2 and v3, CLIP, SigLIP, Swin, ConvNeXt, ...: grid x grid regions; DETR: its surest queries."""
+class Transformers(Extractor):
+    """grid x grid regions of ViT, DINOv2, CLIP, SigLIP, Swin, ConvNeXt, ...; the surest queries of DETR."""
 
     def __init__(self, name: str, grid: int, device: str) -> None:
         """name: of a model on the hub, or a folder that holds config, preprocessor and weights."""
-        self.name, self.grid, self.device = name, grid, torch.device(device)
+        self.name, self.grid, self.device = (
+            name,
+            grid,
+            torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device),
+        )
         config = _loaded(AutoConfig, name)
         kinds = " ".join(getattr(config, "architectures", None) or [])
         self.detects = any(kind in kinds for kind in DETECTORS) or hasattr(config, "num_queries")
@@ -31,7 +36,7 @@ class Transformers:
         model = _loaded(AutoModelForObjectDetection if self.detects else AutoModel, name)
         self.model = getattr(model, "vision_model", model).eval().to(self.device)
         self.config = getattr(config, "vision_config", config)
-        self.side = _side(self.config, self.processor)
+        self.side = _side(self.config, self.processor, self.detects)
         self.regions = grid**2
         self.revision = getattr(config, "_commit_hash", None)
         with torch.no_grad():
@@ -60,6 +65,7 @@ class Transformers:
         if self.detects:
             return self._queries(pixels, sizes)
         found = self._cells(self.model(pixel_values=pixels).last_hidden_state)
+        check_grid(self.name, found.shape[-2:], self.grid)
         pooled = adaptive_avg_pool2d(found.float(), self.grid).flatten(2).transpose(1, 2)
         boxes = np.stack([grid_boxes(size, self.grid) for size in sizes])
         return pooled.cpu().numpy(), boxes.astype(np.float32)
@@ -89,7 +95,8 @@ class Transformers:
         found: Any = self.model(pixel_values=pixels)
         if found.logits.shape[1] < self.regions:
             raise UsageError(
-                f"{self.name} finds {found.logits.shape[1]} regions and a grid of {self.grid} asks for {self.regions}"
+                f"{self.name} finds {found.logits.shape[1]} regions, and a grid of {self.grid} asks for "
+                f"{self.regions}"
             )
         sure = found.logits.softmax(-1)[..., :-1].amax(-1)
         best = sure.topk(self.regions, dim=1).indices
@@ -104,10 +111,13 @@ class Transformers:
         return states.float().cpu().numpy(), corners * scale
 
 
-def _side(config: Any, processor: Any) -> int:
-    """Pixels a side that the model was made for."""
-    size = getattr(processor, "crop_size", None) or getattr(processor, "size", None) or {}
-    known = getattr(config, "image_size", None) or size.get("height") or size.get("shortest_edge") or 224
+def _side(config: Any, processor: Any, detects: bool) -> int:
+    """Pixels a side that the model was made for: its processor's crop or square, else its own."""
+    for size in (getattr(processor, "crop_size", None), getattr(processor, "size", None)):
+        known = size and (size.get("height") or (detects and size.get("shortest_edge")))
+        if known:
+            return int(known)
+    known = getattr(config, "image_size", None) or SIDE
     return int(known[0] if isinstance(known, list | tuple) else known)
 
 
@@ -118,6 +128,6 @@ def _loaded(kind: Any, name: str) -> Any:
     except (OSError, ValueError, KeyError) as error:
         first = str(error).strip().splitlines()[0]
         raise NaafError(
-            f"transformers cannot load {name!r} ({first}); without a network copy the model's folder (config.json, "
-            "preprocessor_config.json, model.safetensors) here and name it: transformers:FOLDER"
+            f"transformers cannot load {name!r} ({first}); without a network copy the model's folder "
+            "(config.json, preprocessor_config.json, model.safetensors) here and name it: transformers:FOLDER"
         ) from None

@@ -9,14 +9,14 @@ from PIL import Image
 
 from ...errors import NaafError
 from ...files import fingerprint, missing, shown
-from .base import Boxes, Features, grid_boxes
+from .base import Boxes, Extractor, Features, check_grid, grid_boxes
 
 SIDE = 224  # where the model takes any size
 MEAN, STD = np.float32((0.485, 0.456, 0.406)), np.float32((0.229, 0.224, 0.225))  # ImageNet's
 
 
-class Onnx:
-    """The first output that is a map (batch, dim, rows, columns) or square tokens (batch, tokens, dim), pooled to a grid."""
+class Onnx(Extractor):
+    """The first output that is a map (batch, dim, rows, columns) or tokens (batch, tokens, dim)."""
 
     def __init__(self, name: str, grid: int, device: str) -> None:
         self.path, self.grid = Path(name), grid
@@ -50,6 +50,7 @@ class Onnx:
         if cells is None:
             shapes = ", ".join(str(np.asarray(one).shape) for one in outputs)
             raise NaafError(f"{shown(self.path)} gives {shapes}; a map (batch, dim, rows, columns) is needed")
+        check_grid(shown(self.path), cells.shape[1:3], self.grid)
         boxes = np.stack([grid_boxes(picture.size, self.grid) for picture in pictures])
         return _pooled(cells, self.grid), boxes.astype(np.float32)
 

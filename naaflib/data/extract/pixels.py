@@ -9,13 +9,13 @@ import numpy as np
 from PIL import Image
 
 from ..scenes.features import DIM, described
-from .base import Boxes, Features, grid_boxes
+from .base import Boxes, Extractor, Features, grid_boxes
 
 SCALES = (1, 2, 3, 4)  # the whole picture, its quarters, ninths and sixteenths: 30 boxes
 HALVES = ((0, 0, 2, 4), (1, 0, 3, 4), (2, 0, 4, 4), (0, 0, 4, 2), (0, 1, 4, 3), (0, 2, 4, 4))  # in quarters
 
 
-class Pixels:
+class Pixels(Extractor):
     """36 boxes of five scales and 128 numbers each."""
 
     regions, dim = sum(cells**2 for cells in SCALES) + len(HALVES), DIM

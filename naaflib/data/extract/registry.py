@@ -13,7 +13,7 @@ KINDS = {  # module, class, the extra that installs what it imports
 
 
 def open_extractor(name: str, grid: int = GRID, device: str = "cpu") -> Extractor:
-    """The extractor, its weights loaded. Raises UsageError for an unknown name, NaafError where it lacks a library."""
+    """The extractor with its weights. UsageError: an unknown name; NaafError: a library or model lacks."""
     kind, _, model = name.partition(":")
     if kind not in KINDS or (model == "") != (kind == "pixels"):
         raise UsageError(

@@ -55,11 +55,11 @@ def extract(
 ) -> Extracted:
     """Write features, boxes and sizes of every split whose image names and pictures the folder has.
 
-    features: an extractor by name (`registry`). grid: cells a side, for extractors that pool to a grid. dtype:
-    float16 or float32. The files appear when all pictures of all splits are done; what an interrupted call did
-    is kept in hidden folders, and the same call goes on from there. The manifest records what made the
-    features. Raises NaafError for a picture that cannot be read, by name, and where features of another
-    extractor are there already, unless overwrite.
+    features: an extractor by name (`registry`). grid: cells a side, for extractors that pool to a grid.
+    dtype: float16 or float32. The files appear when all pictures of all splits are done; what an interrupted
+    call did is kept in hidden folders, and the same call goes on from there.
+    The manifest records what made the features. Raises NaafError for a picture that cannot be read, by name,
+    and where features of another extractor are there already, unless overwrite.
     """
     folder = resolve(folder)
     if dtype not in ("float16", "float32"):
@@ -142,9 +142,7 @@ def _extract_split(
                 values = found.astype(kinds["features"][0])
             if not np.isfinite(values).all():
                 bad = int(np.argwhere(~np.isfinite(values).all(axis=(1, 2)))[0, 0])
-                raise NaafError(
-                    f"{names[rows][bad]}: its features are not finite in {made['dtype']}; take --dtype float32"
-                )
+                raise NaafError(f"{names[rows][bad]}: features beyond {made['dtype']}; take --dtype float32")
             arrays["features"][rows], arrays["boxes"][rows] = values, boxes
             arrays["sizes"][rows] = [picture.size for picture in pictures]
             for array in arrays.values():
@@ -154,7 +152,7 @@ def _extract_split(
 
 
 def _publish(folder: Path, splits: list[str], made: dict[str, object]) -> None:
-    """All splits and the record of what made them, once all of them are whole: no folder mixes two extractors."""
+    """All splits and the record of what made them, once all are whole: two extractors never mix."""
     own = folder / OWN_MANIFEST
     known = find_manifest(folder)
     per_image = known.captions_per_image if known else CAPTIONS_AN_IMAGE

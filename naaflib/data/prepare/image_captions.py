@@ -126,7 +126,7 @@ def _record(place: str, record: Any, split_field: str | None) -> _Entry:
             f"{place}: it needs an image and a caption; its fields: {', '.join(map(str, record))}"
         )
     name = f"{record['filepath']}/{name}" if record.get("filepath") else str(name)  # Karpathy's COCO
-    texts = [one.get("raw", "") if isinstance(one, dict) else one for one in _many(texts)]
+    texts = [one.get("raw") if isinstance(one, dict) else one for one in _many(texts)]
     if not all(isinstance(text, str) for text in texts):
         raise NaafError(f"{place}: its captions are not texts; correct the record")
     fields = (split_field,) if split_field else SPLIT_HEADERS

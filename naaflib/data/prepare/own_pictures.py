@@ -20,7 +20,7 @@ import yaml
 from tqdm.auto import tqdm
 
 from ...errors import NaafError, UsageError
-from ...files import missing, shown
+from ...files import missing, read_text, shown
 from ..manifest import OWN_MANIFEST, layout_path
 from ..pictures import is_plain, large_pictures, read_upright
 from .image_captions import ImageCaptions, read_image_captions
@@ -75,7 +75,7 @@ class Imported:
             lines.append(f"each of them: {shown(self.folder / LEFT_OUT)}")
         if self.repeated:
             lines.append(
-                f"note: {self.repeated} pictures are copies of another one of their split; they count as images"
+                f"note: {self.repeated} pictures are copies of another one of their split and count as images"
             )
         return "\n".join(lines)
 
@@ -165,19 +165,16 @@ def _numbers(ratio: str) -> tuple[float, ...]:
 
 def _split_by_file(known: Sequence[ImageCaptions], path: Path) -> list[ImageCaptions]:
     """The images with the splits of a file: image, tab or comma, split; a first line may be a header."""
-    from ...files import read_text
-
     splits: dict[str, str] = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
-        name, mark, split = (
-            (part.strip() for part in re.split(r"([\t,])", line, maxsplit=1))
-            if line.strip()
-            else ("", "-", "")
-        )
-        if not mark or (name and not split):
-            raise NaafError(f"{shown(path)}, line {number}: write image, tab, split")
-        if name and splits.setdefault(name, split) != split:
-            raise NaafError(f"{shown(path)}, line {number}: {name} is also in {splits[name]}; list it once")
+        if line.strip():
+            name, split = (part.strip() for part in (*re.split(r"[\t,]", line, maxsplit=1), "")[:2])
+            if not name or not split:
+                raise NaafError(f"{shown(path)}, line {number}: write image, tab, split")
+            if splits.setdefault(name, split) != split:
+                raise NaafError(
+                    f"{shown(path)}, line {number}: {name} is also in {splits[name]}; list it once"
+                )
     return [one._replace(split=splits.get(one.name, "")) for one in known]
 
 

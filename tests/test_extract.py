@@ -1,0 +1,364 @@
+"""Features of own pictures: every extractor, an interrupted call, and no mixture of two."""
+
+import json
+
+import numpy as np
+import pytest
+import seeds
+import torch
+from PIL import Image
+
+from naaflib.cli import main
+from naaflib.data.extract import registry, writing
+from naaflib.data.extract.base import Extractor, grid_boxes
+from naaflib.data.extract.writing import extract
+from naaflib.data.manifest import find_manifest, layout_path
+from naaflib.data.prepare.own_pictures import import_pictures
+from naaflib.data.prepare.verify import verify
+from naaflib.data.splits import open_split
+from naaflib.errors import NaafError, UsageError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A data set of 20 pictures without features."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(20):
+        pixels = seeds.rng(number).integers(0, 255, (40 + number, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(photos / f"{number}.png")
+    captions = tmp_path / "captions.json"
+    captions.write_text(
+        json.dumps({f"{number}.png": [f"picture {number}", "a picture"] for number in range(20)})
+    )
+    import_pictures(photos, captions, tmp_path / "mine", seed=seeds.shifted())
+    return tmp_path / "mine"
+
+
+class Numbers(Extractor):
+    """An extractor that counts its pictures, and stops after some."""
+
+    regions, dim = 2, 3
+
+    def __init__(self, stop_after=1000, name="numbers"):
+        self.seen, self.stop_after, self.name = 0, stop_after, name
+
+    def record(self):
+        return {"extractor": self.name, "revision": None, "sha256": None, "preprocessing": ""}
+
+    def __call__(self, pictures):
+        if self.seen >= self.stop_after:
+            raise KeyboardInterrupt
+        self.seen += len(pictures)
+        sums = np.array([np.asarray(picture, np.float64).mean() for picture in pictures], np.float32)
+        boxes = np.stack([grid_boxes(picture.size, 1).repeat(2, 0) for picture in pictures])
+        return np.tile(sums[:, None, None], (1, 2, 3)), boxes
+
+
+def use(monkeypatch, extractor):
+    monkeypatch.setattr(writing, "open_extractor", lambda *how: extractor)
+    return extractor
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_pixels_need_nothing_and_pass_every_check(folder):
+    result = extract(folder, "pixels")
+    assert (result.regions, result.dim) == (36, 128)
+    report = verify(folder)
+    assert report.ok, report.table()
+    split = open_split(folder, "train")
+    assert split.regions.rows.dtype == np.float16
+    np.testing.assert_array_equal(split.boxes[:, 0, 2:], split.sizes)  # the first box is the whole picture
+    assert find_manifest(folder).features["extractor"] == "pixels"
+    flat = split.regions.gather(np.arange(len(split))).reshape(len(split), -1)
+    assert len(np.unique(flat, axis=0)) == len(split)  # another picture, other features
+
+
+@pytest.mark.parametrize("stop_after", [0, 4, 8, 16, 18])
+def test_an_interrupted_extraction_goes_on_and_ends_with_the_same_bytes(
+    folder, tmp_path, monkeypatch, stop_after
+):
+    use(monkeypatch, Numbers(stop_after))
+    before = files(folder)
+    with pytest.raises(KeyboardInterrupt):
+        extract(folder, "x", batch=2)
+    assert files(folder) == before  # nothing half-written can be taken for a data set
+    rest = use(monkeypatch, Numbers())
+    extract(folder, "x", batch=2)
+    assert rest.seen == 20 - stop_after
+    once = files(folder)
+    use(monkeypatch, Numbers())
+    extract(folder, "x", batch=2, overwrite=True)
+    assert files(folder) == once
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_what_another_extractor_began_is_not_continued(folder, monkeypatch):
+    use(monkeypatch, Numbers(4))
+    with pytest.raises(KeyboardInterrupt):
+        extract(folder, "x", batch=2)
+    other = use(monkeypatch, Numbers(name="others"))
+    extract(folder, "x", batch=2)
+    assert other.seen == 20
+
+
+def test_features_of_another_extractor_stay_unless_asked(folder, monkeypatch):
+    extract(folder, "pixels")
+    before = files(folder)
+    use(monkeypatch, Numbers())
+    with pytest.raises(NaafError, match="made by pixels are there; --overwrite"):
+        extract(folder, "x")
+    assert files(folder) == before
+    extract(folder, "x", overwrite=True)
+    assert find_manifest(folder).features["extractor"] == "numbers"
+    assert open_split(folder, "dev").regions.shape[1:] == (2, 3)
+
+
+def test_a_picture_that_broke_since_is_named(folder):
+    name = layout_path(folder, "train", "names").read_text().split("\n")[3]
+    (folder / "images" / name).unlink()
+    (folder / "images" / name).write_bytes(b"no picture")
+    with pytest.raises(NaafError, match=f"{name}: not a picture"):
+        extract(folder, "pixels")
+
+
+def test_numbers_that_float16_cannot_hold_are_refused(folder, monkeypatch):
+    huge = use(monkeypatch, Numbers())
+    call = huge.__call__
+    monkeypatch.setattr(
+        Numbers, "__call__", lambda self, pictures: (call(pictures)[0] * 1e6, call(pictures)[1])
+    )
+    with pytest.raises(NaafError, match="beyond float16; take --dtype float32"):
+        extract(folder, "x")
+    extract(folder, "x", dtype="float32")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--features", "vgg"], "there are no features 'vgg'"),
+        (["--features", "pixels:x"], "there are no features 'pixels:x'"),
+        (["--features", "onnx:none.onnx"], "none.onnx does not exist"),
+        (["--features", "pixels", "--grid", "0"], "has no region"),
+        (["--features", "pixels", "--batch", "0"], "at least one picture"),
+    ],
+)
+def test_a_mistake_is_one_sentence(folder, capsys, arguments, says):
+    if arguments[1].startswith("onnx"):
+        pytest.importorskip("onnxruntime")
+    assert main(["data", "extract", str(folder), *arguments]) in (1, 2)
+    assert says in capsys.readouterr().err
+
+
+def test_a_folder_without_pictures_says_what_makes_them(tmp_path):
+    with pytest.raises(NaafError, match="naaf data import"):
+        extract(tmp_path, "pixels")
+
+
+def test_a_missing_library_is_named_with_its_extra(monkeypatch):
+    def none(*_):
+        raise ModuleNotFoundError("No module named 'transformers'", name="transformers")
+
+    monkeypatch.setattr(registry, "import_module", none)
+    with pytest.raises(NaafError, match=r"need transformers; pip install 'naaflib\[transformers\]'"):
+        registry.open_extractor("transformers:x")
+
+
+# ---- transformers: tiny random models, saved here; no socket is opened
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    import socket
+
+    def refused(*_, **__):
+        raise AssertionError("a test must not open a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+}
+
+
+def tiny(kind, path):
+    """A random model of some kind with 4 x 4 cells, in a folder."""
+    t = pytest.importorskip("transformers")
+    seeds.manual_seed(1)
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    text |= {"vocab_size": 9, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+    made = {
+        "vit": lambda: t.ViTModel(t.ViTConfig(**SMALL, intermediate_size=64)),
+        "dinov2": lambda: t.Dinov2Model(t.Dinov2Config(**SMALL)),
+        "dinov2-registers": lambda: t.Dinov2WithRegistersModel(t.Dinov2WithRegistersConfig(**SMALL)),
+        "clip": lambda: t.CLIPModel(
+            t.CLIPConfig(vision_config={**SMALL, "intermediate_size": 64}, text_config=text)
+        ),
+        "siglip": lambda: t.SiglipModel(
+            t.SiglipConfig(vision_config={**SMALL, "intermediate_size": 64}, text_config=text)
+        ),
+        "swin": lambda: t.SwinModel(
+            t.SwinConfig(
+                image_size=32, patch_size=4, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=4
+            )
+        ),
+        "convnext": lambda: t.ConvNextModel(
+            t.ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 1], num_stages=2)
+        ),
+    }[kind]()
+    made.save_pretrained(path)
+    t.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(path)
+    return path
+
+
+KINDS = ["vit", "dinov2", "dinov2-registers", "clip", "siglip", "swin", "convnext"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_patch_tokens_are_pooled_to_a_grid_and_prefix_tokens_dropped(tmp_path, offline, kind):
+    extractor = registry.open_extractor(f"transformers:{tiny(kind, tmp_path / kind)}", grid=4)
+    picture = Image.fromarray(seeds.rng(5).integers(0, 255, (32, 32, 3), dtype=np.uint8))
+    features, boxes = extractor([picture, picture.transpose(Image.Transpose.ROTATE_180)])
+    assert features.shape == (2, 16, extractor.dim)
+    assert features.dtype == np.float32
+    np.testing.assert_array_equal(boxes[0], grid_boxes((32, 32), 4))
+    cells = extractor.model(pixel_values=extractor._pixels(picture)[None]).last_hidden_state
+    wanted = cells.flatten(2).transpose(1, 2) if cells.ndim == 4 else cells[:, -16:]
+    np.testing.assert_allclose(features[0], wanted[0].detach().numpy(), rtol=1e-4, atol=1e-5)
+    coarse = registry.open_extractor(f"transformers:{tmp_path / kind}", grid=2)([picture])[0]
+    means = features[0].reshape(2, 2, 2, 2, -1).mean(axis=(1, 3)).reshape(4, -1)
+    np.testing.assert_allclose(coarse[0], means, rtol=1e-4, atol=1e-5)
+
+
+def test_a_cell_sees_its_own_part_of_the_picture(tmp_path, offline):
+    """A convolution has no way to look elsewhere: what changes in a corner changes that corner's region."""
+    extractor = registry.open_extractor(f"transformers:{tiny('convnext', tmp_path / 'm')}", grid=2)
+    plain = Image.new("RGB", (64, 32), "grey")
+    for region, corner in enumerate([(0, 0), (48, 0), (0, 24), (48, 24)]):
+        marked = plain.copy()
+        marked.paste("red", (*corner, corner[0] + 16, corner[1] + 8))
+        features, boxes = extractor([plain, marked])
+        changed = np.abs(features[1] - features[0]).sum(axis=-1)
+        assert changed.argmax() == region
+        box = boxes[1, region]
+        assert box[0] <= corner[0] < box[2]
+        assert box[1] <= corner[1] < box[3]
+
+
+def test_a_detector_gives_its_surest_queries_with_their_boxes(tmp_path, offline):
+    t = pytest.importorskip("transformers")
+    seeds.manual_seed(2)
+    backbone = t.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 8, 8, 16], depths=[1, 1, 1, 1], out_features=["stage4"]
+    )
+    small = {
+        f"{side}_{name}": 16 if name == "ffn_dim" else 1
+        for side in ("encoder", "decoder")
+        for name in ("layers", "ffn_dim", "attention_heads")
+    }
+    config = t.DetrConfig(
+        use_timm_backbone=False, use_pretrained_backbone=False, backbone=None, backbone_config=backbone,
+        d_model=16, num_queries=20, num_labels=5, **small,
+    )  # fmt: skip
+    t.DetrForObjectDetection(config).save_pretrained(tmp_path / "detr")
+    t.DetrImageProcessor(size={"shortest_edge": 64, "longest_edge": 64}).save_pretrained(tmp_path / "detr")
+    extractor = registry.open_extractor(f"transformers:{tmp_path / 'detr'}", grid=3)
+    picture = Image.fromarray(seeds.rng(5).integers(0, 255, (30, 80, 3), dtype=np.uint8))
+    features, boxes = extractor([picture])
+    assert features.shape == (1, 9, 16)
+    assert (boxes >= 0).all()
+    assert (boxes[..., 2:] <= (80, 30)).all()
+    assert (boxes[..., 2:] > boxes[..., :2]).all()
+    found = extractor.model(pixel_values=extractor._pixels(picture)[None])
+    sure = found.logits.softmax(-1)[0, :, :-1].amax(-1)
+    best = sure.sort(descending=True).indices[:9]
+    np.testing.assert_allclose(
+        features[0], found.last_hidden_state[0, best].detach().numpy(), rtol=1e-4, atol=1e-5
+    )
+    with pytest.raises(UsageError, match="finds 20 regions"):
+        registry.open_extractor(f"transformers:{tmp_path / 'detr'}", grid=5)
+
+
+def test_a_grid_finer_than_the_model_is_refused(tmp_path, offline):
+    with pytest.raises(UsageError, match="4 x 4 cells; give --grid 4 or less"):
+        registry.open_extractor(f"transformers:{tiny('vit', tmp_path / 'vit')}", grid=6)
+
+
+def test_other_weights_are_another_extractor(tmp_path, offline):
+    path = tiny("vit", tmp_path / "vit")
+    first = registry.open_extractor(f"transformers:{path}", grid=2).record()
+    assert registry.open_extractor(f"transformers:{path}", grid=2).record() == first
+    from transformers import ViTModel
+
+    model = ViTModel.from_pretrained(path)
+    with torch.no_grad():
+        model.layernorm.bias[0] += 1e-3
+    model.save_pretrained(path)
+    assert registry.open_extractor(f"transformers:{path}", grid=2).record()["sha256"] != first["sha256"]
+
+
+def test_a_model_that_is_not_here_says_what_to_copy(tmp_path, offline):
+    pytest.importorskip("transformers")
+    for name in ("nobody/nothing", tmp_path):
+        with pytest.raises(NaafError, match=r"copy the model's folder \(config.json") as error:
+            registry.open_extractor(f"transformers:{name}")
+        assert "\n" not in str(error.value)
+
+
+# ---- ONNX
+
+
+def onnx_model(path, size=16):
+    """The mean of each channel over 4 x 4 pixels, as a map."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from onnx import TensorProto, helper
+
+    node = helper.make_node("AveragePool", ["pixels"], ["map"], kernel_shape=[4, 4], strides=[4, 4])
+    taken = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, size, size])
+    given = helper.make_tensor_value_info("map", TensorProto.FLOAT, ["n", 3, None, None])
+    graph = helper.make_graph([node], "means", [taken], [given])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def test_an_onnx_model_gives_the_means_of_its_map(tmp_path):
+    extractor = registry.open_extractor(f"onnx:{onnx_model(tmp_path / 'm.onnx')}", grid=2)
+    pixels = seeds.rng(6).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    features, boxes = extractor([Image.fromarray(pixels)])
+    wanted = (pixels / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    wanted = wanted.reshape(2, 8, 2, 8, 3).mean(axis=(1, 3)).reshape(4, 3)
+    np.testing.assert_allclose(features[0], wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(boxes[0], grid_boxes((16, 16), 2))
+    with pytest.raises(UsageError, match="4 x 4 cells"):
+        registry.open_extractor(f"onnx:{tmp_path / 'm.onnx'}", grid=6)
+
+
+@pytest.mark.parametrize("grid", [2, 3])
+def test_pooling_to_a_grid_is_torch_s(grid):
+    pytest.importorskip("onnxruntime")
+    from naaflib.data.extract.onnx import _pooled
+
+    cells = seeds.rng(7).normal(size=(2, 7, 5, 3)).astype(np.float32)
+    torch_s = torch.nn.functional.adaptive_avg_pool2d(torch.tensor(cells).permute(0, 3, 1, 2), grid)
+    np.testing.assert_allclose(
+        _pooled(cells, grid), torch_s.flatten(2).transpose(1, 2).numpy(), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_file_that_is_no_model_is_one_sentence(tmp_path):
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "m.onnx").write_text("no model")
+    with pytest.raises(NaafError, match="onnxruntime cannot read it") as error:
+        registry.open_extractor(f"onnx:{tmp_path / 'm.onnx'}")
+    assert "\n" not in str(error.value)
