@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import NaafError
-from . import batches, comparing, datasets, explaining, models, sweeps
+from . import batches, comparing, datasets, explaining, models, searching, sweeps
 from .arguments import CONTINUES, Parser, say
 
 DESCRIPTION = """\
@@ -40,7 +40,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="naaf", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for group in (datasets, models, explaining, batches, sweeps, comparing):
+    for group in (datasets, models, explaining, searching, batches, sweeps, comparing):
         group.add_commands(commands)
     return parser
 

@@ -19,7 +19,7 @@ from ..errors import UsageError
 
 
 class Cells(NamedTuple):
-    """What stays the same for all sets: hyperplanes (repetition, dim, bit), signs (repetition, dim, projected)."""
+    """The same for all sets: hyperplanes (repetition, dim, bit), signs (repetition, dim, projected)."""
 
     planes: Tensor
     signs: Tensor

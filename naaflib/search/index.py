@@ -1,7 +1,7 @@
 """An index: a folder of parts, each a split encoded by one model, in float16 and memory-mapped.
 
 A part holds images.npy (image, region, dim), words.npy (word, dim) with lengths.npy (caption,), captions.txt,
-names.txt, and stage.images.npy and stage.words.npy, the vectors of the first stage. part.json is written last.
+names.txt, and the first stage's vectors, stage.images.npy and stage.words.npy. part.json is written last.
 """
 
 import os
@@ -102,7 +102,7 @@ class Index:
         path = Path(self.record["checkpoint"])
         if not path.is_file():
             raise NaafError(
-                f"{shown(self.folder)} was made by {path}, which is not there any more; make it again"
+                f"{shown(self.folder)} was made by {path}, which is not there any more; make it anew"
             )
         if fingerprint(path) != self.record["fingerprint"]:
             raise NaafError(
@@ -113,7 +113,8 @@ class Index:
     def __str__(self) -> str:
         each = self.bytes / max(self.images, 1) / 1000
         return (
-            f"{shown(self.folder)}: {self.images} images and {self.captions} captions in {len(self.parts)} parts, "
+            f"{shown(self.folder)}: {self.images} images and {self.captions} captions in "
+            f"{len(self.parts)} parts, "
             f"{self.bytes / 1e6:.1f} MB, {each:.1f} kB an image with its captions"
         )
 

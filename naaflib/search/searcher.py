@@ -48,10 +48,8 @@ class Hits:
         return pd.DataFrame(rows)
 
     def __repr__(self) -> str:
-        lines = [
-            f"{rank}. {score:.3f}  {text}"
-            for rank, score, text in zip(range(1, len(self) + 1), self.scores, self.texts)
-        ]
+        both = zip(self.scores, self.texts, strict=True)
+        lines = [f"{rank}. {score:.3f}  {text}" for rank, (score, text) in enumerate(both, 1)]
         return "\n".join([self.query, *lines])
 
     def _repr_html_(self) -> str:
@@ -63,7 +61,8 @@ class Hits:
             image = ""
             if picture is not None:
                 kind = "jpeg" if picture.suffix.lower() in (".jpg", ".jpeg") else "png"
-                image = f'<img height="120" src="data:image/{kind};base64,{b64encode(picture.read_bytes()).decode()}">'
+                content = b64encode(picture.read_bytes()).decode()
+                image = f'<img height="120" src="data:image/{kind};base64,{content}">'
             cells.append(f"<tr><td>{score:.3f}</td><td>{image}</td><td>{escape(text)}</td></tr>")
         return f"<p>{escape(self.query)}</p><table>{''.join(cells)}</table>"
 
@@ -80,9 +79,13 @@ class Searcher:
     def by_text(self, text: str, k: int = 10, candidates: int | None = None) -> Hits:
         """The k images that fit a text best. candidates: how many the first stage keeps; None: all."""
         _check(k, candidates)
+        encoder = self.model.text_encoder
+        own = set(encoder.words(text)) - set(encoder.words(""))  # without the marks of start and end
+        if not any(encoder.known(word) for word in own):
+            raise UsageError(
+                f"the model knows no word of {text!r}; ask with words of the captions it has learnt"
+            )
         words, lengths = self.model.encode_texts([text])
-        if not int(lengths[0]):
-            raise UsageError("an empty text finds nothing; write some words")
         places = self._kept("images", self.stage.of_words(words)[0], self.index.images, candidates)
         scores = np.concatenate(
             [
