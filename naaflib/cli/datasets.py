@@ -206,6 +206,6 @@ def list_known(arguments: argparse.Namespace) -> int:
             f"    images: {sizes or 'not counted'}; "
             f"regions {manifest.regions or '?'}, dim {manifest.dim or '?'}"
         )
-        show_text(f"    licence: {' '.join(manifest.licence.split()) or 'not stated'}")
+        show_text(f"    licence: {manifest.licence or 'not stated'}")
     say("how to get one: naaf data fetch NAME")
     return 0

@@ -102,7 +102,7 @@ class Source:
         checkpoint = Path(checkpoint).resolve()
         weights = checkpoint / "checkpoints" / "best.safetensors" if checkpoint.is_dir() else checkpoint
         data = split.folder.resolve()
-        files = (weights, split.regions.path.resolve(), data / f"{split.name}_caps.txt")
+        files = (weights, split.regions.path.resolve(), split.captions_path.resolve())
         prints = tuple((path, str(fingerprint(path))) for path in files)
         words = None if vocabulary is None else Path(vocabulary).resolve()
         return cls(checkpoint, words, data, split.name, precision, device, prints)
