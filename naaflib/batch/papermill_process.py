@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 import nbformat
+from tqdm import tqdm
 
 from .records import Failure
 
@@ -26,9 +27,10 @@ QUIET_SECONDS = 20.0  # between two lines of progress where no terminal shows th
 
 
 class KernelMessages:
-    """What a notebook writes to standard error, passed on while it runs.
+    """What a notebook prints, passed on to the stream while it runs.
 
-    A terminal gets it as it is. Elsewhere whole lines are passed on and progress bars now and then.
+    A terminal gets lines above papermill's bar and progress bars as they are; a file whole lines, and
+    progress bars now and then.
     """
 
     def __init__(self, stream: TextIO):
@@ -37,7 +39,10 @@ class KernelMessages:
 
     def write(self, text: str) -> None:
         if self.stream.isatty():
-            self.stream.write(text)
+            if "\r" in text:
+                self.stream.write(text)
+            else:
+                tqdm.write(text, self.stream, end="")
             return
         for line, end in re.findall(r"([^\r\n]*)(\r\n|\r|\n|$)", text):
             due = time.monotonic() - self.last > QUIET_SECONDS
@@ -57,6 +62,7 @@ def run_one(order: dict[str, object]) -> Failure | None:
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it reports stands in the outcome
     output = Path(order["output"])
+    messages = KernelMessages(sys.stderr) if order["progress"] else None
     try:
         execute_notebook(
             _literal_path(order["notebook"]),
@@ -65,7 +71,8 @@ def run_one(order: dict[str, object]) -> Failure | None:
             kernel_name="python3",
             language="python",
             progress_bar=_bar(output) if order["progress"] else False,
-            stderr_file=KernelMessages(sys.stderr) if order["progress"] else None,
+            stdout_file=messages,
+            stderr_file=messages,
             autosave_cell_every=15,
             coalesce_streams=True,
             execution_timeout=order["timeout"],

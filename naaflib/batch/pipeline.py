@@ -5,7 +5,6 @@ OUT/pipeline.json, OUT/report.html    what was done, and all of it on one page
 """
 
 import os
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..files import shown, write_json
+from ..messages import say
 from .execution import execute
 from .notebooks import Notebook, fill, select
 from .records import FILE, NotebookRecord, Record, read_record
@@ -52,11 +52,7 @@ def run_notebooks(
         if progress:
             done = record.entry(notebook.name)
             said = "failed after " if done.error else ""
-            print(
-                f"[{number}/{len(chosen)}] {done.name}: {said}{done.seconds:.1f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            say(f"[{number}/{len(chosen)}] {done.name}: {said}{done.seconds:.1f} s")
         if record.failed:
             break
     write_report(record)

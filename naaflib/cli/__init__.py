@@ -11,8 +11,9 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import NaafError
+from ..messages import say
 from . import batches, comparing, datasets, explaining, models, sweeps
-from .arguments import CONTINUES, Parser, say
+from .arguments import CONTINUES, Parser
 
 DESCRIPTION = """\
 A workbench for image-text matching with the Negative-Aware Attention Framework (NAAF):

@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from ..errors import UsageError
 from ..files import resolve
+from ..messages import say
 
 CONTINUES = "nothing is half-written; run it again"
 
@@ -102,11 +103,6 @@ def path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("a path is empty")
     return resolve(text)
-
-
-def say(message: str) -> None:
-    """A message for the person: standard error."""
-    print(message, file=sys.stderr, flush=True)
 
 
 def warn(sentences: Iterable[str]) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UsageError
-from .arguments import columns, path, say, show_json, show_text, warn
+from ..messages import say
+from .arguments import columns, path, show_json, show_text, warn
 from .models import PROTOCOLS
 
 COMPARE = """\

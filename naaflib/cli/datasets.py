@@ -2,7 +2,8 @@
 
 import argparse
 
-from .arguments import path, say, show_json, show_text
+from ..messages import say
+from .arguments import path, show_json, show_text
 
 DATA = """\
 Data sets in the SCAN layout: {split}_ims.npy (images, regions, dim), {split}_caps.txt (five lines an image),

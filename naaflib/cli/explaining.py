@@ -3,7 +3,8 @@
 import argparse
 
 from ..errors import UsageError
-from .arguments import path, say, show_json, show_table, show_text
+from ..messages import say
+from .arguments import path, show_json, show_table, show_text
 
 EXPLAIN = """\
 Take a pair of image and caption apart: what each word adds to the score, or takes away, and where it looks;

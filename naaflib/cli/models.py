@@ -4,7 +4,8 @@ import argparse
 import re
 from pathlib import Path
 
-from .arguments import path, say, show_json, show_table, show_text, warn
+from ..messages import say
+from .arguments import path, show_json, show_table, show_text, warn
 
 TRAIN = """\
 Train one model and write its run folder: settings, vocabulary, checkpoints, history, samples, TensorBoard.

@@ -5,7 +5,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..errors import NaafError, UsageError
-from .arguments import path, say, show_json, show_table
+from ..messages import say
+from .arguments import path, show_json, show_table
 
 SWEEP = """\
 Train and measure many runs: every variant of a YAML file with every seed, each executed as notebooks with

@@ -5,7 +5,6 @@ Relative paths follow the rule of `project.resolve`.
 
 import html
 import struct
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ..data.manifest import preset_of, preset_sentence
 from ..data.scenes import dataset as scenes
 from ..errors import NaafError
 from ..files import missing, resolve, shown
+from ..messages import say
 from ..metric.retrieval import RECALLS
 from ..runs import BEST_MEMBER, Run, best_member, members
 from ..verdict import setting, verdicts
@@ -155,7 +155,7 @@ def settings_for(
         overrides["train.epochs"] = epochs
     overrides |= config.assignments(filter(None, map(str.strip, settings.split(","))), "settings")
     if not preset and preset_of(folder) == config.OTHER_DATA:
-        print(preset_sentence(folder), file=sys.stderr)
+        say(preset_sentence(folder))
     return config.preset(preset or preset_of(folder), overrides)
 
 

@@ -7,7 +7,6 @@ checkpoint. The state of everything is in the run folders, so a sweep that start
 
 import math
 import secrets
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,12 +14,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from tqdm import tqdm
 
 from ...config import changed
 from ...errors import NaafError
 from ...files import shown
 from ...locking import exclusive
+from ...messages import progress_bar, say, stream
 from ...pages import open_data
 from ...runs import Run, open_group
 from ...training.folder import data_record
@@ -120,7 +119,7 @@ class _Sweep:
         if places:
             self.lonely_since = time.monotonic()
         elif time.monotonic() - self.lonely_since > PATIENCE:
-            tqdm.write("no worker is there; the sweep waits for one to join the scheduler", file=sys.stderr)
+            say("no worker is there; the sweep waits for one to join the scheduler")
             self.lonely_since = math.inf
         return places
 
@@ -176,7 +175,7 @@ class _Sweep:
             outcome = _outcome(future, order)
             row.state, row.error = outcome.state, outcome.error
             if row.state == FAILED:
-                tqdm.write(f"{row.name} failed: {row.error}", file=sys.stderr)
+                say(f"{row.name} failed: {row.error}")
         return True
 
 
@@ -230,8 +229,8 @@ class _Bar:
     def __init__(self, plan: Plan, todo: Sequence[Row], progress: bool):
         self.work = {row.name: 1 + _epochs(row) for row in todo}
         self.todo, self.runs = todo, len(plan.runs())
-        quiet = 0.5 if sys.stderr.isatty() else 30.0  # seconds between two lines
-        self.bar = tqdm(
+        quiet = 0.5 if stream().isatty() else 30.0  # seconds between two lines
+        self.bar = progress_bar(
             total=sum(self.work.values()), desc="sweep", unit="step", disable=not progress, mininterval=quiet
         )
 

@@ -11,7 +11,6 @@ and its number only: the same seed gives the same bytes, whatever the sizes of t
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tqdm import tqdm
 
 from ...errors import NaafError, UsageError
 from ...files import read_json, read_yaml, shown
+from ...messages import progress_bar, say
 from ..manifest import LAYOUT
 from .features import DIM
 from .maker import CAPTIONS, RECORDS, record_path, write_split
@@ -67,11 +66,13 @@ def build(
         )
     manifest = _manifest(seed, sizes)
     if _is_built(folder, manifest):
-        _say(f"{shown(folder)} already holds these scenes; nothing to do")
+        say(f"{shown(folder)} already holds these scenes; nothing to do")
         return folder
     with (
         _appearing(folder, manifest) as partial,
-        tqdm(total=sum(sizes.values()), desc="rendering scenes", unit=" images", mininterval=0.5) as progress,
+        progress_bar(
+            total=sum(sizes.values()), desc="rendering scenes", unit=" images", mininterval=0.5
+        ) as progress,
     ):
         for split, images in sizes.items():
             write_split(partial, split, images, seed, progress.update)
@@ -84,7 +85,7 @@ def ensure(folder: str | os.PathLike[str]) -> Path:
     """The folder; where it is missing or empty, the default set is built first."""
     folder = Path(folder)
     if not folder.is_dir() or not any(folder.iterdir()):
-        _say(f"{shown(folder)} is missing: rendering the built-in data set (about 20 seconds)")
+        say(f"{shown(folder)} is missing: rendering the built-in data set (about 20 seconds)")
         build(folder)
     return folder
 
@@ -139,10 +140,6 @@ def _read(folder: str | os.PathLike[str], split: str, what: str) -> Any:
         f"only the scenes set has {what}: `naaf data build scenes {shown(folder)}` makes it",
         f"delete {shown(folder)} and build it again",
     )
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
 
 
 def _manifest(seed: int, sizes: dict[str, int]) -> dict[str, Any]:
