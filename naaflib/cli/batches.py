@@ -1,11 +1,12 @@
-"""`naaf run`, `naaf runs`."""
+"""`naaf run`, `naaf runs`, `naaf notebooks`."""
 
 import argparse
 from pathlib import Path
 
 from ..errors import NaafError, UsageError
 from ..files import resolve
-from .arguments import path, say, show_json, show_table, warn
+from ..messages import say
+from .arguments import path, show_json, show_table, warn
 
 RUN = """\
 Execute the notebooks in their order with papermill and gather them in OUT/report.html.
@@ -35,6 +36,17 @@ examples:
   naaf runs
   naaf runs outputs/demo --json"""
 
+NOTEBOOKS = """\
+Copy the notebooks into a folder, to edit them or to run them in JupyterLab.
+
+`naaf run` takes the notebooks of the folder notebooks/ where it stands, and those that are installed with
+naaflib where there is none."""
+
+NOTEBOOKS_EXAMPLES = """\
+examples:
+  naaf notebooks notebooks
+  naaf notebooks ../tried-out"""
+
 PATH_PARAMETERS = ("data", "glove", "vocabulary", "init")
 
 
@@ -44,7 +56,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         "run", help="all notebooks into a run folder", description=RUN, epilog=RUN_EXAMPLES
     )
     parser.add_argument(
-        "--notebooks", metavar="WHICH", help="01-04, 02, 03,05 or names; by default all of notebooks/"
+        "--notebooks", metavar="WHICH", help="01-04, 02, 03,05 or names; by default all but 07"
     )
     parser.add_argument("--out", type=path, required=True, metavar="RUN", help="run folder to write")
     parser.add_argument(
@@ -65,6 +77,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--json", action="store_true", help="the table as JSON")
     parser.set_defaults(handler=runs)
+
+    parser = commands.add_parser(
+        "notebooks", help="copies of the notebooks", description=NOTEBOOKS, epilog=NOTEBOOKS_EXAMPLES
+    )
+    parser.add_argument("folder", type=path, metavar="DIR", help="folder to write; no file is replaced")
+    parser.set_defaults(handler=notebooks)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -128,6 +146,17 @@ def runs(arguments: argparse.Namespace) -> int:
     else:
         show_table(table.drop(columns="verdict"))
     warn(table["verdict"].dropna())
+    return 0
+
+
+def notebooks(arguments: argparse.Namespace) -> int:
+    """`naaf notebooks`"""
+    from ..batch.notebooks import copy_notebooks
+    from ..files import shown
+
+    for copy in copy_notebooks(arguments.folder):
+        print(shown(copy))
+    say(f"they open in JupyterLab: jupyter lab {shown(arguments.folder)}")
     return 0
 
 

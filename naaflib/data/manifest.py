@@ -24,9 +24,10 @@ from pydantic import (
 
 from ..config import OTHER_DATA, PRESETS
 from ..errors import NaafError, UsageError
-from ..files import project_root, read_yaml, shown
+from ..files import project_folders, read_yaml, shown
 
 SPLITS = ("train", "dev", "test", "testall")
+KNOWN = "data_manifests"  # the folder of the known data sets
 OWN_MANIFEST = "manifest.yaml"
 
 Axis = Literal["images", "captions", "regions", "dim"]
@@ -123,20 +124,14 @@ class Manifest(_Record):
         return file.model_copy(update={"path": path, "split": split, "shape": shape, "required": required})
 
 
-def _folders() -> list[Path]:
-    """Where manifests lie: the project's own first, then those that an installed package carries."""
-    places = (project_root() / "data_manifests", Path(__file__).resolve().parent.parent / "data_manifests")
-    return [place for place in places if place.is_dir()]
-
-
 def names() -> tuple[str, ...]:
     """The data sets that have a manifest."""
-    return tuple(sorted({path.stem for folder in _folders() for path in folder.glob("*.yaml")}))
+    return tuple(sorted({path.stem for folder in project_folders(KNOWN) for path in folder.glob("*.yaml")}))
 
 
 def load(name: str) -> Manifest:
     """The manifest of a data set by name."""
-    for folder in _folders():
+    for folder in project_folders(KNOWN):
         path = folder / f"{name}.yaml"
         if path.name == f"{name}.yaml" and path.is_file():
             return read_manifest(path)
