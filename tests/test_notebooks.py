@@ -111,6 +111,15 @@ def test_no_output_holds_an_error_or_a_warning(walked, name):
         assert "warning" not in own.lower().replace("iopub", "")
 
 
+def test_progress_and_messages_are_plain_output_and_nothing_stands_in_red(walked):
+    """Jupyter shows standard error in red."""
+    found = {name: outputs(walked, name) for name in NAMES}
+    assert [one.text for some in found.values() for one in some if one.get("name") == "stderr"] == []
+    said = "".join(one.text for one in found["02_training"] if one.get("name") == "stdout")
+    for message in (f"member {MEMBERS[0]}: training into", "epoch 2: loss", "epoch 2/2: 100%"):
+        assert message in said
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_shows_the_figures_that_it_keeps(walked, name):
     shown = [set(output.get("data", {})) for output in outputs(walked, name)]

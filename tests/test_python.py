@@ -55,6 +55,19 @@ def test_what_is_in_the_working_directory_comes_first(project, monkeypatch, tmp_
     assert resolve("outputs/new") == project / "outputs/new"
 
 
+def test_copies_of_the_notebooks_make_their_parent_the_project(project, monkeypatch, tmp_path_factory):
+    import naaflib.files
+    from naaflib.files import resolve
+
+    own = tmp_path_factory.mktemp("own")
+    (own / "notebooks").mkdir()
+    monkeypatch.setattr(naaflib.files, "__file__", str(own / "site-packages" / "naaflib" / "files.py"))
+    monkeypatch.chdir(own / "notebooks")
+    assert resolve("outputs/new") == own / "notebooks" / "outputs/new"  # a stranger's notebooks
+    (own / "notebooks" / "02_training.ipynb").write_text("{}")
+    assert resolve("outputs/new") == own / "outputs/new"
+
+
 def test_the_readme_s_python_runs_where_make_lab_opens(trained, scenes, project, monkeypatch):
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     code = readme.split("```python\n")[1].split("```")[0]

@@ -9,6 +9,7 @@ import re
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 
@@ -81,14 +82,22 @@ PAGE = """<!DOCTYPE html>
 """
 
 
+class Section(NamedTuple):
+    """A notebook on the page. note: HTML that says why it is not of the latest batch; empty where it is."""
+
+    entry: NotebookRecord
+    file: Path
+    node: nbformat.NotebookNode
+    note: str
+
+
 def write_report(record: Record) -> Path:
-    """Write the page of a batch's executed notebooks, failed ones included; its path."""
-    nodes = {
-        entry.name: nbformat.read(record.out / entry.file, as_version=4)
-        for entry in record.notebooks
-        if entry.file and (record.out / entry.file).exists()
-    }
-    entries = [entry for entry in record.notebooks if entry.name in nodes]
+    """Write the page of the executed notebooks; its path.
+
+    A notebook that failed, or did not run, is shown as its last whole run left it, with a sentence that says
+    so; one that never ran whole, as far as it came.
+    """
+    sections = [section for entry in record.notebooks if (section := _section(record.out, entry))]
     page = PAGE.format(
         title=html.escape(record.out.name),
         style=STYLE + _code_style(),
@@ -99,8 +108,8 @@ def write_report(record: Record) -> Path:
             for sentence in verdicts_below(record.out).values()
         ),
         results=_results(record.out),
-        contents="\n".join(_content(entry, nodes[entry.name]) for entry in entries),
-        sections="\n".join(_section(entry, nodes[entry.name], list(nodes)) for entry in entries),
+        contents="\n".join(map(_content, sections)),
+        sections="\n".join(_body(section, [other.entry.name for other in sections]) for section in sections),
     )
     path = record.out / FILE
     with atomic_path(path) as temporary:
@@ -148,15 +157,32 @@ def _results(out: Path) -> str:
     return f'<div class="table">{shown}</div>'
 
 
-def _content(entry: NotebookRecord, node: nbformat.NotebookNode) -> str:
-    time = f"{entry.seconds:.1f} s, {entry.status}"
+def _section(out: Path, entry: NotebookRecord) -> Section | None:
+    """The last whole run of a notebook, else what is left of it; None where nothing is."""
+    whole, left = out / "notebooks" / f"{entry.name}.ipynb", out / (entry.file or "")
+    file = whole if whole.is_file() else left
+    if not file.is_file():
+        return None
+    note = ""
+    if file is whole and entry.status != "done":
+        happened = entry.sentence() if entry.error else f"{entry.name} did not run whole in the latest batch"
+        when = f"{datetime.fromtimestamp(file.stat().st_mtime):%Y-%m-%d %H:%M}"
+        note = f"{html.escape(happened)}. This section shows its last whole run, of {when}."
+        if entry.file:
+            note += f' <a href="{html.escape(entry.file)}">What ran now</a>.'
+    return Section(entry, file.relative_to(out), nbformat.read(file, as_version=4), note)
+
+
+def _content(section: Section) -> str:
+    entry, file = section.entry, html.escape(str(section.file))
+    title = html.escape(_title(section.node, entry.name))
     return (
-        f'<li><a href="#{entry.name}">{html.escape(_title(node, entry.name))}</a> '
-        f'<span class="state">{time} &middot; <a href="{html.escape(entry.file)}">notebook</a></span></li>'
+        f'<li><a href="#{entry.name}">{title}</a> <span class="state">{entry.seconds:.1f} s, {entry.status} '
+        f'&middot; <a href="{file}">notebook</a></span></li>'
     )
 
 
-def _section(entry: NotebookRecord, node: nbformat.NotebookNode, names: list[str]) -> str:
+def _body(section: Section, names: list[str]) -> str:
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 
@@ -166,10 +192,11 @@ def _section(entry: NotebookRecord, node: nbformat.NotebookNode, names: list[str
         anchor_link_text="",
         config=Config({"NbConvertBase": {"display_data_priority": SHOWN}}),
     )
-    body, _ = exporter.from_notebook_node(node)
+    body, _ = exporter.from_notebook_node(section.node)
     for name in names:  # one notebook's link to another stays on the page
         body = re.sub(rf'href="(\./)?{re.escape(name)}\.ipynb"', f'href="#{name}"', body)
-    return f'<section id="{entry.name}">\n{body}\n</section>'
+    note = f'<p class="failed">{section.note}</p>\n' if section.note else ""
+    return f'<section id="{section.entry.name}">\n{note}{body}\n</section>'
 
 
 def _title(node: nbformat.NotebookNode, otherwise: str) -> str:
