@@ -1,8 +1,8 @@
 """The process that runs one notebook with papermill: `python -m naaflib.batch.papermill_process`.
 
-It reads its order as one line of JSON from standard input and writes what came of it to the file that the
-order names. Standard input stays open as long as the parent lives; when it closes, the worker ends itself,
-and nbclient takes the kernel with it: nothing is orphaned when a batch is killed.
+It reads its job as one line of JSON from standard input and writes what came of it to the file that the job
+names. Standard input stays open as long as the parent lives; when it closes, the process ends itself, and
+nbclient takes the kernel with it: nothing is orphaned when a batch is killed.
 """
 
 import json
@@ -54,45 +54,45 @@ class KernelMessages:
         self.stream.flush()
 
 
-def run_one(order: dict[str, object]) -> Failure | None:
-    """Execute the notebook of an order; why it stopped, or None when it is whole."""
+def run_one(job: dict[str, object]) -> Failure | None:
+    """Execute the notebook of a job; why it stopped, or None when it is whole."""
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it reports stands in the outcome
-    output = Path(order["output"])
-    messages = KernelMessages(sys.stderr) if order["progress"] else None
+    output = Path(job["output"])
+    messages = KernelMessages(sys.stderr) if job["progress"] else None
     try:
         execute_notebook(
-            _literal_path(order["notebook"]),
+            _literal_path(job["notebook"]),
             _literal_path(output),
-            order["parameters"],
+            job["parameters"],
             kernel_name="python3",
             language="python",
-            progress_bar=_bar(output) if order["progress"] else False,
+            progress_bar=_bar(output) if job["progress"] else False,
             stdout_file=messages,
             stderr_file=messages,
             autosave_cell_every=15,
             coalesce_streams=True,
-            execution_timeout=order["timeout"],
-            config=_transport(Path(order["scratch"])),
+            execution_timeout=job["timeout"],
+            config=_transport(Path(job["scratch"])),
         )
     except PapermillExecutionError as error:
         return Failure(error.ename, _last_line(error.evalue), error.cell_index + 1, error.exec_count)
     except CellTimeoutError:
-        return Failure("Timeout", f"the cell ran longer than {order['timeout']} s", *_last_started(output))
+        return Failure("Timeout", f"the cell ran longer than {job['timeout']} s", *_last_started(output))
     except DeadKernelError:
         return Failure("DeadKernel", "the kernel died, perhaps for want of memory", *_last_started(output))
     return None
 
 
 def main() -> None:
-    """Read the order, run the notebook, write what came of it."""
-    order = json.loads(sys.stdin.readline())
+    """Read the job, run the notebook, write what came of it."""
+    job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    failure = run_one(order)
-    Path(order["outcome"]).write_text(json.dumps(asdict(failure) if failure else None), encoding="utf-8")
+    failure = run_one(job)
+    Path(job["outcome"]).write_text(json.dumps(asdict(failure) if failure else None), encoding="utf-8")
 
 
 def _end_with_parent() -> None:

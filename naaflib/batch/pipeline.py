@@ -34,8 +34,8 @@ def run_notebooks(
 
     notebooks: None for 01-06, or a selection such as "01-04" or "03,05". out: a run folder, made if missing;
     it reaches the notebooks as their parameter `run`. Every parameter goes to the notebooks that know it.
-    how: timeout, threads, unwanted, as `execute` takes them. What the notebooks do with a folder that already
-    holds a trained run is theirs to say: 02_training reuses it. Raises UsageError before anything runs.
+    how: timeout, threads, cancelled, as `execute` takes them. 02_training reuses a trained run that the
+    folder holds. Raises UsageError before anything runs.
     """
     chosen, folder = select(notebooks), Path(out).expanduser().absolute()
     if OUT_PARAMETER in parameters:

@@ -1,21 +1,8 @@
-"""What a sweep is asked for: a YAML file of variants and seeds, expanded into single runs.
-
-name: claims                        # the result stands in outputs/claims unless --out says otherwise
-data: data/flickr8k_precomp         # from the project's folder; or --data
-preset: flickr8k                    # by default the one named like the data
-set: {train.epochs: 2}              # settings of every run
-seeds: [0, 1, 2]
-notebooks: ["02", "03"]             # what each run executes; these by default
-parameters: {split: dev}            # of the notebooks
-runs:                               # variants by name, and what each sets
-  naaf: {}
-  scan: {model.method: scan-t2i}
-  no-propagation: {weights: naaf, model.lambda_intra: null}   # no training: naaf's weights, seed by seed
-grid: {mining.alpha: [1, 4]}        # every combination is one more variant: alpha-1, alpha-4
-"""
+"""A sweep's YAML file of variants and seeds, expanded into single runs. `naaf sweep --help` shows one."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -31,6 +18,12 @@ from ...training.variants import variant_settings
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+=-]*$"
 WEIGHTS = "weights"
+CLAUSES = {  # by the type of pydantic's error
+    "missing": "the key {place!r} is missing; `naaf sweep --help` has an example",
+    "tuple_type": "{place} is a list, for example [0, 1, 2] (given: {given!r})",
+    "too_short": "{place} is empty; give it something or take it out",
+    "dict_type": "{place} is written as `key: value` lines (given: {given!r})",
+}
 
 
 def _number_text(value: object) -> object:
@@ -134,17 +127,13 @@ def _check_distinct(spec: Spec, file: Path, found: Iterable[Planned]) -> None:
             )
 
 
-class _place:
+@contextmanager
+def _place(file: Path, variant: str) -> Iterator[None]:
     """Puts file and variant before what an error says."""
-
-    def __init__(self, file: Path, variant: str):
-        self.where = f"{shown(file)}: {variant}"
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, NaafError):
-            raise type(error)(f"{self.where}: {error}") from None
+    try:
+        yield
+    except NaafError as error:
+        raise type(error)(f"{shown(file)}: {variant}: {error}") from None
 
 
 def _planned(
@@ -199,19 +188,13 @@ def _word(value: object) -> str:
 
 def _complaint(error: Mapping[str, Any]) -> str:
     """A pydantic error as the place and one clause."""
-    place = ".".join(str(part) for part in error["loc"])
+    place, given = ".".join(str(part) for part in error["loc"]), error["input"]
     if error["type"] == "extra_forbidden":
         keys = [field.alias or name for name, field in Spec.model_fields.items()]
         return f"there is no key {place!r}{nearest(place, keys) or '; keys: ' + ', '.join(keys)}"
-    if error["type"] == "missing":
-        return f"the key {place!r} is missing; `naaf sweep --help` has an example"
-    if error["type"] == "tuple_type":
-        return f"{place} is a list, for example [0, 1, 2] (given: {error['input']!r})"
-    if error["type"] == "too_short":
-        return f"{place} is empty; give it something or take it out"
-    if error["type"] == "dict_type":
-        return f"{place} is written as `key: value` lines (given: {error['input']!r})"
     if error["type"] == "string_type" and "[key]" in error["loc"]:
-        return f"{error['loc'][0]}: a name is read as {error['input']!r}; put it in quotes"
+        return f"{error['loc'][0]}: a name is read as {given!r}; put it in quotes"
+    if error["type"] in CLAUSES:
+        return CLAUSES[error["type"]].format(place=place, given=given)
     message = error["msg"].removeprefix("Value error, ")
-    return f"{place}: {message[0].lower() + message[1:]} (given: {error['input']!r})"
+    return f"{place}: {message[0].lower() + message[1:]} (given: {given!r})"
