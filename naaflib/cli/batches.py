@@ -6,16 +6,15 @@ from pathlib import Path
 from ..errors import NaafError, UsageError
 from ..files import resolve
 from ..messages import say
-from .arguments import path, show_json, show_table, warn
+from .arguments import add_command, path, rows, show_json, show_table, warn
 
 RUN = """\
 Execute the notebooks in their order with papermill and gather them in OUT/report.html.
 
 Each parameter goes to the notebooks that have it; a name that none has, or a value of the wrong type, is
 refused before anything runs. The first failing cell ends the batch; its notebook stays: NAME.failed.ipynb.
-Run it again with the same --out and it goes on: a trained run is reused, never retrained silently."""
+Run it again with the same --out and it goes on: a trained run is reused, never retrained silently.
 
-RUN_EXAMPLES = """\
 examples:
   naaf run --out outputs/demo -p members 2
   naaf run --out outputs/flickr8k -p data data/flickr8k_precomp -p preset flickr8k
@@ -29,9 +28,8 @@ members, seed, epochs, settings and split are the usual ones"""
 RUNS = """\
 List the runs below a folder: method, data, settings in short, best rsum on the dev split, and state.
 
-A run that ended without having learnt is "finished, not well", and why stands below the table."""
+A run that ended without having learnt is "finished, not well", and why stands below the table.
 
-RUNS_EXAMPLES = """\
 examples:
   naaf runs
   naaf runs outputs/demo --json"""
@@ -40,9 +38,8 @@ NOTEBOOKS = """\
 Copy the notebooks into a folder, to edit them or to run them in JupyterLab.
 
 `naaf run` takes the notebooks of the folder notebooks/ where it stands, and those that are installed with
-naaflib where there is none."""
+naaflib where there is none.
 
-NOTEBOOKS_EXAMPLES = """\
 examples:
   naaf notebooks notebooks
   naaf notebooks ../tried-out"""
@@ -52,37 +49,24 @@ PATH_PARAMETERS = ("data", "glove", "vocabulary", "init")
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this module's commands to the command line."""
-    parser = commands.add_parser(
-        "run", help="all notebooks into a run folder", description=RUN, epilog=RUN_EXAMPLES
-    )
-    parser.add_argument(
-        "--notebooks", metavar="WHICH", help="01-04, 02, 03,05 or names; by default all but 07"
-    )
-    parser.add_argument("--out", type=path, required=True, metavar="RUN", help="run folder to write")
-    parser.add_argument(
-        "-p",
-        dest="parameters",
-        nargs="+",
-        action="append",
-        default=[],
-        metavar=("NAME VALUE", "NAME VALUE"),
+    advice = "the same command goes on, and reuses what is trained"
+    add = add_command(
+        commands, "run", "all notebooks into a run folder", RUN, run, advice=advice
+    ).add_argument
+    add("--notebooks", metavar="WHICH", help="01-04, 02, 03,05 or names; by default all but 07")
+    add("--out", type=path, required=True, metavar="RUN", help="run folder to write")
+    add(
+        "-p", dest="parameters", nargs="+", action="append", default=[], metavar=("NAME VALUE", "NAME VALUE"),
         help="parameters of the notebooks",
-    )
-    parser.add_argument("--cell-timeout", type=int, metavar="SECONDS", help="time that one cell may take")
-    parser.set_defaults(handler=run, advice="the same command goes on, and reuses what is trained")
+    )  # fmt: skip
+    add("--cell-timeout", type=int, metavar="SECONDS", help="time that one cell may take")
 
-    parser = commands.add_parser("runs", help="the runs so far", description=RUNS, epilog=RUNS_EXAMPLES)
-    parser.add_argument(
-        "folder", type=path, nargs="?", default="outputs", metavar="DIR", help="where to look"
-    )
-    parser.add_argument("--json", action="store_true", help="the table as JSON")
-    parser.set_defaults(handler=runs)
+    add = add_command(commands, "runs", "the runs so far", RUNS, runs).add_argument
+    add("folder", type=path, nargs="?", default="outputs", metavar="DIR", help="where to look")
+    add("--json", action="store_true", help="the table as JSON")
 
-    parser = commands.add_parser(
-        "notebooks", help="copies of the notebooks", description=NOTEBOOKS, epilog=NOTEBOOKS_EXAMPLES
-    )
-    parser.add_argument("folder", type=path, metavar="DIR", help="folder to write; no file is replaced")
-    parser.set_defaults(handler=notebooks)
+    add = add_command(commands, "notebooks", "copies of the notebooks", NOTEBOOKS, notebooks).add_argument
+    add("folder", type=path, metavar="DIR", help="folder to write; no file is replaced")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -140,7 +124,7 @@ def runs(arguments: argparse.Namespace) -> int:
         raise NaafError(f"{shown(arguments.folder)} is not a folder: name the one that holds your runs")
     table = runs_table(arguments.folder)
     if arguments.json:
-        show_json(table.astype(object).where(table.notna(), None).to_dict("records"))
+        show_json(rows(table))
     elif table.empty:
         say(f"no runs below {shown(arguments.folder)}: naaf train or naaf run makes one")
     else:

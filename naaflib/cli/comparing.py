@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..messages import say
-from .arguments import columns, path, show_json, show_text, warn
+from .arguments import add_command, columns, path, rows, show_json, show_text, warn
 from .models import PROTOCOLS
 
 COMPARE = """\
@@ -23,9 +23,8 @@ What an interval covers is said below the table:
   images and seeds   two seeds or more of both settings: trained anew and asked other images. A t interval
                      over both sources, and its p-value; the interval over images alone stands beside it.
 Seeds that share their trained weights (a switch at inference alone) are compared in pairs. --pool-seeds takes
-the variance over seeds as one for all settings: narrower with few seeds, right where it is nearly so."""
+the variance over seeds as one for all settings: narrower with few seeds, right where it is nearly so.
 
-COMPARE_EXAMPLES = """\
 examples:
   naaf compare outputs/naaf outputs/scan --split dev
   naaf compare outputs/claims --baseline naaf --measure all --table outputs/claims.csv outputs/claims.tex
@@ -44,52 +43,29 @@ class Measures:
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this module's command to the command line."""
-    parser = commands.add_parser(
-        "compare",
-        help="differences between runs, with intervals",
-        description=COMPARE,
-        epilog=COMPARE_EXAMPLES,
-    )
-    parser.add_argument("runs", type=path, nargs="+", metavar="RUN", help="runs, groups or sweeps")
-    parser.add_argument(
-        "--baseline", metavar="RUN", help="a folder or a name in the table; by default the first"
-    )
-    parser.add_argument(
-        "--seeds-together", action="store_true", help="runs that differ in train.seed alone are one setting"
-    )
-    parser.add_argument("--split", metavar="NAME", help="by default the first that all runs are scored on")
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="full", help="what is scored against what")
-    parser.add_argument(
-        "--data", type=path, metavar="DIR", help="evaluate runs that are not scored yet on it"
-    )
-    parser.add_argument("--device", default="auto", metavar="NAME", help="for that: cpu, cuda, cuda:1, ...")
-    _add_statistics(parser)
-    parser.add_argument(
-        "--table",
-        type=path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="write it as .csv or .tex (booktabs)",
-    )
-    parser.add_argument("--json", action="store_true", help="the result as JSON")
-    parser.set_defaults(handler=compare)
-
-
-def _add_statistics(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    what = "differences between runs, with intervals"
+    add = add_command(commands, "compare", what, COMPARE, compare).add_argument
+    add("runs", type=path, nargs="+", metavar="RUN", help="runs, groups or sweeps")
+    add("--baseline", metavar="RUN", help="a folder or a name in the table; by default the first")
+    add("--seeds-together", action="store_true", help="runs that differ in train.seed alone are one setting")
+    add("--split", metavar="NAME", help="by default the first that all runs are scored on")
+    add("--protocol", choices=PROTOCOLS, default="full", help="what is scored against what")
+    add("--data", type=path, metavar="DIR", help="evaluate runs that are not scored yet on it")
+    add("--device", default="auto", metavar="NAME", help="for that: cpu, cuda, cuda:1, ...")
+    add(
         "--measure", nargs="+", choices=Measures(), default=["rsum"], metavar="NAME",
         help="%(choices)s; every row counts in the correction (default: rsum)",
     )  # fmt: skip
-    parser.add_argument(
-        "--correction", choices=("holm", "bh", "none"), default="holm", help="for many comparisons"
-    )
-    parser.add_argument(
+    add("--correction", choices=("holm", "bh", "none"), default="holm", help="for many comparisons")
+    add(
         "--pool-seeds", action="store_true", help="one variance over seeds for all settings, not each its own"
     )
-    parser.add_argument("--confidence", type=float, default=0.95, metavar="SHARE", help="of the intervals")
-    parser.add_argument("--resamples", type=int, default=10_000, metavar="N", help="bootstraps, permutations")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the resampling")
+    add("--confidence", type=float, default=0.95, metavar="SHARE", help="of the intervals")
+    add("--resamples", type=int, default=10_000, metavar="N", help="bootstraps, permutations")
+    add("--seed", type=int, default=0, metavar="N", help="of the resampling")
+    table = "write it as .csv or .tex (booktabs)"
+    add("--table", type=path, nargs="+", default=[], metavar="FILE", help=table)
+    add("--json", action="store_true", help="the result as JSON")
 
 
 def compare(arguments: argparse.Namespace) -> int:
@@ -165,5 +141,5 @@ def _record(comparison, table, note: str) -> dict[str, object]:
         "baseline": comparison.baseline.name,
         "left_out": list(comparison.left_out),
         "note": note,
-        "rows": table.astype(object).where(table.notna(), None).to_dict("records"),
+        "rows": rows(table),
     }
