@@ -13,6 +13,7 @@ from ..model.model import Model
 from ..runs import Run
 from ..viz.measures import rates_figure
 from ..viz.style import Figure
+from .pairs import known
 
 CLASSES = {
     form: kind
@@ -61,7 +62,7 @@ class MeasuredWords:
     @property
     def swapped(self) -> bool:
         """Whether the foils are captions of the data with a word swapped, not the data set's own."""
-        return not _has(self.split, "foils")
+        return not known(self.split, "foils")
 
     def sentence(self) -> str:
         lines = [_source(self)]
@@ -157,11 +158,6 @@ class MeasuredWords:
         return rates_figure(panels)
 
 
-def _has(split: Split, what: str) -> bool:
-    """Whether the data set knows its links or foils."""
-    return (split.folder / f"{split.name}_{what}.json").is_file()
-
-
 def _source(measured: MeasuredWords) -> str:
     name = measured.split.folder.name
     if not measured.swapped:
@@ -204,11 +200,11 @@ def measure_words(model: Model, split: Split, other: Model | None = None, seed: 
     Scenes know both; of other data foils are made by swapping words, for both models the same, by the seed.
     """
     models = [model] if other is None else [model, other]
-    links = scenes.read_links(split.folder, split.name) if _has(split, "links") else None
-    foils = scenes.read_foils(split.folder, split.name) if _has(split, "foils") else None
+    links = scenes.read_links(split.folder, split.name) if known(split, "links") else None
+    foils = scenes.read_foils(split.folder, split.name) if known(split, "foils") else None
     if foils is None:
-        known = set.intersection(*(set(one.vocabulary.words) for one in models))
-        foils = swapped_foils(split, known, seed=seed)
+        words = set.intersection(*(set(one.vocabulary.words) for one in models))
+        foils = swapped_foils(split, words, seed=seed)
     names = [one.settings.method for one in models]
     if len(set(names)) < len(names):
         names = [f"{name} ({k})" for k, name in enumerate(names, start=1)]
