@@ -115,21 +115,25 @@ def fill(notebooks: Iterable[Notebook], values: Mapping[str, object]) -> dict[st
     Raises UsageError for a name that no notebook knows and for a value that does not fit its type.
     """
     notebooks = list(notebooks)
-    known = sorted({name for notebook in notebooks for name in notebook.parameters})
-    for name in values:
-        if name not in known:
-            hint = nearest(name, known) or ";"
-            raise UsageError(
-                f"no selected notebook has a parameter {name!r}{hint} there are: {', '.join(known) or 'none'}"
-            )
+    names = sorted({name for notebook in notebooks for name in notebook.parameters})
+    for name in [name for name in values if name not in names]:
+        hint = nearest(name, names) or ";"
+        raise UsageError(
+            f"no selected notebook has a parameter {name!r}{hint} there are: {', '.join(names) or 'none'}"
+        )
     return {
         notebook.name: {
             name: convert(value, notebook.parameters[name])
-            for name, value in values.items()
-            if name in notebook.parameters
+            for name, value in known([notebook], values).items()
         }
         for notebook in notebooks
     }
+
+
+def known(notebooks: Iterable[Notebook], values: Mapping[str, object]) -> dict[str, object]:
+    """Those of the values that one of the notebooks has a parameter for."""
+    names = {name for notebook in notebooks for name in notebook.parameters}
+    return {name: value for name, value in values.items() if name in names}
 
 
 def convert(value: object, parameter: Parameter) -> object:

@@ -10,7 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..errors import UsageError
 from ..files import resolve
@@ -107,8 +107,13 @@ def add_command(commands, name: str, help: str, teaching: str, handler=None, **d
     return parser
 
 
+def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Some of the arguments, as a function takes them by name."""
+    return {name: getattr(arguments, name) for name in names}
+
+
 def path(text: str) -> Path:
-    """A path by the rule of `project.resolve`. An empty one is a slip."""
+    """A path by the rule of `files.resolve`. An empty one is a slip."""
     if not text:
         raise argparse.ArgumentTypeError("a path is empty")
     return resolve(text)

@@ -70,7 +70,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """`naaf run`"""
     from ..batch import expectation, measures_table, results_table, run_notebooks
     from ..files import shown
     from ..verdict import verdicts_below
@@ -116,7 +115,6 @@ def _check_values(parameters: dict[str, object], out: Path) -> None:
 
 
 def runs(arguments: argparse.Namespace) -> int:
-    """`naaf runs`"""
     from ..batch import runs_table
     from ..files import shown
 
@@ -134,7 +132,6 @@ def runs(arguments: argparse.Namespace) -> int:
 
 
 def notebooks(arguments: argparse.Namespace) -> int:
-    """`naaf notebooks`"""
     from ..batch.notebooks import copy_notebooks
     from ..files import shown
 
@@ -145,7 +142,7 @@ def notebooks(arguments: argparse.Namespace) -> int:
 
 
 def _parameters(groups: list[list[str]]) -> dict[str, str]:
-    """Names to values; a path that exists by the rule of `project.resolve` is made absolute."""
+    """Names to values; a path that exists by the rule of `files.resolve` is made absolute."""
     if any(len(words) % 2 for words in groups):
         raise UsageError("-p takes names and values in turn, for example -p members 2 -p split dev")
     found: dict[str, str] = {}

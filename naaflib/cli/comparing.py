@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..messages import say
-from .arguments import add_command, columns, path, rows, show_json, show_text, warn
+from .arguments import add_command, columns, given, path, rows, show_json, show_text, warn
 from .models import PROTOCOLS
 
 COMPARE = """\
@@ -69,7 +69,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """`naaf compare`"""
     _check_files(arguments.table)
     from ..evaluate.comparison.compare import compare_runs
     from ..evaluate.comparison.differences import coverage_note, difference_table, readable_differences
@@ -78,9 +77,9 @@ def compare(arguments: argparse.Namespace) -> int:
 
     check_request(arguments.confidence, arguments.resamples, arguments.seed)
     asked = ("data", "split", "protocol", "baseline", "seeds_together", "device")
-    comparison = compare_runs(arguments.runs, **{name: getattr(arguments, name) for name in asked})
-    statistics = {name: getattr(arguments, name) for name in ("confidence", "correction", "pool_seeds")}
-    resampling = {name: getattr(arguments, name) for name in ("resamples", "seed")}
+    comparison = compare_runs(arguments.runs, **given(arguments, *asked))
+    statistics = given(arguments, "confidence", "correction", "pool_seeds")
+    resampling = given(arguments, "resamples", "seed")
     measures = [*Measures()][:-1] if "all" in arguments.measure else list(dict.fromkeys(arguments.measure))
     table = difference_table(comparison, measures, **statistics, **resampling)
     shown, note = readable_differences(table, arguments.confidence), coverage_note(table, **statistics)

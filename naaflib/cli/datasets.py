@@ -3,7 +3,7 @@
 import argparse
 
 from ..messages import say
-from .arguments import add_command, path, show_json, show_text
+from .arguments import add_command, given, path, show_json, show_text
 
 DATA = """\
 Data sets in the SCAN layout: {split}_ims.npy (images, regions, dim), {split}_caps.txt (five lines an image),
@@ -107,19 +107,15 @@ def _add_convert(actions: argparse._SubParsersAction) -> None:
 
 
 def build(arguments: argparse.Namespace) -> int:
-    """`naaf data build`"""
     from ..data.scenes import dataset as scenes
     from ..files import shown
 
-    scenes.build(
-        arguments.folder, seed=arguments.seed, train=arguments.train, dev=arguments.dev, test=arguments.test
-    )
+    scenes.build(arguments.folder, **given(arguments, "seed", "train", "dev", "test"))
     print(shown(arguments.folder))
     return 0
 
 
 def verify(arguments: argparse.Namespace) -> int:
-    """`naaf data verify`"""
     from ..data.prepare.verify import verify as check
 
     report = check(arguments.folder, quick=arguments.quick, progress=not arguments.json)
@@ -131,7 +127,6 @@ def verify(arguments: argparse.Namespace) -> int:
 
 
 def fetch(arguments: argparse.Namespace) -> int:
-    """`naaf data fetch`"""
     from ..data.prepare.fetch import fetch as download
 
     print(download(arguments.name, arguments.folder), end="")
@@ -139,29 +134,15 @@ def fetch(arguments: argparse.Namespace) -> int:
 
 
 def convert(arguments: argparse.Namespace) -> int:
-    """`naaf data convert`"""
     from ..data.prepare.convert import convert_tsv
 
-    converted = convert_tsv(
-        arguments.tsv,
-        arguments.captions,
-        arguments.out,
-        arguments.split,
-        captions_per_image=arguments.captions_per_image,
-        regions=arguments.regions,
-        dtype=arguments.dtype,
-        images=arguments.images,
-        source_splits=arguments.source_splits,
-        id_field=arguments.id_field,
-        overwrite=arguments.overwrite,
-        progress=True,
-    )
-    print(converted)
+    files = (arguments.tsv, arguments.captions, arguments.out, arguments.split)
+    names = ("captions_per_image", "regions", "dtype", "images", "source_splits", "id_field", "overwrite")
+    print(convert_tsv(*files, **given(arguments, *names), progress=True))
     return 0
 
 
 def list_known(arguments: argparse.Namespace) -> int:
-    """`naaf data list`"""
     from ..data.manifest import load, names
 
     manifests = [load(name) for name in names()]

@@ -3,7 +3,7 @@
 import argparse
 
 from ..errors import UsageError
-from ..messages import say
+from ..messages import progress_bar, say
 from .arguments import add_command, path, rows, show_json, show_table, show_text
 
 EXPLAIN = """\
@@ -39,6 +39,7 @@ examples:
 
 TABLES = (".csv", ".parquet")
 FIGURES = (".png", ".pdf", ".svg")
+ABOUT = ("image", "image_name", "caption", "own", "text", "method", "boundary", "score")  # of a pair, as JSON
 PAGES = ("picture", "words", "attention")
 WORD_COLUMNS = {
     "feature_effect": "features",
@@ -81,7 +82,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def explain(arguments: argparse.Namespace) -> int:
-    """`naaf explain`"""
     _check(arguments)
     from ..data.splits import evaluation_split, open_split
     from ..evaluate.scores import pick_device
@@ -157,22 +157,20 @@ def _named(arguments: argparse.Namespace, split) -> tuple[int, int | str]:
 
 
 def _every(arguments: argparse.Namespace, model, split) -> int:
-    from tqdm import tqdm
-
     from ..explanation import explain_pairs, write_pairs
     from ..files import shown
 
     captions = range(len(split.captions))
     images = split.image_of_caption if arguments.all == "own" else _retrieved(arguments, model, split)
     pairs = explain_pairs(model, split, images, captions)
-    progress = tqdm(pairs, total=len(captions), desc="explaining", unit="pair", mininterval=1.0)
-    rows = write_pairs(arguments.out, iter(progress), regions=arguments.regions)
+    progress = progress_bar(pairs, total=len(captions), desc="explaining", unit="pair", mininterval=1.0)
+    count = write_pairs(arguments.out, iter(progress), regions=arguments.regions)
     if arguments.json:
-        files = [{"file": str(file), "rows": rows} for file in arguments.out]
+        files = [{"file": str(file), "rows": count} for file in arguments.out]
         show_json({"split": split.name, "images": arguments.all, "pairs": len(captions), "files": files})
     else:
         names = ", ".join(shown(file) for file in arguments.out)
-        print(f"{rows:,} rows of {len(captions):,} pairs ({arguments.all}): {names}")
+        print(f"{count:,} rows of {len(captions):,} pairs ({arguments.all}): {names}")
     return 0
 
 
@@ -256,14 +254,7 @@ def _record(pair, split, *, regions: bool) -> dict[str, object]:
     """The pair for a program."""
     return {
         "split": split.name,
-        "image": pair.image,
-        "image_name": pair.image_name,
-        "caption": pair.caption,
-        "own": pair.own,
-        "text": pair.text,
-        "method": pair.method,
-        "boundary": pair.boundary,
-        "score": pair.score,
+        **{name: getattr(pair, name) for name in ABOUT},
         "words": rows(pair.to_frame()),
         **({"regions": rows(pair.regions_frame())} if regions else {}),
     }

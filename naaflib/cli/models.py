@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from ..messages import say
-from .arguments import add_command, path, show_json, show_table, show_text, warn
+from .arguments import add_command, given, path, show_json, show_table, show_text, warn
 
 TRAIN = """\
 Train one model and write its run folder: settings, vocabulary, checkpoints, history, samples, TensorBoard.
@@ -133,62 +133,34 @@ def memory(text: str) -> float:
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """`naaf train`"""
     from ..batch import runs_table
     from ..training import train_run
     from ..verdict import verdicts
 
-    run = train_run(
-        arguments.data,
-        arguments.out,
-        _settings(arguments),
-        resume=arguments.resume,
-        init=arguments.init,
-        glove=arguments.glove,
-        vocabulary=arguments.vocabulary,
-        device=arguments.device,
-    )
+    how = given(arguments, "resume", "init", "glove", "vocabulary", "device")
+    run = train_run(arguments.data, arguments.out, _settings(arguments), **how)
     show_table(runs_table(run.path).drop(columns="verdict"))
     warn(verdicts([run]))  # the last line
     return 0
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """`naaf evaluate`"""
     from ..evaluate import evaluate as evaluate_source
 
-    result = evaluate_source(
-        arguments.source,
-        arguments.data,
-        split=arguments.split,
-        protocol=arguments.protocol,
-        vocabulary=arguments.vocabulary,
-        device=arguments.device,
-        out=arguments.out,
-        precision=arguments.precision,
-        keep_scores=not arguments.no_scores,
-        memory=arguments.memory,
-        scheduler=arguments.scheduler,
-    )
+    names = ("split", "protocol", "vocabulary", "device", "out", "precision", "memory", "scheduler")
+    how = given(arguments, *names) | {"keep_scores": not arguments.no_scores}
+    result = evaluate_source(arguments.source, arguments.data, **how)
     return _show(result, as_json=arguments.json)
 
 
 def ensemble(arguments: argparse.Namespace) -> int:
-    """`naaf ensemble`"""
     from ..evaluate import ensemble as join
     from ..evaluate import ensemble_members
     from ..runs import Run
     from ..verdict import verdicts
 
     members = ensemble_members(arguments.sources)
-    result = join(
-        members,
-        data=arguments.data,
-        split=arguments.split,
-        protocol=arguments.protocol,
-        out=arguments.out,
-        device=arguments.device,
-    )
+    result = join(members, **given(arguments, "data", "split", "protocol", "out", "device"))
     sentences = verdicts([member for member in members if isinstance(member, Run)])
     status = _show(result, as_json=arguments.json, warnings=sentences)
     warn(sentences)

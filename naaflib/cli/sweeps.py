@@ -104,7 +104,6 @@ def _add_rerun(commands: argparse._SubParsersAction) -> None:
 
 
 def sweep(arguments: argparse.Namespace) -> int:
-    """`naaf sweep`"""
     from ..batch.sweep.cluster import check_cluster
     from ..batch.sweep.plan import plan_sweep
     from ..batch.sweep.run import compare_variants, run_sweep
@@ -141,7 +140,6 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 
 def variant(arguments: argparse.Namespace) -> int:
-    """`naaf variant`"""
     from ..batch import runs_table
     from ..config import assignments
     from ..files import shown
@@ -160,7 +158,6 @@ def variant(arguments: argparse.Namespace) -> int:
 
 
 def rerun(arguments: argparse.Namespace) -> int:
-    """`naaf rerun`"""
     from tempfile import TemporaryDirectory, mkdtemp
 
     from ..files import shown

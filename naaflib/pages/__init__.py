@@ -2,11 +2,12 @@
 
 What they call (measures, explanations, figures) lies in the rooms below.
 
-keep     data, runs and settings from a notebook's parameters; figures and tables into the run folder
-results  recalls beside chance, the ensemble, queries on contact sheets
-pairs    images and captions to look at, taken apart and drawn
-measured attention and mismatch, measured, of one model or of two side by side
-samples  the two samples of similarities
+keep        data, runs and settings from a notebook's parameters; figures and tables into the run folder
+results     recalls beside chance, the ensemble, queries on contact sheets
+pairs       images and captions to look at, explained and drawn
+measured    pointing game and foil detection, of one model or of two side by side
+samples     the two samples of similarities
+comparison  runs compared: differences, intervals, the queries that changed
 """
 
 from .keep import (

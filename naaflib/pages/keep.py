@@ -1,6 +1,6 @@
 """Data, runs and settings from a notebook's parameters; figures and tables into the run folder.
 
-Relative paths follow the rule of `project.resolve`.
+Relative paths follow the rule of `files.resolve`.
 """
 
 import html

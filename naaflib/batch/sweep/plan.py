@@ -18,7 +18,7 @@ from ...files import project_root, read_json, resolve, shown
 from ...model import checkpoint
 from ...runs import FAILURE, FINISHED, TRAIN, UNFINISHED, VARIANT, Run
 from ...training.folder import data_record
-from ..notebooks import Notebook, fill, select
+from ..notebooks import Notebook, fill, known, select
 from ..records import read_record
 from .spec import Planned, Spec, expand, read_spec
 from .task import DONE, FAILED
@@ -128,7 +128,6 @@ def identity_of(run: Run) -> str | None:
 def parameters_of(plan: Plan, one: Planned, names: Sequence[str]) -> dict[str, object]:
     """What some notebooks of a run are given; `fill` hands each what it knows."""
     own = changed(preset(plan.preset, {SEED: one.seed}), one.settings)
-    known = {name for notebook in plan.notebooks if notebook.name in names for name in notebook.parameters}
     given = {
         "data": str(plan.data),
         "preset": plan.preset,
@@ -137,7 +136,7 @@ def parameters_of(plan: Plan, one: Planned, names: Sequence[str]) -> dict[str, o
         "members": 1,
         **plan.spec.parameters,
     }
-    return {name: value for name, value in given.items() if name in known}
+    return known([notebook for notebook in plan.notebooks if notebook.name in names], given)
 
 
 def _data_folder(spec: Spec, file: Path, data: str | Path | None) -> Path:

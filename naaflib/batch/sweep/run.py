@@ -23,7 +23,7 @@ from ...messages import progress_bar, say, stream
 from ...pages import open_data
 from ...runs import Run, open_group
 from ...training.folder import data_record
-from ..notebooks import COMPARISON, available, first_line, select
+from ..notebooks import COMPARISON, available, first_line, known, select
 from ..pipeline import run_notebooks
 from ..records import Record
 from .cluster import check_cluster, open_cluster
@@ -73,10 +73,8 @@ def compare_variants(plan: Plan, table: pd.DataFrame) -> Record | None:
         path.stem for path in available()
     }:
         return None
-    given = {"data": str(plan.data), **plan.spec.parameters}
-    (notebook,) = select(COMPARISON)
-    known = {name: value for name, value in given.items() if name in notebook.parameters}
-    return run_notebooks(COMPARISON, plan.out, known, progress=False)
+    given = known(select(COMPARISON), {"data": str(plan.data), **plan.spec.parameters})
+    return run_notebooks(COMPARISON, plan.out, given, progress=False)
 
 
 class _Sweep:
