@@ -117,21 +117,9 @@ def thread_variables(threads: int | None) -> dict[str, str]:
 
 def process_variables(scratch: Path) -> dict[str, str]:
     """The environment of the process and its kernel: this interpreter, this naaflib, no personal settings."""
-    kernel = scratch / "kernels" / "python3"
-    kernel.mkdir(parents=True)
-    specification = {
-        "argv": [
-            sys.executable,
-            "-m",
-            "ipykernel_launcher",
-            "-f",
-            "{connection_file}",
-            "--log-level=CRITICAL",
-        ],
-        "display_name": "Python 3 (ipykernel)",
-        "language": "python",
-    }
-    (kernel / "kernel.json").write_text(json.dumps(specification), encoding="utf-8")
+    from ipykernel.kernelspec import write_kernel_spec
+
+    write_kernel_spec(scratch / "kernels" / "python3", extra_arguments=["--log-level=CRITICAL"])
     package = str(Path(__file__).resolve().parents[2])
     paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {

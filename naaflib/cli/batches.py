@@ -96,12 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_values(parameters: dict[str, object], out: Path) -> None:
     """Mistakes that a notebook would find only after others have run for minutes."""
-    from ..pages import settings_for
+    from ..pages.keep import SCENES, check_data, settings_for
     from ..runs import BEST_MEMBER
 
-    data = Path(str(parameters.get("data", "scenes")))
-    if data.name != "scenes" and not data.is_dir():
-        raise NaafError(f"{data} does not exist; `naaf data list` says how to get a data set there")
+    data = Path(str(parameters.get("data", SCENES)))
+    check_data(data)
     settings_for(data, str(parameters.get("preset") or "scenes"), str(parameters.get("settings", "")))
     fresh = not (out / "config.json").is_file()
     member, trained = str(parameters.get("member", BEST_MEMBER)), str(parameters.get("members", "1"))

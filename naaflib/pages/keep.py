@@ -24,6 +24,7 @@ from ..runs import BEST_MEMBER, Run, best_member, members
 from ..verdict import setting, verdicts
 from ..viz.style import Figure
 
+SCENES = "scenes"  # a data set of this name is the built-in one
 SHOWN = 0.5  # files have 200 points an inch, a notebook shows 100
 HEADINGS = {  # of the columns that figures and files know by other names
     **{name: name.replace("_at_", " R@") for name in RECALLS},
@@ -51,13 +52,19 @@ def open_data(data: str | Path) -> Path:
     Raises NaafError for another folder that is missing, with the way to it.
     """
     folder = resolve(data)
-    if folder.name == "scenes":
-        return scenes.ensure(folder)
-    if not folder.is_dir():
-        known = folder.name in manifest.names()
-        way = f"naaf data fetch {folder.name}" if known else "naaf data list"
-        raise NaafError(f"{missing(folder)}; `{way}` says how to get a data set there")
-    return folder
+    check_data(folder)
+    return scenes.ensure(folder) if folder.name == SCENES else folder
+
+
+def check_data(folder: Path) -> None:
+    """Raises NaafError for a data set that is missing, with the way to it; scenes are rendered, not asked for."""
+    if folder.name == SCENES or folder.is_dir():
+        return
+    if folder.exists():
+        raise NaafError(f"{shown(folder)} is a file; a data set is a folder")
+    known = folder.name in manifest.names()
+    way = f"naaf data fetch {folder.name}" if known else "naaf data list"
+    raise NaafError(f"{missing(folder)}; `{way}` says how to get a data set there")
 
 
 def trained_runs(run: str | Path) -> list[Run]:

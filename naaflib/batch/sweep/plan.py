@@ -16,6 +16,7 @@ from ...data.splits import split_names
 from ...errors import NaafError, UsageError
 from ...files import project_root, read_json, resolve, shown
 from ...model import checkpoint
+from ...pages.keep import check_data
 from ...runs import FAILURE, FINISHED, TRAIN, UNFINISHED, VARIANT, Run
 from ...training.folder import data_record
 from ..notebooks import Notebook, fill, known, select
@@ -23,7 +24,6 @@ from ..records import read_record
 from .spec import Planned, Spec, expand, read_spec
 from .task import DONE, FAILED
 
-SCENES = "scenes"  # rendered where it is missing
 OWN = ("run", "data", "preset", "members", "seed", "epochs", "settings")  # parameters that the sweep gives
 TRAINING = "02_training"  # the notebook that trains; a variant has nothing for it to do
 TO_TRAIN, TO_RESUME, TO_MAKE, TO_EXECUTE = "to train", "to resume", "to make", "notebooks only"
@@ -145,9 +145,7 @@ def _data_folder(spec: Spec, file: Path, data: str | Path | None) -> Path:
             f"{shown(file)}: the key 'data' is missing; add it, or name the data set with --data"
         )
     folder = Path(data).absolute() if data is not None else resolve(spec.data)
-    if not folder.is_dir() and folder.name != SCENES:
-        what = "is a file; a data set is a folder" if folder.exists() else "does not exist"
-        raise NaafError(f"{shown(folder)} {what}; `naaf data list` says how to get a data set there")
+    check_data(folder)
     return folder
 
 
