@@ -57,7 +57,7 @@ def open_data(data: str | Path) -> Path:
 
 
 def check_data(folder: Path) -> None:
-    """Raises NaafError for a data set that is missing, with the way to it; scenes are rendered, not asked for."""
+    """Raises NaafError for a missing data set, with the way to it; missing scenes will be rendered."""
     if folder.name == SCENES or folder.is_dir():
         return
     if folder.exists():

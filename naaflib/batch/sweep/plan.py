@@ -21,7 +21,7 @@ from ...runs import FAILURE, FINISHED, TRAIN, UNFINISHED, VARIANT, Run
 from ...training.folder import data_record
 from ..notebooks import Notebook, fill, known, select
 from ..records import read_record
-from .spec import Planned, Spec, expand, read_spec
+from .spec import Planned, Spec, expand, placed, read_spec
 from .task import DONE, FAILED
 
 OWN = ("run", "data", "preset", "members", "seed", "epochs", "settings")  # parameters that the sweep gives
@@ -84,20 +84,17 @@ def plan_sweep(
     file = Path(file)
     spec = read_spec(file)
     folder = _data_folder(spec, file, data)
-    planned = expand(spec, file, folder)
-    try:
-        notebooks = select(spec.notebooks)
+    with placed(shown(file)):
+        planned, notebooks = expand(spec, folder), select(spec.notebooks)
         fill(notebooks, spec.parameters)
         own = next((name for name in spec.parameters if name in OWN), None)
         if own:
             raise UsageError(f"parameters: {own!r} is not a notebook's to set here; the sweep gives it")
-        files = data_record(folder)["files"] if folder.is_dir() else {}
         split = spec.parameters.get("split")
         if split and folder.is_dir() and split not in split_names(folder):
             present = ", ".join(split_names(folder))
             raise UsageError(f"parameters: {shown(folder)} has no split {split!r}; its splits: {present}")
-    except UsageError as error:
-        raise UsageError(f"{shown(file)}: {error}") from None
+    files = data_record(folder)["files"] if folder.is_dir() else {}
     target = Path(out).absolute() if out is not None else project_root() / "outputs" / spec.name
     if target.exists() and not target.is_dir():
         raise NaafError(f"{shown(target)} is a file; a sweep needs a folder: take another --out")

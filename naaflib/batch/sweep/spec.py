@@ -81,27 +81,35 @@ def read_spec(path: str | Path) -> Spec:
         raise UsageError(f"{shown(path)}: {_complaint(error.errors()[0])}") from None
 
 
-def expand(spec: Spec, file: Path, data: Path) -> list[Planned]:
+def expand(spec: Spec, data: Path) -> list[Planned]:
     """The runs of a sweep, variant by variant, each with its seeds.
 
-    Raises UsageError for a setting that does not exist or is out of range, naming file and variant.
+    Raises UsageError for a setting that does not exist or is out of range, naming the variant.
     """
     if len(set(spec.seeds)) < len(spec.seeds):
-        raise UsageError(f"{shown(file)}: seeds: one stands there twice; keep one of them")
-    variants = dict(_variants(spec, file))
+        raise UsageError("seeds: one stands there twice; keep one of them")
+    variants = dict(_variants(spec))
     if not variants:
-        raise UsageError(f"{shown(file)}: runs: nothing is asked for; name variants under runs or a grid")
+        raise UsageError("runs: nothing is asked for; name variants under runs or a grid")
     base = spec.preset or preset_of(data)
     for name, values in variants.items():
-        with _place(file, name):
+        with placed(name):
             _check_weights(values, in_grid=name not in spec.runs)
     found: list[Planned] = []
     for name, values in variants.items():
-        for seed in spec.seeds:
-            with _place(file, name):
-                found.append(_planned(spec, base, variants, name, values, seed))
-    _check_distinct(spec, file, found)
+        with placed(name):
+            found += [_planned(spec, base, variants, name, values, seed) for seed in spec.seeds]
+    _check_distinct(spec, found)
     return found
+
+
+@contextmanager
+def placed(where: str) -> Iterator[None]:
+    """Puts a place, the file or the variant, before what an error says."""
+    try:
+        yield
+    except NaafError as error:
+        raise type(error)(f"{where}: {error}") from None
 
 
 def _check_weights(values: Mapping[str, Any], in_grid: bool) -> None:
@@ -114,7 +122,7 @@ def _check_weights(values: Mapping[str, Any], in_grid: bool) -> None:
         )
 
 
-def _check_distinct(spec: Spec, file: Path, found: Iterable[Planned]) -> None:
+def _check_distinct(spec: Spec, found: Iterable[Planned]) -> None:
     """Equal variants are a slip, but for a named one that is also a point of the grid: a run of two names."""
     known: dict[object, str] = {}
     for one in found:
@@ -122,18 +130,9 @@ def _check_distinct(spec: Spec, file: Path, found: Iterable[Planned]) -> None:
         other = known.setdefault((place, one.settings, one.trained), one.variant)
         if other != one.variant:
             raise UsageError(
-                f"{shown(file)}: {place}: {other!r} and {one.variant!r} have the same settings, so they are "
+                f"{place}: {other!r} and {one.variant!r} have the same settings, so they are "
                 "one run; change one of them or take it out"
             )
-
-
-@contextmanager
-def _place(file: Path, variant: str) -> Iterator[None]:
-    """Puts file and variant before what an error says."""
-    try:
-        yield
-    except NaafError as error:
-        raise type(error)(f"{shown(file)}: {variant}: {error}") from None
 
 
 def _planned(
@@ -156,28 +155,26 @@ def _planned(
     return Planned(name, seed, variant_settings(trained, own), own, source, trained)
 
 
-def _variants(spec: Spec, file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _variants(spec: Spec) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The named variants, then every combination of the grid."""
     for name, values in spec.runs.items():
         if not re.match(NAME, name):
-            raise UsageError(
-                f"{shown(file)}: runs: {name!r} cannot name a folder; use letters, digits and . _ + = -"
-            )
+            raise UsageError(f"runs: {name!r} cannot name a folder; use letters, digits and . _ + = -")
         yield name, values or {}
     if not spec.grid:
         return
     empty = next((name for name, values in spec.grid.items() if not values), None)
     if empty:
-        raise UsageError(f"{shown(file)}: grid: {empty} has no value; give it some or take it out")
+        raise UsageError(f"grid: {empty} has no value; give it some or take it out")
     ends = [name.split(".")[-1] for name in spec.grid]
     labels = [end if ends.count(end) == 1 else name for name, end in zip(spec.grid, ends, strict=True)]
     seen = set()
     for values in product(*spec.grid.values()):
         name = "_".join(f"{label}-{_word(value)}" for label, value in zip(labels, values, strict=True))
         if name in spec.runs:
-            raise UsageError(f"{shown(file)}: runs: {name!r} is also the name of a grid's run; rename it")
+            raise UsageError(f"runs: {name!r} is also the name of a grid's run; rename it")
         if name in seen:
-            raise UsageError(f"{shown(file)}: grid: {name!r} stands there twice; keep one of them")
+            raise UsageError(f"grid: {name!r} stands there twice; keep one of them")
         seen.add(name)
         yield name, dict(zip(spec.grid, values, strict=True))
 
