@@ -6,7 +6,7 @@ weights are equal. It may lie anywhere below the sweep's folder.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from .spec import Planned, Spec, expand, placed, read_spec
 from .task import DONE, FAILED
 
 OWN = ("run", "data", "preset", "members", "seed", "epochs", "settings")  # parameters that the sweep gives
+COVERED = ("data", "preset", "settings", "members")
 TRAINING = "02_training"  # the notebook that trains; a variant has nothing for it to do
 TO_TRAIN, TO_RESUME, TO_MAKE, TO_EXECUTE = "to train", "to resume", "to make", "notebooks only"
 
@@ -146,12 +147,11 @@ def _data_folder(spec: Spec, file: Path, data: str | Path | None) -> Path:
     return folder
 
 
-def _rows(plan: Plan, planned: Iterable[Planned]) -> list[Row]:
+def _rows(plan: Plan, planned: Sequence[Planned]) -> list[Row]:
     found, failures = _found(plan.out), _failures(plan.out)
     rows: dict[tuple[str, int], Row] = {}
     first: dict[str, Row] = {}
-    ordered = list(planned)
-    for one in sorted(ordered, key=lambda one: one.weights is not None):  # sources before what needs them
+    for one in sorted(planned, key=lambda one: one.weights is not None):  # sources before what needs them
         key = identity(one.settings, plan.data_files, one.trained)
         source = rows[one.weights, one.seed] if one.weights else None
         if key in first:
@@ -163,7 +163,7 @@ def _rows(plan: Plan, planned: Iterable[Planned]) -> list[Row]:
                 row.folder, row.state, row.error = failed[0], FAILED, failed[1]
             first[key] = row
         rows[one.variant, one.seed] = row
-    return [rows[one.variant, one.seed] for one in ordered]
+    return [rows[one.variant, one.seed] for one in planned]
 
 
 def _row(plan: Plan, one: Planned, found: list[Run], source: Row | None) -> Row:
@@ -215,23 +215,20 @@ def _notebook_names(plan: Plan, one: Planned) -> tuple[str, ...]:
 
 def _unfinished(plan: Plan, row: Row) -> tuple[str, ...]:
     """The notebooks that this finished run was not executed with, parameters (data aside) included."""
-    record = read_record(row.folder)
-    done = {entry.name: entry for entry in record.notebooks if entry.status == "done"}
     names = _notebook_names(plan, row.planned)
     chosen = [notebook for notebook in plan.notebooks if notebook.name in names]
     wanted = fill(chosen, parameters_of(plan, row.planned, names))
-    free = ("data", "preset", "settings", "members")  # where it lies; and what the run's identity covers
-    left = []
-    for name in names:
-        entry = done.get(name)
-        same = entry is not None and _without(entry.parameters, free) == _without(wanted[name], free)
-        if not (same and entry.file and (row.folder / entry.file).is_file()):
-            left.append(name)
-    return tuple(left)
+    done = {
+        entry.name: _compared(entry.parameters)
+        for entry in read_record(row.folder).notebooks
+        if entry.status == "done" and entry.file and (row.folder / entry.file).is_file()
+    }
+    return tuple(name for name in names if done.get(name) != _compared(wanted[name]))
 
 
-def _without(values: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
-    return {name: value for name, value in values.items() if name not in names}
+def _compared(values: Mapping[str, object]) -> dict[str, object]:
+    """The parameters without the place of the data and what the run's identity covers."""
+    return {name: value for name, value in values.items() if name not in COVERED}
 
 
 def _found(out: Path) -> dict[str, list[Run]]:

@@ -39,6 +39,13 @@ class Job:
     threads: int | None = None  # None: the worker's cores shared by the runs at once
     at_once: int = 1
 
+    def is_cancelled(self) -> bool:
+        """Whether the sweep that gave the job has ended."""
+        try:
+            return Path(self.ticket).read_text(encoding="utf-8") != self.token
+        except OSError:
+            return True
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -55,36 +62,22 @@ def work(job: Job) -> Outcome:
     try:
         if job.source is not None and not (folder / "config.json").is_file():
             _make_variant(job, threads)
-        error = _execute(job, folder, threads) if job.notebooks else ""
+        if job.notebooks:
+            _execute(job, folder, threads)
     except Cancelled:
         return Outcome(STOPPED)
     except (NaafError, OSError) as error:
         return note_failure(job, first_line(error))
-    if error:
-        return note_failure(job, error)
     (folder / FAILURE).unlink(missing_ok=True)
     return Outcome(DONE)
 
 
-def _execute(job: Job, folder: Path, threads: int) -> str:
-    """Run the notebooks; what went wrong, or nothing."""
-    record = run_notebooks(
-        job.notebooks,
-        folder,
-        job.parameters,
-        progress=False,
-        threads=threads,
-        cancelled=lambda: is_cancelled(job),
-    )
-    return record.sentence() if record.failed else ""
-
-
-def is_cancelled(job: Job) -> bool:
-    """Whether the sweep that gave the job has ended."""
-    try:
-        return Path(job.ticket).read_text(encoding="utf-8") != job.token
-    except OSError:
-        return True
+def _execute(job: Job, folder: Path, threads: int) -> None:
+    """Run the notebooks. Raises NaafError where one fails."""
+    how = {"progress": False, "threads": threads, "cancelled": job.is_cancelled}
+    record = run_notebooks(job.notebooks, folder, job.parameters, **how)
+    if record.failed:
+        raise NaafError(record.sentence())
 
 
 def cores() -> int:
@@ -106,14 +99,8 @@ def _make_variant(job: Job, threads: int) -> None:
         command = [sys.executable, "-m", "naaflib", "variant", job.source, "--out", job.folder]
         command += ["--data", job.data, *(["--set", *job.overrides] if job.overrides else [])]
         variables = process_variables(Path(scratch)) | thread_variables(threads)
-        status = run_command(
-            command,
-            variables,
-            lambda: is_cancelled(job),
-            grace=0,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-        )
+        streams = {"stdout": subprocess.DEVNULL, "stderr": said}
+        status = run_command(command, variables, job.is_cancelled, grace=0, **streams)
         if status:
             said.seek(0)
             lines = [line.strip() for line in said if line.strip()]
