@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import NaafError, UsageError
-from ..files import resolve
+from ..files import resolve, shown
 from ..messages import say
 from .arguments import add_command, path, rows, show_json, show_table, warn
 
@@ -71,7 +71,6 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from ..batch import expectation, measures_table, results_table, run_notebooks
-    from ..files import shown
     from ..verdict import verdicts_below
 
     parameters = _parameters(arguments.parameters)
@@ -115,7 +114,6 @@ def _check_values(parameters: dict[str, object], out: Path) -> None:
 
 def runs(arguments: argparse.Namespace) -> int:
     from ..batch import runs_table
-    from ..files import shown
 
     if not arguments.folder.is_dir():
         raise NaafError(f"{shown(arguments.folder)} is not a folder: name the one that holds your runs")
@@ -132,7 +130,6 @@ def runs(arguments: argparse.Namespace) -> int:
 
 def notebooks(arguments: argparse.Namespace) -> int:
     from ..batch.notebooks import copy_notebooks
-    from ..files import shown
 
     for copy in copy_notebooks(arguments.folder):
         print(shown(copy))

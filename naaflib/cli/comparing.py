@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UsageError
+from ..files import shown
 from ..messages import say
 from .arguments import add_command, columns, given, path, rows, show_json, show_text, warn
 from .models import PROTOCOLS
@@ -82,11 +83,11 @@ def compare(arguments: argparse.Namespace) -> int:
     resampling = given(arguments, "resamples", "seed")
     measures = [*Measures()][:-1] if "all" in arguments.measure else list(dict.fromkeys(arguments.measure))
     table = difference_table(comparison, measures, **statistics, **resampling)
-    shown, note = readable_differences(table, arguments.confidence), coverage_note(table, **statistics)
+    readable, note = readable_differences(table, arguments.confidence), coverage_note(table, **statistics)
     for reason in comparison.left_out:
         say(f"left out: {reason}")
     for file in arguments.table:
-        _write(file, table, shown, f"{comparison.sentence()}\n{note}")
+        _write(file, table, readable, f"{comparison.sentence()}\n{note}")
     sentences = verdicts([run for variant in comparison.variants for run in variant.runs])
     if arguments.json:
         show_json({**_record(comparison, table, note), "warnings": sentences})
@@ -96,32 +97,30 @@ def compare(arguments: argparse.Namespace) -> int:
             show_text(
                 f"{comparison.baseline.name} is the baseline as the first found; --baseline RUN takes another"
             )
-        print(f"\n{_aligned(shown)}\n")
+        print(f"\n{_aligned(readable)}\n")
         show_text(note)
     warn(sentences)
     return 0
 
 
-def _aligned(shown) -> str:
+def _aligned(readable) -> str:
     """Names to the left, numbers to the right."""
     from ..evaluate.comparison.differences import TEXTS
 
-    left = {name: shown[name].map(len).max() for name in shown.columns if name in TEXTS}
-    padded = shown.assign(**{name: shown[name].str.ljust(width) for name, width in left.items()})
+    left = {name: readable[name].map(len).max() for name in readable.columns if name in TEXTS}
+    padded = readable.assign(**{name: readable[name].str.ljust(width) for name, width in left.items()})
     return padded.rename(columns={name: name.ljust(width) for name, width in left.items()}).to_string(
         index=False, line_width=columns()
     )
 
 
 def _check_files(files: list[Path]) -> None:
-    from ..files import shown
-
     for file in files:
         if file.suffix not in (".csv", ".tex"):
             raise UsageError(f"--table {shown(file)} is neither .csv nor .tex, so its format is not known")
 
 
-def _write(file: Path, table, shown, note: str) -> None:
+def _write(file: Path, table, readable, note: str) -> None:
     from ..evaluate.comparison.differences import latex_table
     from ..files import atomic_path
 
@@ -129,7 +128,7 @@ def _write(file: Path, table, shown, note: str) -> None:
         if file.suffix == ".csv":
             table.to_csv(partial, index=False)
         else:
-            partial.write_text(latex_table(shown, note), encoding="utf-8")
+            partial.write_text(latex_table(readable, note), encoding="utf-8")
 
 
 def _record(comparison, table, note: str) -> dict[str, object]:

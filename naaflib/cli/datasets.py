@@ -2,6 +2,7 @@
 
 import argparse
 
+from ..files import shown
 from ..messages import say
 from .arguments import add_command, given, path, show_json, show_text
 
@@ -108,7 +109,6 @@ def _add_convert(actions: argparse._SubParsersAction) -> None:
 
 def build(arguments: argparse.Namespace) -> int:
     from ..data.scenes import dataset as scenes
-    from ..files import shown
 
     scenes.build(arguments.folder, **given(arguments, "seed", "train", "dev", "test"))
     print(shown(arguments.folder))

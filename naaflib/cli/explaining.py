@@ -3,6 +3,7 @@
 import argparse
 
 from ..errors import UsageError
+from ..files import shown
 from ..messages import progress_bar, say
 from .arguments import add_command, path, rows, show_json, show_table, show_text
 
@@ -96,7 +97,6 @@ def explain(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     """Mistakes that need no model to be found."""
     from ..explanation.tables import check_table
-    from ..files import shown
 
     one = arguments.image is not None or arguments.caption is not None
     if one == (arguments.all is not None):
@@ -124,7 +124,7 @@ def _either(endings: tuple[str, ...]) -> str:
 
 def _one(arguments: argparse.Namespace, model, split) -> int:
     from .. import explanation
-    from ..files import atomic_path, shown
+    from ..files import atomic_path
 
     pair = explanation.explain(model, split, *_named(arguments, split))
     for file in arguments.out:
@@ -158,7 +158,6 @@ def _named(arguments: argparse.Namespace, split) -> tuple[int, int | str]:
 
 def _every(arguments: argparse.Namespace, model, split) -> int:
     from ..explanation import explain_pairs, write_pairs
-    from ..files import shown
 
     captions = range(len(split.captions))
     images = split.image_of_caption if arguments.all == "own" else _retrieved(arguments, model, split)

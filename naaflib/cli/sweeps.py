@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..errors import NaafError, UsageError
+from ..files import shown
 from ..messages import say
 from .arguments import add_command, path, rows, show_json, show_table, table_text
 
@@ -109,7 +110,6 @@ def sweep(arguments: argparse.Namespace) -> int:
     from ..batch.sweep.run import compare_variants, run_sweep
     from ..batch.sweep.table import plan_table
     from ..data.manifest import preset_sentence
-    from ..files import shown
 
     if arguments.workers is not None and arguments.workers < 1:
         raise UsageError(f"--workers is {arguments.workers}; at least 1 is needed")
@@ -142,7 +142,6 @@ def sweep(arguments: argparse.Namespace) -> int:
 def variant(arguments: argparse.Namespace) -> int:
     from ..batch import runs_table
     from ..config import assignments
-    from ..files import shown
     from ..training.variants import make_variant
 
     overrides = assignments(arguments.set, "--set")
@@ -160,7 +159,6 @@ def variant(arguments: argparse.Namespace) -> int:
 def rerun(arguments: argparse.Namespace) -> int:
     from tempfile import TemporaryDirectory, mkdtemp
 
-    from ..files import shown
     from ..runs import members
     from ..training.rerun import changes_since
     from ..training.rerun import rerun as repeat
