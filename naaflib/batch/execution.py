@@ -1,4 +1,4 @@
-"""One notebook in a process of its own, with the kernel of this very interpreter.
+"""Executes one notebook in a subprocess, with a kernel of this interpreter.
 
 A process, because papermill changes the working directory and because batches run notebooks side by side.
 The kernel is found through a kernel specification written for the occasion, so no installed one is needed
@@ -106,7 +106,7 @@ def _end_of(process: subprocess.Popen, cancelled: Callable[[], bool] | None) -> 
 
 
 def thread_variables(threads: int | None) -> dict[str, str]:
-    """What makes torch, BLAS and numba of a process share a machine with others.
+    """Environment variables that limit the threads of torch, BLAS and numba.
 
     Waiting threads that spin would take the cores from the other runs.
     """

@@ -60,7 +60,7 @@ def run_notebooks(
 
 
 def _run(notebook: Notebook, record: Record, **how: Any) -> Record:
-    """The record with one more notebook executed; `pipeline.json` follows every change."""
+    """Execute one notebook; the new record, which is also written to `pipeline.json` at every change."""
     folder = record.out / "notebooks"
     partial, whole, stopped = (folder / f"{notebook.name}{end}.ipynb" for end in (".partial", "", ".failed"))
     entry = replace(record.entry(notebook.name), status="running")

@@ -1,4 +1,4 @@
-"""What of a sweep is there already: runs found by what they record, never by their names.
+"""The plan of a sweep: its runs, and which of them exist already, recognised by their records, not by names.
 
 A run is the one that is asked for if settings, data (checksums) and, of a variant, the settings of its
 weights are equal. It may lie anywhere below the sweep's folder.
@@ -108,7 +108,7 @@ def plan_sweep(
 
 
 def identity(settings: Settings, files: Mapping[str, object], trained: Settings | None) -> str:
-    """What makes two runs the same: settings, data, and what a variant's weights are trained with."""
+    """Hash of what makes two runs the same: settings, data, and what a variant's weights are trained with."""
     content = [settings.model_dump(), files, trained.model_dump() if trained else None]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -190,7 +190,7 @@ def _row(plan: Plan, one: Planned, found: list[Run], source: Row | None) -> Row:
 
 
 def _otherwise(folder: Path, one: Planned) -> str:
-    """In what the run of a folder is not the one that is planned."""
+    """How the run of a folder differs from the planned one."""
     run = Run.open(folder)
     names = list(changed(run.settings, one.settings)) if "settings" in run.config else []
     return f"another {', '.join(names)}" if names else "other weights or data"

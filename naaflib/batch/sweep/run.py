@@ -90,7 +90,7 @@ class _Sweep:
             row.state = WAITING
 
     def run(self, progress: bool) -> None:
-        """Until nothing is left to do."""
+        """Submit jobs and collect outcomes until nothing is left to do."""
         quiet = 0.5 if stream().isatty() else 30.0  # seconds between two lines
         how = {"desc": "sweep", "unit": "step", "disable": not progress, "mininterval": quiet}
         try:
@@ -107,7 +107,7 @@ class _Sweep:
             raise
 
     def _places(self) -> Counter[str]:
-        """Runs at once by the machine of the workers."""
+        """How many runs the workers of each machine take at once."""
         if self.client.status != "running":
             raise NaafError("the scheduler went away; the same command goes on when it is back")
         places: Counter[str] = Counter()
@@ -121,7 +121,7 @@ class _Sweep:
         return places
 
     def _submit(self, places: Counter[str]) -> bool:
-        """Give the workers what they have room for; whether anything changed."""
+        """Submit as many jobs as the workers have room for; whether a row's state changed."""
         before = len(self.waiting)
         for row in list(self.waiting):
             source = row.weights_of
@@ -166,7 +166,7 @@ class _Sweep:
         )
 
     def _collect(self) -> bool:
-        """Take in what has ended since the last look; whether anything has."""
+        """Collect the outcomes of jobs that have ended; whether there is one."""
         from distributed import wait
 
         if not self.running:
@@ -187,7 +187,7 @@ class _Sweep:
 
 
 def _outcome(future: "Future", job: Job) -> Outcome:
-    """What a task came to; where Dask itself gave it up, why."""
+    """The outcome of a job; where Dask gave it up, a failure with the reason."""
     from distributed import KilledWorker
 
     if future.status == "finished":
@@ -204,7 +204,7 @@ def _outcome(future: "Future", job: Job) -> Outcome:
 
 @contextmanager
 def _ticket(plan: Plan) -> Iterator[str]:
-    """The name by which this sweep's tasks know that they are wanted."""
+    """The token of this sweep, in its file as long as the sweep runs."""
     file, token = plan.out / TICKET, secrets.token_hex(8)
     file.write_text(token, encoding="utf-8")
     try:
