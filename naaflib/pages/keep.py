@@ -81,24 +81,22 @@ def trained_runs(run: str | Path) -> list[Run]:
 def trained_run(run: str | Path, member: int = BEST_MEMBER) -> Run:
     """One of the trained members, counted from 0 in the order of their seeds; -1: the best on dev."""
     found = trained_runs(run)
-    if member == BEST_MEMBER:
-        chosen = found[best_member(found)]
-        if len(found) > 1:
-            print(
-                f"{chosen.name}: of {len(found)} members the best on dev, rsum {chosen.best_rsum:.1f}; "
-                "the parameter member takes another, counted from 0"
-            )
-        return chosen
-    if not 0 <= member < len(found):
+    best = found[best_member(found)]
+    if member not in range(BEST_MEMBER, len(found)):
         names = ", ".join(f"{k}: {one.name}" for k, one in enumerate(found))
         raise NaafError(f"there is no member {member} in {shown(resolve(run))}; members: {names}")
-    best = found[best_member(found)]
-    if found[member] is not best:
+    chosen = best if member == BEST_MEMBER else found[member]
+    if chosen is not best:
         print(
-            f"{found[member].name}, as the parameter member asks: rsum {found[member].best_rsum:.1f} on dev; "
+            f"{chosen.name}, as the parameter member asks: rsum {chosen.best_rsum:.1f} on dev; "
             f"the best of {len(found)} members is {best.name} with {best.best_rsum:.1f}"
         )
-    return found[member]
+    elif member == BEST_MEMBER and len(found) > 1:
+        print(
+            f"{best.name}: of {len(found)} members the best on dev, rsum {best.best_rsum:.1f}; "
+            "the parameter member takes another, counted from 0"
+        )
+    return chosen
 
 
 def alike(run: str | Path, asked: Sequence[Run]) -> list[Run]:
