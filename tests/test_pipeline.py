@@ -3,6 +3,7 @@
 The kernels run once, two batches side by side, and the tests read what they left.
 """
 
+import io
 import json
 import os
 import re
@@ -366,6 +367,19 @@ def test_the_report_keeps_the_last_whole_run_of_what_did_not_run_again(project, 
 
 def test_the_report_fits_a_phone(page):
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+
+
+def test_a_file_gets_whole_lines_and_a_progress_bar_now_and_then():
+    from naaflib.batch.papermill_process import QUIET_SECONDS, KernelMessages
+
+    stream = io.StringIO()
+    messages = KernelMessages(stream)
+    messages.write("\rbar 1/9\rbar 2/9")
+    messages.write("epoch 1: loss 3\n")
+    assert stream.getvalue() == "epoch 1: loss 3\n"
+    messages.last -= QUIET_SECONDS + 1
+    messages.write("\rbar 3/9")
+    assert stream.getvalue() == "epoch 1: loss 3\nbar 3/9\n"
 
 
 def is_alive(process: int) -> bool:
