@@ -6,7 +6,7 @@ from pathlib import Path
 from ..errors import NaafError, UsageError
 from ..files import resolve, shown
 from ..messages import say
-from .arguments import add_command, path, rows, show_json, show_table, warn
+from .arguments import add_command, path, rows, show_json, show_table, show_text, warn
 
 RUN = """\
 Execute the notebooks in their order with papermill and gather them in OUT/report.html.
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not table.empty:
             show_table(table)
     for sentence in expectation(arguments.out):
-        print(sentence)
+        show_text(sentence)
     print(report)
     return 0
 

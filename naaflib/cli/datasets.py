@@ -151,11 +151,11 @@ def list_known(arguments: argparse.Namespace) -> int:
         return 0
     for manifest in manifests:
         sizes = ", ".join(f"{split} {counts.images or '?'}" for split, counts in manifest.splits.items())
-        print(f"{manifest.name}: {manifest.title or manifest.name}")
-        print(
-            f"    images: {sizes or 'not counted'}; "
-            f"regions {manifest.regions or '?'}, dim {manifest.dim or '?'}"
+        regions, dim = (size or "?" for size in (manifest.regions, manifest.dim))
+        show_text(
+            f"{manifest.name}: {manifest.title or manifest.name}\n"
+            f"    images: {sizes or 'not counted'}; regions {regions}, dim {dim}\n"
+            f"    licence: {' '.join(manifest.licence.split()) or 'not stated'}"
         )
-        show_text(f"    licence: {' '.join(manifest.licence.split()) or 'not stated'}")
     say("how to get one: naaf data fetch NAME")
     return 0
