@@ -24,9 +24,7 @@ CONDA_NAMES = {
 
 
 IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "ipython": "IPython"}  # where they are not PyPI's
-NOT_IMPORTED = {  # but needed: for the notebooks, Dask's dashboard, pandas' Styler, torch's SummaryWriter
-    "jupyterlab", "ipykernel", "bokeh", "jinja2", "tensorboard",
-}  # fmt: skip
+NOT_IMPORTED = {"jupyterlab", "bokeh", "tensorboard"}  # but needed: Dask's dashboard, torch's SummaryWriter
 COME_WITH = {"llvmlite": "numba", "pydantic_core": "pydantic"}  # one release of it for each of the other
 
 
