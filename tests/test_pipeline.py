@@ -355,7 +355,9 @@ def test_the_report_keeps_the_last_whole_run_of_what_did_not_run_again(project, 
     changing, last = re.findall(r'<section id="(?:09|10)_.*?</section>', page, re.DOTALL)
     assert "the good result" in changing
     assert "the bad result" not in page
-    said = r"stopped at cell 4 \(In \[3\]\): ValueError: &lt;no&gt; more\.\s+This section shows its last whole run"
+    said = (
+        r"stopped at cell 5 \(In \[4\]\): ValueError: &lt;no&gt; more\.\s+This section shows its last whole"
+    )
     assert re.search(said, changing)
     assert '<a href="notebooks/09_changing.failed.ipynb">What ran now</a>' in changing
     assert (out / "notebooks" / "09_changing.failed.ipynb").is_file()
