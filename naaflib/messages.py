@@ -6,10 +6,11 @@ because Jupyter shows standard error in red.
 
 import sys
 from collections.abc import Iterable
-from typing import Any, TextIO
+from io import TextIOBase
+from typing import Any
 
 
-def stream() -> TextIO:
+def stream() -> TextIOBase:
     """Where messages go: standard error; a notebook's plain output."""
     return sys.stdout if type(sys.stderr).__module__ == "ipykernel.iostream" else sys.stderr
 

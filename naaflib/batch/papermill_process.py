@@ -14,8 +14,8 @@ import sys
 import threading
 import time
 from dataclasses import asdict
+from io import TextIOBase
 from pathlib import Path
-from typing import TextIO
 
 import nbformat
 from tqdm import tqdm
@@ -33,7 +33,7 @@ class KernelMessages:
     progress bars now and then.
     """
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: TextIOBase):
         self.stream = stream
         self.last = time.monotonic()
 
