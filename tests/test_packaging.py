@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import tomllib
 import venv
 from pathlib import Path
@@ -125,7 +124,8 @@ def installed(tmp_path_factory) -> Path:
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
-    Path(place.stdout.strip(), "packages.pth").write_text(sysconfig.get_path("purelib"))
+    packages = [path for path in sys.path if path.endswith("-packages")]  # of this environment
+    Path(place.stdout.strip(), "packages.pth").write_text("\n".join(packages))
     (file,) = folder.glob("*.whl")
     subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", file], check=True)
     return python.with_name("naaf")
