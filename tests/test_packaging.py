@@ -9,6 +9,7 @@ import tomllib
 import venv
 from pathlib import Path
 
+import nbconvert
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -134,6 +135,7 @@ def installed(tmp_path_factory) -> Path:
 @pytest.mark.long
 def test_a_wheel_carries_manifests_and_notebooks_and_runs_them_anywhere(installed, scenes, tmp_path):
     variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NAAF_ROOT")}
+    variables["JUPYTER_PATH"] = str(Path(nbconvert.__file__).parents[4] / "share" / "jupyter")
 
     def naaf(*words) -> str:
         command = [installed, *map(str, words)]
