@@ -37,8 +37,8 @@ examples:
 NOTEBOOKS = """\
 Copy the notebooks into a folder, to edit them or to run them in JupyterLab.
 
-`naaf run` takes the notebooks of the folder notebooks/ where it stands, and those that are installed with
-naaflib where there is none.
+`naaf run` takes the notebooks in notebooks/ of the project or of the working directory, and where there are
+none, those that are installed with naaflib.
 
 examples:
   naaf notebooks notebooks
