@@ -8,7 +8,6 @@ libraries on the same kind of processor; where they do not, a line says so.
 
 import asyncio
 import socket
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
@@ -21,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
-from tqdm import tqdm
 
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..files import fingerprint
+from ..messages import progress_bar, say
 from ..metric.ranks import Counts, RankCounter, count
 from ..metric.retrieval import RetrievalMetrics, check_finite, metrics_of
 from ..model.checkpoint import load_checkpoint
@@ -171,7 +170,7 @@ def _warn_of_mixture(client: "Client", device: str) -> None:
     asked = [client.submit(arithmetic, device, workers=[worker], **how) for worker in workers]
     sentence = mixture([_result(future) for future in asked])
     if sentence is not None:
-        tqdm.write(sentence, file=sys.stderr)
+        say(sentence)
 
 
 def _cut(images: slice, tile: int) -> Iterator[slice]:
@@ -216,7 +215,7 @@ def _results(
             under_way.add(client.submit(work, source, *arguments, pure=False))
 
     send(max(2, AHEAD * threads))
-    with tqdm(desc=what, unit="tile", disable=not progress, mininterval=1.0) as bar:
+    with progress_bar(desc=what, unit="tile", disable=not progress, mininterval=1.0) as bar:
         for future in under_way:
             yield _result(future)
             future.release()

@@ -8,17 +8,17 @@ and with one version of the libraries; numbers of threads and memory budgets cha
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..data.captions import pad
 from ..data.splits import Split
 from ..errors import UsageError
 from ..files import atomic_path
+from ..messages import progress_bar
 from ..metric.ranks import RankCounter
 from ..metric.retrieval import RetrievalMetrics, check_finite, metrics_of, retrieval_metrics
 from ..model.model import Model
@@ -246,5 +246,5 @@ def _runs(images: slice, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, images.stop)) for start in range(images.start, images.stop, size))
 
 
-def _bar(images: int, progress: bool) -> tqdm:
-    return tqdm(total=images, desc="scoring", unit="image", disable=not progress, mininterval=1.0)
+def _bar(images: int, progress: bool) -> Any:
+    return progress_bar(total=images, desc="scoring", unit="image", disable=not progress, mininterval=1.0)

@@ -8,11 +8,10 @@ Rows are sliced before the loops over words: an index that might be negative, as
 is looked up from the end if it is, which keeps a loop from being vectorised.
 """
 
-import sys
-
 import numpy as np
 from numba import njit
 
+from ..messages import say
 from . import base
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # never nnan or ninf: bad input must stay visible
@@ -325,8 +324,7 @@ def gradients_of_images(
 
 
 if not scores_of_images.stats.cache_path:
-    print(
+    say(
         "the compiled kernels are kept nowhere, as no folder for them can be written: each process compiles "
-        "them again, which takes up to a minute; NUMBA_CACHE_DIR names a folder",
-        file=sys.stderr,
+        "them again, which takes up to a minute; NUMBA_CACHE_DIR names a folder"
     )

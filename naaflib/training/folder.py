@@ -1,6 +1,5 @@
 """Training as a run folder: what `naaf train`, notebook 02 and a sweep all call."""
 
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..evaluate import pick_device, validation_metrics
 from ..explanation import matched_samples
 from ..files import fingerprint, resolve, shown, write_json
 from ..locking import exclusive
+from ..messages import say
 from ..metric.retrieval import chance_recalls
 from ..model import checkpoint
 from ..model.model import Model
@@ -147,11 +147,6 @@ def _train_member(data: Path, folder: Path, settings: Settings, how: Mapping[str
             return train_run(data, folder, settings, resume=True, **how)
     say(f"{name}: training into {shown(folder)}")
     return train_run(data, folder, settings, restart=restart, **how)
-
-
-def say(text: str) -> None:
-    """A message to the person who waits: results go to stdout, this does not."""
-    print(text, file=sys.stderr)
 
 
 def open_splits(data: Path, settings: Settings) -> tuple[Split, Split]:

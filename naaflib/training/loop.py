@@ -6,7 +6,6 @@ resumed run equals one that never stopped, from the middle of an epoch too.
 """
 
 import math
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -16,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..config import Settings
 from ..data.batches import Batch, Batches
 from ..errors import NaafError
 from ..files import shown
+from ..messages import progress_bar, say
 from ..metric.retrieval import RetrievalMetrics
 from ..model import checkpoint
 from ..model.model import Model
@@ -236,7 +235,7 @@ def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validat
     settings, model = trainer.settings.train, trainer.model
     model.train()
     started = perf_counter() - position.seconds
-    bar = tqdm(
+    progress = progress_bar(
         batches.epoch(position.epoch, position.batch),
         desc=f"epoch {position.epoch}/{settings.epochs}",
         total=len(batches),
@@ -244,14 +243,14 @@ def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validat
         unit="batch",
         mininterval=1.0,
     )
-    for batch in bar:
+    for batch in progress:
         step = trainer.step(batch, position.epoch)
         position.add(step)
         position.seconds = perf_counter() - started
         _log_step(run, board, position, step, model)
         if trainer.has_collapsed(len(batch.images)):
-            tqdm.write(_collapse(trainer, position, step, len(batch.images)), file=sys.stderr)
-        bar.set_postfix(
+            say(_collapse(trainer, position, step, len(batch.images)))
+        progress.set_postfix(
             loss=f"{position.loss / position.batch:.1f}",
             R1=f"{100 * trainer.recall:.0f}",
             t=f"{model.boundary.training:.2f}",
@@ -268,10 +267,9 @@ def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validat
     run.save_samples(position.epoch, observe(model))
     for name, value in row.items():
         board.add_scalar(f"epoch/{name}", value, position.epoch)
-    tqdm.write(
+    say(
         f"epoch {position.epoch}: loss {row['loss']:.2f}, rsum {metrics.rsum:.1f} "
-        f"(R@1 {metrics.i2t.at_1:.1f} / {metrics.t2i.at_1:.1f}), {position.seconds:.0f} s",
-        file=sys.stderr,
+        f"(R@1 {metrics.i2t.at_1:.1f} / {metrics.t2i.at_1:.1f}), {position.seconds:.0f} s"
     )
     improved = metrics.rsum > position.best
     position.best = max(position.best, metrics.rsum)

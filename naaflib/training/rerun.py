@@ -17,9 +17,10 @@ from ..data.manifest import layout_path
 from ..errors import NaafError
 from ..evaluate import evaluate
 from ..files import fingerprint, read_json, resolve, shown
+from ..messages import say
 from ..model import checkpoint
 from ..runs import FINISHED, TRAIN, VARIANT, Run, check_apart, environment, members, open_group
-from .folder import check_data, say, start_fingerprint, train_run
+from .folder import check_data, start_fingerprint, train_run
 from .variants import make_variant
 
 NOT_COMPARED = ("seconds",)

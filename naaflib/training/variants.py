@@ -15,12 +15,13 @@ from ..errors import NaafError, UsageError
 from ..evaluate import evaluate, pick_device, validation_metrics
 from ..explanation import matched_samples
 from ..files import resolve, shown, write_json
+from ..messages import say
 from ..metric.retrieval import MEASURES, RetrievalMetrics
 from ..model import checkpoint
 from ..model.model import Model
 from ..runs import VARIANT, Run, check_apart, environment
 from ..similarity.boundary import Boundaries
-from .folder import open_splits, say
+from .folder import open_splits
 
 FIXED = "mining.fixed_boundary"
 AT_INFERENCE = (*constants(), FIXED)
