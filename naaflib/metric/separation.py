@@ -44,7 +44,10 @@ class Separation:
 def separation(
     matched: ArrayLike, mismatched: ArrayLike, *, boundary: float | None = None, alpha: float = 2.0
 ) -> Separation:
-    """Fits, AUC, overlap, and the two error shares of a boundary. Each sample needs two different values."""
+    """Eq. 3: the two errors of a boundary, which alpha weighs; with them fits, AUC and overlap.
+
+    Each sample needs two different values.
+    """
     matched, mismatched = np.asarray(matched, dtype=float), np.asarray(mismatched, dtype=float)
     fits = (matched.mean(), matched.std(ddof=1), mismatched.mean(), mismatched.std(ddof=1))
     order = mannwhitneyu(matched, mismatched, method="asymptotic").statistic / (

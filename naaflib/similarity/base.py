@@ -174,7 +174,7 @@ def padding(regions: Float[Tensor, "*image region dim"]) -> Bool[Tensor, "*image
 def cosines(
     words: Float[Tensor, "*caption word dim"], regions: Float[Tensor, "*image region dim"]
 ) -> Float[Tensor, "*image word region"]:
-    """Each word's cosine with each region, `ABSENT` where the region is padding."""
+    """Eq. 6: each word's cosine with each region; `ABSENT` where the region is padding."""
     return (words @ regions.mT).masked_fill(padding(regions).unsqueeze(-2), ABSENT)
 
 

@@ -1,7 +1,8 @@
-"""NAAF (Zhang et al., CVPR 2022): equations 6-12 of the paper, one function an equation, as the paper reads.
+"""NAAF (Zhang et al., CVPR 2022): the equations of its score, one function an equation, as the paper reads.
 
 Axes, always in this order: image, word, region, dim. Words are those of ONE caption, `<start>` and
-`<end>` included. The fast form computes the same from packed captions (see `autograd`).
+`<end>` included. The fast form computes the same from packed captions (see `packed` and `autograd`), with
+regions before words. docs/method.md lists all equations.
 """
 
 from dataclasses import dataclass, replace
@@ -47,11 +48,11 @@ class Naaf(Similarity):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not any(self.counted):
+        if not any(self.kept_effects):
             raise UsageError("a score needs one of the three effects at least")
 
     @property
-    def counted(self) -> Effects:
+    def kept_effects(self) -> Effects:
         return Effects(self.negative_effect, self.feature_effect, self.relevance_effect)
 
     @property
@@ -102,7 +103,7 @@ class Naaf(Similarity):
         )
 
     def prepare(self, words: Float[Tensor, "word dim"], groups: Groups) -> Tensor | None:
-        """Eq. 8's weights; no gradient flows into them."""
+        """`packed.intra_attention`; no gradient flows into it."""
         if self.lambda_intra is None:
             return None
         return packed.intra_attention(words.detach(), groups, self.lambda_intra)
@@ -112,8 +113,8 @@ class Naaf(Similarity):
     ) -> Scores:
         if boundary is None:
             raise UsageError("method 'naaf' needs a boundary; a model has one: model.boundary.inference")
-        fixed = block.groups, self.lambda_softmax, prepared, self.counted
-        return Scores(*naaf_scores(block.cosine, block.gram, boundary, *fixed))
+        how = packed.Constants(block.groups, self.lambda_softmax, prepared, self.kept_effects)
+        return Scores(*naaf_scores(block.cosine, block.gram, boundary, how))
 
 
 def naaf_score(
@@ -130,21 +131,21 @@ def naaf_score(
 
 
 def intra_attention(words: Float[Tensor, "word dim"], lambda_intra: float) -> Float[Tensor, "word word"]:
-    """Eq. 8: how much of each word's (row's) mismatch comes from each other word (column); rows sum to 1."""
+    """How much of each word's (row's) mismatch comes from each other word (column); rows sum to 1."""
     return torch.softmax(lambda_intra * words @ words.mT, dim=-1)
 
 
 def best_similarity(
     cosine: Float[Tensor, "image word region"], boundary: float
 ) -> Float[Tensor, "image word"]:
-    """Eq. 6: each word's largest similarity over the regions, less the boundary; below 0 none matches."""
+    """Eq. 7: each word's largest similarity over the regions, less the boundary; below 0 none matches."""
     return cosine.amax(dim=-1) - boundary
 
 
 def propagated(
     best: Float[Tensor, "image word"], intra: Float[Tensor, "word word"]
 ) -> Float[Tensor, "image word"]:
-    """Eq. 8: each word's value averaged over its caption's words with their intra-attention."""
+    """Eq. 8: each word's value averaged over its caption's words with their `intra_attention`."""
     return best @ intra.mT
 
 
@@ -153,7 +154,7 @@ def negative_effect(
     boundary: float,
     intra: Float[Tensor, "word word"] | None = None,
 ) -> Float[Tensor, "image word"]:
-    """Eq. 7-9: a mismatched word's (negative) similarity; 0 for a matched word.
+    """Eq. 9: a mismatched word's (negative) similarity; 0 for a matched word.
 
     intra: `intra_attention` at inference, None in training. The released code decides by the propagated
     value and counts the un-propagated one, so an effect can be positive; eq. 9 has the propagated in both.
@@ -166,7 +167,7 @@ def negative_effect(
 def feature_weight(
     cosine: Float[Tensor, "image word region"], boundary: float, lambda_softmax: float
 ) -> Float[Tensor, "image word region"]:
-    """Eq. 10's attention: a softmax over the regions above the boundary; a row of 0 where there is none.
+    """Eq. 10: attention, a softmax over the regions above the boundary; a row of 0 where there is none.
 
     The feature effect is the word's cosine with what it attends to, `attended_cosine`.
     """
@@ -179,7 +180,7 @@ def feature_weight(
 def relevance_weight(
     cosine: Float[Tensor, "image word region"], lambda_softmax: float
 ) -> Float[Tensor, "image word region"]:
-    """Eq. 11's attention: LeakyReLU (paper: ReLU), normed over the caption's words, softmax over regions.
+    """Eq. 11: attention, LeakyReLU (paper: ReLU), normed over the caption's words, softmax over regions.
 
     The relevance effect is the mean of the cosines under these weights; the boundary plays no part.
     """
