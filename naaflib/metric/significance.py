@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from ..errors import UsageError
+from ..errors import UsageError, unknown
 from .retrieval import RECALL_RANKS, RetrievalMetrics
 
 CORRECTIONS = ("holm", "bh", "none")
@@ -218,7 +218,7 @@ def corrected(p: Any, method: str = "holm") -> np.ndarray:
     """
     p = np.asarray(p, dtype=float)
     if method not in CORRECTIONS:
-        raise UsageError(f"there is no correction {method!r}; corrections: {', '.join(CORRECTIONS)}")
+        raise unknown("correction", method, CORRECTIONS)
     if method == "none" or not len(p):
         return p
     if method == "bh":

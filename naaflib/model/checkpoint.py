@@ -63,14 +63,18 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
     return load_file(path), about
 
 
+def model_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The model's part of a checkpoint's tensors, as its state_dict."""
+    return {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+
+
 def weights_digest(path: Path) -> str:
     """SHA-256 of a checkpoint's model: equal weights give it, however long their training took."""
     tensors, _ = read(path)
     digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        if name.startswith("model."):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    for name, tensor in sorted(model_state(tensors).items()):
+        digest.update(f"model.{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -147,9 +151,7 @@ def _own(path: Path) -> Model:
 def _from_own(tensors: dict[str, Tensor], header: dict) -> Model:
     vocabulary = Vocabulary.from_json(header["vocabulary"]) if header["vocabulary"] else None
     model = Model(model_settings(**header["model"]), header["region_dim"], header["words"], vocabulary)
-    state = {
-        name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
-    }
+    state = model_state(tensors)
     if state["text_encoder.embed.weight"].dtype == torch.float64:
         model.double()
     model.load_state_dict(state)

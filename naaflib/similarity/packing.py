@@ -77,9 +77,7 @@ class Packing:
 
     def unpack(self, packed: Tensor) -> Tensor:
         """Values (..., packed caption) in the captions' original order."""
-        original = torch.empty_like(self.order)
-        original[self.order] = torch.arange(len(original), device=original.device)
-        return packed.index_select(-1, original)
+        return packed.index_select(-1, torch.argsort(self.order))
 
     def pieces(self, most_words: int) -> "list[tuple[slice, slice, tuple[Group, ...]]]":
         """Runs of whole groups of one chunk with at most so many words (one group at least).
