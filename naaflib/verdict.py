@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .config import SAFE_START, Settings, of_any_seed
+from .config import SAFE_START, Settings, flat, of_any_seed
 from .errors import NaafError
 from .metric.retrieval import best_row
 from .runs import FINISHED, Run
@@ -162,9 +162,8 @@ def _chance(run: Run) -> float:
 
 def _remedy(settings: Settings) -> str:
     """What to train anew with, as settings, or where else the cause may lie."""
-    safe = {(part, name): value for part, values in SAFE_START.items() for name, value in values.items()}
-    if any(getattr(getattr(settings, part), name) != value for (part, name), value in safe.items()):
-        advice = " ".join(f"{part}.{name}={value}" for (part, name), value in safe.items())
+    if not SAFE_START.items() <= flat(settings).items():
+        advice = " ".join(f"{name}={value}" for name, value in SAFE_START.items())
     else:
         rate = min(settings.train.learning_rate / 4, HIGHEST_RATE)
         advice = (

@@ -7,7 +7,7 @@ import seeds
 import torch
 
 from naaflib.similarity import naaf
-from naaflib.similarity.base import attended_cosine
+from naaflib.similarity.base import attended_cosine, relevance_weight
 from naaflib.similarity.methods import make
 
 IMAGES, WORDS, REGIONS, DIM = 2, 3, 5, 7
@@ -79,9 +79,7 @@ def test_weights_sum_to_one_or_are_zero(regions, words):
     assert matches.any()
     assert not matches.all()
     torch.testing.assert_close(weight.sum(-1), matches.double())
-    torch.testing.assert_close(
-        naaf.relevance_weight(cosine, 20.0).sum(-1), torch.ones(IMAGES, WORDS).double()
-    )
+    torch.testing.assert_close(relevance_weight(cosine, 20.0).sum(-1), torch.ones(IMAGES, WORDS).double())
 
 
 def test_one_barely_matching_region_still_counts_in_full():

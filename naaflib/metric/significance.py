@@ -210,18 +210,18 @@ def t_interval(runs: Any, confidence: float = 0.95) -> Spread:
     return Spread(mean, deviation, mean - reach, mean + reach)
 
 
-def corrected(p: Any, method: str = "holm") -> np.ndarray:
+def corrected(p: Any, correction: str = "holm") -> np.ndarray:
     """p-values of one family, corrected for their number.
 
     "holm" bounds the chance of a single false finding; "bh" (Benjamini and Hochberg) the expected share of
     false findings among the findings; "none" leaves them. Raises UsageError for another name.
     """
     p = np.asarray(p, dtype=float)
-    if method not in CORRECTIONS:
-        raise unknown("correction", method, CORRECTIONS)
-    if method == "none" or not len(p):
+    if correction not in CORRECTIONS:
+        raise unknown("correction", correction, CORRECTIONS)
+    if correction == "none" or not len(p):
         return p
-    if method == "bh":
+    if correction == "bh":
         return np.asarray(stats.false_discovery_control(p, method="bh"))
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

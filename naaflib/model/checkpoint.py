@@ -28,10 +28,11 @@ from ..files import atomic_path, missing, resolve, shown
 from ..runs import CHECKPOINT_FORMAT, Run, best_member, members
 from ..runs import checkpoint_header as header
 from ..similarity.boundary import Boundaries
+from ..similarity.scan import CROSS_ATTN
 from .model import Model
 
 SCAN_OPTIONS: dict[str, tuple[object, tuple[object, ...]]] = {  # SCAN's default, and what `scan` computes
-    "cross_attn": ("t2i", ("t2i", "i2t")),
+    "cross_attn": ("t2i", tuple(CROSS_ATTN)),
     "raw_feature_norm": ("clipped_l2norm", ("clipped_l2norm",)),
     "agg_func": ("LogSumExp", ("LogSumExp", "Mean")),
     "bi_gru": (False, (True,)),
@@ -259,9 +260,10 @@ def _scan_settings(options: dict) -> dict[str, object]:
         if options.get(name, usual) not in computed:
             raise NaafError(
                 f"a checkpoint of SCAN with {name} {options.get(name, usual)}; this library computes "
-                f"{' and '.join(map(str, computed))}: train SCAN with naaf train --set model.method=scan-t2i"
+                f"{' and '.join(map(str, computed))}: train SCAN with naaf train "
+                f"--set model.method={CROSS_ATTN['t2i'].method}"
             )
-    found: dict[str, object] = {"method": f"scan-{options['cross_attn']}"}
+    found: dict[str, object] = {"method": CROSS_ATTN[options["cross_attn"]].method}
     if options.get("agg_func", "LogSumExp") == "LogSumExp":
         found |= {"pooling": "lse", "lambda_lse": options.get("lambda_lse", 6.0)}
     return found

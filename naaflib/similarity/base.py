@@ -22,6 +22,7 @@ from typing import ClassVar, NamedTuple, TypeGuard
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import leaky_relu
 
 from ..errors import UsageError, unknown
 from .packing import Group
@@ -191,6 +192,19 @@ def attended_cosine(
     energy = ((weight @ gram) * weight).sum(dim=-1)
     length = energy.where(energy > 0, 1.0).sqrt()  # sqrt'(0) is infinite: NaN gradients without this
     return (weight * cosine).sum(dim=-1) / length
+
+
+def relevance_weight(
+    cosine: Float[Tensor, "image word region"], lambda_softmax: float
+) -> Float[Tensor, "image word region"]:
+    """Eq. 11: attention, LeakyReLU (paper: ReLU), normed over the caption's words, softmax over regions.
+
+    The relevance effect is the mean of the cosines under these weights; the boundary plays no part.
+    """
+    relevance = leaky_relu(cosine, SLOPE)
+    norm = relevance.norm(dim=-2, keepdim=True) + EPSILON
+    logit = lambda_softmax * relevance / norm
+    return torch.softmax(logit.masked_fill(cosine == ABSENT, -torch.inf), dim=-1)
 
 
 def pooled(

@@ -17,7 +17,7 @@ from torch.nn.functional import linear, pad
 from ..errors import UsageError
 from .base import ABSENT, ALL_EFFECTS, Block, Effects, Groups, Scores, Similarity, check_constant, padding
 from .inputs import as_tensor, check_pairs, checked_boundary, checked_lengths
-from .methods import make
+from .methods import DEFAULT, make
 from .packed import word_boundary
 from .packing import Packing, pack
 from .threads import in_threads
@@ -34,7 +34,7 @@ def score_matrix(
     lengths: Any,
     *,
     boundary: Any = None,
-    method: str = "naaf",
+    method: str = DEFAULT,
     lambda_softmax: float | None = None,
     lambda_intra: float | None = 5.0,
     pooling: str = "mean",

@@ -22,6 +22,7 @@ METHODS: dict[str, type[Similarity]] = {
         Vse,
     )
 }
+DEFAULT = Naaf.method
 
 
 def kind_of(method: str) -> type[Similarity]:

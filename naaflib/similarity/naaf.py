@@ -11,16 +11,12 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import leaky_relu
 
 from ..errors import UsageError
 from . import packed
 from .autograd import naaf_scores
 from .base import (
-    ABSENT,
     ALL_EFFECTS,
-    EPSILON,
-    SLOPE,
     Block,
     Effects,
     Groups,
@@ -29,6 +25,7 @@ from .base import (
     Similarity,
     attended_cosine,
     cosines,
+    relevance_weight,
 )
 
 
@@ -175,16 +172,3 @@ def feature_weight(
     weight = torch.exp(lambda_softmax * (cosine - best)).where(cosine > boundary, 0.0)
     total = weight.sum(dim=-1, keepdim=True)
     return weight / total.where(total > 0, 1.0)
-
-
-def relevance_weight(
-    cosine: Float[Tensor, "image word region"], lambda_softmax: float
-) -> Float[Tensor, "image word region"]:
-    """Eq. 11: attention, LeakyReLU (paper: ReLU), normed over the caption's words, softmax over regions.
-
-    The relevance effect is the mean of the cosines under these weights; the boundary plays no part.
-    """
-    relevance = leaky_relu(cosine, SLOPE)
-    norm = relevance.norm(dim=-2, keepdim=True) + EPSILON
-    logit = lambda_softmax * relevance / norm
-    return torch.softmax(logit.masked_fill(cosine == ABSENT, -torch.inf), dim=-1)

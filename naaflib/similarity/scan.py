@@ -26,8 +26,8 @@ from .base import (
     cosines,
     padding,
     pooled,
+    relevance_weight,
 )
-from .naaf import relevance_weight
 from .packed import attended, pooled_words, relevance
 
 
@@ -136,6 +136,9 @@ class ScanI2t(Similarity):
         if self.pooling == "lse":
             return torch.logsumexp(self.lambda_lse * parts, dim=-1) / self.lambda_lse
         raise unknown("pooling", self.pooling, POOLINGS)
+
+
+CROSS_ATTN = {"t2i": ScanT2i, "i2t": ScanI2t}  # by the option of SCAN's own code
 
 
 def region_weight(
