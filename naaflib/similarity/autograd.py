@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from ..errors import UsageError
-from .base import Groups
+from .base import ByCaption, ByRegion, ByWord, Gram, Groups, Limit
 from .packed import Constants, block_gradient, block_scores, caption_lengths, spread_to_words
 from .threads import in_threads
 
@@ -29,12 +29,7 @@ BLOCK_COSINES = 500_000  # cosines reduced at a time on a CPU
 RUN_WORDS = 1024  # words of an image that a kernel reduces at a time, or one group that has more
 
 
-def naaf_scores(
-    cosine: Float[Tensor, "image region word"],
-    gram: Float[Tensor, "image region region"],
-    boundary: Float[Tensor, " word"],
-    how: Constants,
-) -> tuple[Float[Tensor, "image caption"], Float[Tensor, "image word"]]:
+def naaf_scores(cosine: ByRegion, gram: Gram, boundary: Limit, how: Constants) -> tuple[ByCaption, ByWord]:
     """Scores in packed order, differentiable by cosine and gram; each word's best cosine (no gradient)."""
     apply: Callable[..., tuple[Tensor, Tensor]] = NaafScores.apply
     return apply(cosine, gram, boundary, how)
@@ -45,12 +40,8 @@ class NaafScores(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        cosine: Float[Tensor, "image region word"],
-        gram: Float[Tensor, "image region region"],
-        boundary: Float[Tensor, " word"],
-        how: Constants,
-    ) -> tuple[Float[Tensor, "image caption"], Float[Tensor, "image word"]]:
+        ctx: Any, cosine: ByRegion, gram: Gram, boundary: Limit, how: Constants
+    ) -> tuple[ByCaption, ByWord]:
         ctx.save_for_backward(cosine, gram, boundary)
         ctx.how = how
         if use_fused(cosine, how.lambda_softmax):
@@ -63,9 +54,7 @@ class NaafScores(torch.autograd.Function):
         return scores, best
 
     @staticmethod
-    def backward(
-        ctx: Any, by_score: Float[Tensor, "image caption"], _by_best: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, by_score: ByCaption, _by_best: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # create_graph; once_differentiable would miss a plain sum of scores
             raise UsageError(
                 "create_graph asks for second derivatives, which NAAF's fast scores do not have, also "
@@ -93,18 +82,15 @@ def kernels() -> ModuleType | None:
     return import_module(".kernels", __package__)
 
 
-def use_fused(cosine: Float[Tensor, "image region word"], lambda_softmax: float) -> bool:
+def use_fused(cosine: ByRegion, lambda_softmax: float) -> bool:
     """Whether the kernels take these cosines."""
     module = kernels() if cosine.device.type == "cpu" and cosine.dtype == torch.float32 else None
     return module is not None and lambda_softmax <= module.LARGEST_LAMBDA
 
 
 def fused_scores(
-    cosine: Float[Tensor, "image region word"],
-    gram: Float[Tensor, "image region region"],
-    boundary: Float[Tensor, " word"],
-    how: Constants,
-) -> tuple[Float[Tensor, "image caption"], Float[Tensor, "image word"], Bool[Tensor, "image word"]]:
+    cosine: ByRegion, gram: Gram, boundary: Limit, how: Constants
+) -> tuple[ByCaption, ByWord, Bool[Tensor, "image word"]]:
     """`block_scores` by the kernels, and where the negative effect counts."""
     lengths = caption_lengths(how.groups, cosine)
     sums = cosine.new_empty(len(cosine), len(lengths))
@@ -116,13 +102,13 @@ def fused_scores(
 
 
 def fused_gradients(
-    share: Float[Tensor, "image caption"],
-    cosine: Float[Tensor, "image region word"],
-    gram: Float[Tensor, "image region region"],
-    boundary: Float[Tensor, " word"],
+    share: ByCaption,
+    cosine: ByRegion,
+    gram: Gram,
+    boundary: Limit,
     how: Constants,
     below: Bool[Tensor, "image word"],
-) -> tuple[Float[Tensor, "image region word"], Float[Tensor, "image region region"]]:
+) -> tuple[ByRegion, Gram]:
     """`block_gradient` by the kernels. share: the gradient by each caption's score over its length."""
     by_cosine, by_gram = cosine.new_empty(cosine.shape), gram.new_empty(gram.shape)  # contiguous
     _run_kernel("gradients_of_images", (share, cosine, gram, boundary), how, (below, by_cosine, by_gram))
@@ -159,7 +145,7 @@ def _tables(groups: Groups) -> tuple[np.ndarray, np.ndarray]:
     return np.array(rows, np.int64).reshape(-1, 5), np.array(runs, np.int64).reshape(-1, 6)
 
 
-def image_blocks(cosine: Float[Tensor, "image region word"]) -> Iterator[slice]:
+def image_blocks(cosine: ByRegion) -> Iterator[slice]:
     """Runs of images whose cosines fit a CPU's cache; a GPU takes all at once."""
     images = len(cosine)
     fit = max(1, BLOCK_COSINES // cosine[0].numel()) if cosine.device.type == "cpu" else images

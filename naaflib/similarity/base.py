@@ -35,6 +35,16 @@ POOLINGS = ("mean", "lse")
 
 Groups = tuple[Group, ...]
 
+# Of one caption and some images, in the readable form.
+Regions = Float[Tensor, "image region dim"]
+Words = Float[Tensor, "word dim"]
+# Of a block of images and packed captions, in the fast form: what a value belongs to.
+ByRegion = Float[Tensor, "image region word"]
+ByWord = Float[Tensor, "image word"]
+ByCaption = Float[Tensor, "image caption"]
+Gram = Float[Tensor, "image region region"]  # V V^T
+Limit = Float[Tensor, " word"]  # the boundary at each word
+
 
 class Effects(NamedTuple):
     """Which of a word's three effects count in the score; the paper's ablations leave one out."""
@@ -83,17 +93,17 @@ class Parts(NamedTuple):
 class Block(NamedTuple):
     """Some images and some packed captions, ready to be scored: all that a fast form reads."""
 
-    cosine: Float[Tensor, "image region word"]
-    gram: Float[Tensor, "image region region"]  # V V^T
-    words: Float[Tensor, "word dim"]
+    cosine: ByRegion
+    gram: Gram
+    words: Words
     groups: Groups  # of the words
 
 
 class Scores(NamedTuple):
     """best: each word's largest cosine, which the boundary is mined from; None where it has none."""
 
-    pairs: Float[Tensor, "image caption"]  # captions in packed order
-    best: Float[Tensor, "image word"] | None = None
+    pairs: ByCaption  # captions in packed order
+    best: ByWord | None = None
 
 
 @dataclass(frozen=True)
@@ -119,23 +129,16 @@ class Similarity(ABC):
         """The similarity that training scores by."""
         return self
 
-    def prepare(self, words: Float[Tensor, "word dim"], groups: Groups) -> Tensor | None:
+    def prepare(self, words: Words, groups: Groups) -> Tensor | None:
         """What `scores` needs of the captions alone; computed once for all images."""
         return None
 
     @abstractmethod
-    def parts(
-        self,
-        regions: Float[Tensor, "image region dim"],
-        words: Float[Tensor, "word dim"],
-        boundary: float = 0.0,
-    ) -> Parts:
+    def parts(self, regions: Regions, words: Words, boundary: float = 0.0) -> Parts:
         """The readable form: one caption with each image, differentiable. `vmap` takes it over pairs."""
 
     @abstractmethod
-    def scores(
-        self, block: Block, boundary: Float[Tensor, " word"] | None, prepared: Tensor | None = None
-    ) -> Scores:
+    def scores(self, block: Block, boundary: Limit | None, prepared: Tensor | None = None) -> Scores:
         """The fast form, differentiable by the block's tensors. boundary: one a word, where it needs one."""
 
 
@@ -207,16 +210,24 @@ def relevance_weight(
     return torch.softmax(logit.masked_fill(cosine == ABSENT, -torch.inf), dim=-1)
 
 
+def inverse_length(energy: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """1 / length of a vector of this squared length; 0 of a vector of zeros, or of one that rounding left."""
+    some = energy > 0
+    return energy.where(some, 1.0).rsqrt() * some  # rsqrt'(0) is infinite: NaN gradients without `where`
+
+
 def pooled(
-    values: Float[Tensor, "image part"],
+    values: Float[Tensor, "*axes part"],
     pooling: str,
     lambda_lse: float,
-    absent: Bool[Tensor, "image part"] | None = None,
-) -> Float[Tensor, " image"]:
+    absent: Bool[Tensor, "*image part"] | None = None,
+) -> Float[Tensor, "*axes"]:
     """AVG ("mean") or LogSumExp ("lse") over words or regions; absent: those that take no part."""
-    left_out = torch.zeros_like(values, dtype=torch.bool) if absent is None else absent
     if pooling == "mean":
-        return values.masked_fill(left_out, 0.0).sum(dim=-1) / (~left_out).sum(dim=-1)
+        if absent is None:
+            return values.mean(dim=-1)
+        return values.masked_fill(absent, 0.0).sum(dim=-1) / (~absent).sum(dim=-1)
     if pooling == "lse":
-        return torch.logsumexp((lambda_lse * values).masked_fill(left_out, -torch.inf), dim=-1) / lambda_lse
+        logit = lambda_lse * (values if absent is None else values.masked_fill(absent, -torch.inf))
+        return torch.logsumexp(logit, dim=-1) / lambda_lse
     raise unknown("pooling", pooling, POOLINGS)

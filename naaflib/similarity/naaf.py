@@ -20,9 +20,12 @@ from .base import (
     Block,
     Effects,
     Groups,
+    Limit,
     Parts,
+    Regions,
     Scores,
     Similarity,
+    Words,
     attended_cosine,
     cosines,
     relevance_weight,
@@ -64,12 +67,7 @@ class Naaf(Similarity):
         """Without the propagation of eq. 8, which the released code has at inference only."""
         return replace(self, lambda_intra=None)
 
-    def parts(
-        self,
-        regions: Float[Tensor, "image region dim"],
-        words: Float[Tensor, "word dim"],
-        boundary: float = 0.0,
-    ) -> Parts:
+    def parts(self, regions: Regions, words: Words, boundary: float = 0.0) -> Parts:
         """Eq. 12: the score is the mean over the words of the effects that count.
 
         An effect that does not count is 0, and so are the weights that it would have been made by.
@@ -99,15 +97,13 @@ class Naaf(Similarity):
             (mismatch + match + seen).mean(dim=-1),
         )
 
-    def prepare(self, words: Float[Tensor, "word dim"], groups: Groups) -> Tensor | None:
+    def prepare(self, words: Words, groups: Groups) -> Tensor | None:
         """`packed.intra_attention`; no gradient flows into it."""
         if self.lambda_intra is None:
             return None
         return packed.intra_attention(words.detach(), groups, self.lambda_intra)
 
-    def scores(
-        self, block: Block, boundary: Float[Tensor, " word"] | None, prepared: Tensor | None = None
-    ) -> Scores:
+    def scores(self, block: Block, boundary: Limit | None, prepared: Tensor | None = None) -> Scores:
         if boundary is None:
             raise UsageError("method 'naaf' needs a boundary; a model has one: model.boundary.inference")
         how = packed.Constants(block.groups, self.lambda_softmax, prepared, self.kept_effects)

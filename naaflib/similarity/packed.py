@@ -14,7 +14,23 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from ..errors import unknown
-from .base import ABSENT, ALL_EFFECTS, EPSILON, POOLINGS, SLOPE, TINY, Effects, Groups
+from .base import (
+    ABSENT,
+    ALL_EFFECTS,
+    EPSILON,
+    POOLINGS,
+    SLOPE,
+    TINY,
+    ByCaption,
+    ByRegion,
+    ByWord,
+    Effects,
+    Gram,
+    Groups,
+    Limit,
+    Words,
+    inverse_length,
+)
 
 
 def caption_sums(values: Float[Tensor, "*axes word"], groups: Groups) -> Float[Tensor, "*axes caption"]:
@@ -28,9 +44,7 @@ def caption_means(values: Float[Tensor, "*axes word"], groups: Groups) -> Float[
     return caption_sums(values, groups) / caption_lengths(groups, values)
 
 
-def pooled_words(
-    values: Float[Tensor, "image word"], groups: Groups, pooling: str, lambda_lse: float
-) -> Float[Tensor, "image caption"]:
+def pooled_words(values: ByWord, groups: Groups, pooling: str, lambda_lse: float) -> ByCaption:
     """Mean or LogSumExp over the words of each caption, as `base.pooled`."""
     if pooling == "mean":
         return caption_means(values, groups)
@@ -47,7 +61,7 @@ def spread_to_words(values: Shaped[Tensor, "*axes caption"], groups: Groups) -> 
     return spread[0] if len(spread) == 1 else torch.cat(spread, dim=-1)
 
 
-def word_boundary(boundary: float | Tensor, groups: Groups, like: Tensor) -> Float[Tensor, " word"]:
+def word_boundary(boundary: float | Tensor, groups: Groups, like: Tensor) -> Limit:
     """The boundary at each packed word, from one number or one a caption (in packed order)."""
     if isinstance(boundary, Tensor) and boundary.ndim:
         return spread_to_words(boundary.to(like), groups)
@@ -59,9 +73,7 @@ def caption_lengths(groups: Groups, like: Tensor) -> Float[Tensor, " caption"]:
     return torch.cat([like.new_full((g.captions,), g.length) for g in groups] or [like.new_empty(0)])
 
 
-def intra_attention(
-    words: Float[Tensor, "word dim"], groups: Groups, lambda_intra: float
-) -> Float[Tensor, " entry"]:
+def intra_attention(words: Words, groups: Groups, lambda_intra: float) -> Float[Tensor, " entry"]:
     """The weights of eq. 8: a table (position, position, caption) a group, one by one; rows sum to 1."""
     tables = []
     for g in groups:
@@ -70,9 +82,7 @@ def intra_attention(
     return torch.cat(tables)
 
 
-def propagated(
-    best: Float[Tensor, "image word"], groups: Groups, intra: Float[Tensor, " entry"]
-) -> Float[Tensor, "image word"]:
+def propagated(best: ByWord, groups: Groups, intra: Float[Tensor, " entry"]) -> ByWord:
     """Each word's value averaged over its caption's words with the weights of eq. 8."""
     result = torch.empty_like(best)
     tables = intra.split([g.length**2 * g.captions for g in groups])
@@ -86,12 +96,12 @@ def propagated(
 class Relevance(NamedTuple):
     """The attention of eq. 11 on a block, and what its gradient needs."""
 
-    activated: Float[Tensor, "image region word"]
+    activated: ByRegion
     norm: Float[Tensor, "image region caption"]  # over the caption's words, without epsilon
-    weight: Float[Tensor, "image region word"]  # sums to 1 over regions
+    weight: ByRegion  # sums to 1 over regions
 
 
-def relevance(cosine: Float[Tensor, "image region word"], groups: Groups, lambda_softmax: float) -> Relevance:
+def relevance(cosine: ByRegion, groups: Groups, lambda_softmax: float) -> Relevance:
     activated = leaky_relu(cosine, SLOPE)
     norm = caption_sums(activated.square(), groups).clamp_min(TINY).sqrt()
     logit = activated * spread_to_words(lambda_softmax / (norm + EPSILON), groups)
@@ -104,33 +114,23 @@ def relevance(cosine: Float[Tensor, "image region word"], groups: Groups, lambda
 class Attended(NamedTuple):
     """The attended region w V of each word, up to the scale of the weights, never built."""
 
-    weight: Float[Tensor, "image region word"]
-    gram_weight: Float[Tensor, "image region word"]  # G w
-    projection: Float[Tensor, "image word"]  # w . s
-    inverse_length: Float[Tensor, "image word"]  # 1 / |w V|; 0 where w V is 0
+    weight: ByRegion
+    gram_weight: ByRegion  # G w
+    projection: ByWord  # w . s
+    inverse_length: ByWord  # 1 / |w V|; 0 where w V is 0
 
     @property
-    def cosine(self) -> Float[Tensor, "image word"]:
+    def cosine(self) -> ByWord:
         return self.projection * self.inverse_length
 
 
-def attended(
-    cosine: Float[Tensor, "image region word"],
-    weight: Float[Tensor, "image region word"],
-    gram: Float[Tensor, "image region region"],
-) -> Attended:
+def attended(cosine: ByRegion, weight: ByRegion, gram: Gram) -> Attended:
     gram_weight = gram @ weight
     energy = (gram_weight * weight).sum(dim=1)
-    inverse_length = energy.where(energy > 0, 1.0).rsqrt() * (energy > 0)
-    return Attended(weight, gram_weight, (weight * cosine).sum(dim=1), inverse_length)
+    return Attended(weight, gram_weight, (weight * cosine).sum(dim=1), inverse_length(energy))
 
 
-def feature_weight(
-    cosine: Float[Tensor, "image region word"],
-    best: Float[Tensor, "image word"],
-    boundary: Float[Tensor, " word"],
-    lambda_softmax: float,
-) -> Float[Tensor, "image region word"]:
+def feature_weight(cosine: ByRegion, best: ByWord, boundary: Limit, lambda_softmax: float) -> ByRegion:
     """exp(lambda (s - best)) over the regions above the boundary, 0 elsewhere."""
     weight = (cosine - best.unsqueeze(1)).mul_(lambda_softmax).exp_()
     return weight.masked_fill_(cosine <= boundary, 0.0)
@@ -145,20 +145,13 @@ class Constants(NamedTuple):
     effects: Effects = ALL_EFFECTS  # that count
 
 
-def mismatched(
-    best: Float[Tensor, "image word"], boundary: Float[Tensor, " word"], how: Constants
-) -> Bool[Tensor, "image word"]:
+def mismatched(best: ByWord, boundary: Limit, how: Constants) -> Bool[Tensor, "image word"]:
     """Where the negative effect counts: eq. 9's condition, on the propagated value at inference."""
     above = best - boundary
     return (above if how.intra is None else propagated(above, how.groups, how.intra)) < 0
 
 
-def block_scores(
-    cosine: Float[Tensor, "image region word"],
-    gram: Float[Tensor, "image region region"],
-    boundary: Float[Tensor, " word"],
-    how: Constants,
-) -> tuple[Float[Tensor, "image caption"], Float[Tensor, "image word"]]:
+def block_scores(cosine: ByRegion, gram: Gram, boundary: Limit, how: Constants) -> tuple[ByCaption, ByWord]:
     """The scores of eq. 12, and each word's best cosine."""
     best = cosine.amax(dim=1)
     effect = torch.zeros_like(best)
@@ -173,12 +166,8 @@ def block_scores(
 
 
 def block_gradient(
-    share: Float[Tensor, "image word"],
-    cosine: Float[Tensor, "image region word"],
-    gram: Float[Tensor, "image region region"],
-    boundary: Float[Tensor, " word"],
-    how: Constants,
-) -> tuple[Float[Tensor, "image region word"], Float[Tensor, "image region region"]]:
+    share: ByWord, cosine: ByRegion, gram: Gram, boundary: Limit, how: Constants
+) -> tuple[ByRegion, Gram]:
     """Gradients by the cosines and the Gram matrices; share is the gradient by each word's effect.
 
     The boundary is a constant: no gradient flows into it.
@@ -197,13 +186,8 @@ def block_gradient(
 
 
 def _feature_gradient(
-    share: Float[Tensor, "image word"],
-    cosine: Float[Tensor, "image region word"],
-    best: Float[Tensor, "image word"],
-    gram: Float[Tensor, "image region region"],
-    boundary: Float[Tensor, " word"],
-    lambda_softmax: float,
-) -> tuple[Float[Tensor, "image region word"], Float[Tensor, "image region region"]]:
+    share: ByWord, cosine: ByRegion, best: ByWord, gram: Gram, boundary: Limit, lambda_softmax: float
+) -> tuple[ByRegion, Gram]:
     """With w the weights, p = w . s and E = w G w:
 
     d(p / sqrt E) / ds = w [(1 + lambda s) / sqrt E - lambda p (G w) / E^1.5], d / dG = -p w w^T / (2 E^1.5).
@@ -217,12 +201,7 @@ def _feature_gradient(
     return gradient.mul_(match.weight), by_gram
 
 
-def _relevance_gradient(
-    share: Float[Tensor, "image word"],
-    cosine: Float[Tensor, "image region word"],
-    groups: Groups,
-    lambda_softmax: float,
-) -> Float[Tensor, "image region word"]:
+def _relevance_gradient(share: ByWord, cosine: ByRegion, groups: Groups, lambda_softmax: float) -> ByRegion:
     """Through the cosines directly, and through the softmax of the activated and normed ones."""
     seen = relevance(cosine, groups, lambda_softmax)
     direct = seen.weight * share.unsqueeze(1)
