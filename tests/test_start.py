@@ -15,7 +15,7 @@ from naaflib.model import checkpoint
 from naaflib.model.model import Model
 from naaflib.runs import BATCH_COLUMNS, Run
 from naaflib.training.folder import train_run
-from naaflib.verdict import verdict
+from naaflib.verdict import verdicts
 
 pytestmark = pytest.mark.trains
 
@@ -146,7 +146,7 @@ def test_a_run_from_before_the_new_columns_goes_on(data, run, tmp_path):
         del header["progress"][name]
     save_file(checkpoint.read(path)[0], path, {"naaf": json.dumps(header)})
 
-    assert verdict(before) == ""
+    assert verdicts([before]) == []
     settings = replace(before.settings, {"train.epochs": 3})
     after = train_run(data, old, settings, resume=True, device="cpu")
     assert after.history().epoch.tolist() == [1, 2, 3]

@@ -71,7 +71,7 @@ def bootstrap_means(
     """Means over images drawn with replacement, the same images in every column."""
     images, rng = len(values), np.random.default_rng(seed)
     means = []
-    for count in _blocks(resamples, images):
+    for _, count in _blocks(resamples, images):
         drawn = rng.integers(images, size=(count, images)) + images * np.arange(count)[:, None]
         times = np.bincount(drawn.ravel(), minlength=count * images).reshape(count, images)
         means.append(times.astype(float) @ values / images)
@@ -97,20 +97,21 @@ def permutation_p(
 
 
 def _all_signs(images: int) -> Iterator[Float[np.ndarray, "resample image"]]:
-    for start in range(0, 2**images, max(1, BLOCK // max(images, 1))):
-        numbers = np.arange(start, min(start + max(1, BLOCK // max(images, 1)), 2**images))
+    for start, count in _blocks(2**images, images):
+        numbers = np.arange(start, start + count)
         yield 1.0 - 2.0 * (numbers[:, None] >> np.arange(images) & 1)
 
 
 def _drawn_signs(images: int, resamples: int, seed: int) -> Iterator[Float[np.ndarray, "resample image"]]:
     rng = np.random.default_rng(seed)
-    for count in _blocks(resamples, images):
+    for _, count in _blocks(resamples, images):
         yield 1.0 - 2.0 * rng.integers(0, 2, size=(count, images), dtype=np.int8)
 
 
-def _blocks(resamples: int, images: int) -> Iterator[int]:
+def _blocks(resamples: int, images: int) -> Iterator[tuple[int, int]]:
+    """First and number of the resamples that are held at a time."""
     size = max(1, BLOCK // max(images, 1))
-    return (min(size, resamples - start) for start in range(0, resamples, size))
+    return ((start, min(size, resamples - start)) for start in range(0, resamples, size))
 
 
 class Share(NamedTuple):

@@ -87,7 +87,6 @@ def load_checkpoint(path: str | Path, vocabulary: str | Path | None = None) -> M
     Raises NaafError for a file that is missing, damaged, or does not fit its vocabulary.
     """
     path = resolve(path)
-    words = None if vocabulary is None else Vocabulary.read(resolve(vocabulary))
     if path.is_dir():
         path = one_member(path).checkpoint("best")
     if path.suffix == ".safetensors":
@@ -96,8 +95,8 @@ def load_checkpoint(path: str | Path, vocabulary: str | Path | None = None) -> M
         model = _released(path)
     else:
         raise NaafError(f"{missing(path)}; name a run folder, a .safetensors or a released .pth.tar")
-    if words is not None:
-        _attach(model, words, path, Path(str(vocabulary)))
+    if vocabulary is not None:
+        _attach(model, Path(vocabulary), path)
     return model.eval()
 
 
@@ -144,18 +143,14 @@ def data_folder(source: Model | Run | str | Path | None, data: str | Path | None
 def _own(path: Path) -> Model:
     tensors, header = read(path)
     try:
-        return _from_own(tensors, header)
+        vocabulary = Vocabulary.from_json(header["vocabulary"]) if header["vocabulary"] else None
+        model = Model(model_settings(**header["model"]), header["region_dim"], header["words"], vocabulary)
+        state = model_state(tensors)
+        if state["text_encoder.embed.weight"].dtype == torch.float64:
+            model.double()
+        model.load_state_dict(state)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise NaafError(f"{shown(path)} is damaged, or of another version ({_reason(error)})") from None
-
-
-def _from_own(tensors: dict[str, Tensor], header: dict) -> Model:
-    vocabulary = Vocabulary.from_json(header["vocabulary"]) if header["vocabulary"] else None
-    model = Model(model_settings(**header["model"]), header["region_dim"], header["words"], vocabulary)
-    state = model_state(tensors)
-    if state["text_encoder.embed.weight"].dtype == torch.float64:
-        model.double()
-    model.load_state_dict(state)
     return model
 
 
@@ -164,8 +159,8 @@ def _reason(error: Exception) -> str:
     return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
-def _attach(model: Model, vocabulary: Vocabulary, path: Path, file: Path) -> None:
-    words = model.text_encoder.embed.num_embeddings
+def _attach(model: Model, file: Path, path: Path) -> None:
+    vocabulary, words = Vocabulary.read(resolve(file)), model.text_encoder.embed.num_embeddings
     if len(vocabulary) != words:
         raise NaafError(
             f"{shown(file)} holds {len(vocabulary)} words and {shown(path)} was trained on {words}; "
@@ -183,16 +178,10 @@ def _safe_globals() -> list[object]:
     scalar = np.float64(0).__reduce__()[0]
     kinds = [
         type(np.dtype(kind))
-        for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
+        for kind in ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
     ]
-    return [
-        argparse.Namespace,
-        np.dtype,
-        codecs.encode,
-        *kinds,
-        (scalar, "numpy.core.multiarray.scalar"),
-        (scalar, "numpy._core.multiarray.scalar"),
-    ]
+    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return [argparse.Namespace, np.dtype, codecs.encode, *kinds, *scalars]
 
 
 def _released(path: Path) -> Model:

@@ -21,7 +21,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from ..errors import UsageError
-from .base import ByCaption, ByRegion, ByWord, Gram, Groups, Limit
+from .base import Boundary, ByCaption, ByRegion, ByWord, Gram, Groups
 from .packed import Constants, block_gradient, block_scores, caption_lengths, spread_to_words
 from .threads import in_threads
 
@@ -29,7 +29,7 @@ BLOCK_COSINES = 500_000  # cosines reduced at a time on a CPU
 RUN_WORDS = 1024  # words of an image that a kernel reduces at a time, or one group that has more
 
 
-def naaf_scores(cosine: ByRegion, gram: Gram, boundary: Limit, how: Constants) -> tuple[ByCaption, ByWord]:
+def naaf_scores(cosine: ByRegion, gram: Gram, boundary: Boundary, how: Constants) -> tuple[ByCaption, ByWord]:
     """Scores in packed order, differentiable by cosine and gram; each word's best cosine (no gradient)."""
     apply: Callable[..., tuple[Tensor, Tensor]] = NaafScores.apply
     return apply(cosine, gram, boundary, how)
@@ -40,7 +40,7 @@ class NaafScores(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, cosine: ByRegion, gram: Gram, boundary: Limit, how: Constants
+        ctx: Any, cosine: ByRegion, gram: Gram, boundary: Boundary, how: Constants
     ) -> tuple[ByCaption, ByWord]:
         ctx.save_for_backward(cosine, gram, boundary)
         ctx.how = how
@@ -89,7 +89,7 @@ def use_fused(cosine: ByRegion, lambda_softmax: float) -> bool:
 
 
 def fused_scores(
-    cosine: ByRegion, gram: Gram, boundary: Limit, how: Constants
+    cosine: ByRegion, gram: Gram, boundary: Boundary, how: Constants
 ) -> tuple[ByCaption, ByWord, Bool[Tensor, "image word"]]:
     """`block_scores` by the kernels, and where the negative effect counts."""
     lengths = caption_lengths(how.groups, cosine)
@@ -105,7 +105,7 @@ def fused_gradients(
     share: ByCaption,
     cosine: ByRegion,
     gram: Gram,
-    boundary: Limit,
+    boundary: Boundary,
     how: Constants,
     below: Bool[Tensor, "image word"],
 ) -> tuple[ByRegion, Gram]:

@@ -43,7 +43,7 @@ ByRegion = Float[Tensor, "image region word"]
 ByWord = Float[Tensor, "image word"]
 ByCaption = Float[Tensor, "image caption"]
 Gram = Float[Tensor, "image region region"]  # V V^T
-Limit = Float[Tensor, " word"]  # the boundary at each word
+Boundary = Float[Tensor, " word"]  # the boundary at each word
 
 
 class Effects(NamedTuple):
@@ -138,7 +138,7 @@ class Similarity(ABC):
         """The readable form: one caption with each image, differentiable. `vmap` takes it over pairs."""
 
     @abstractmethod
-    def scores(self, block: Block, boundary: Limit | None, prepared: Tensor | None = None) -> Scores:
+    def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         """The fast form, differentiable by the block's tensors. boundary: one a word, where it needs one."""
 
 

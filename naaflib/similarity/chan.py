@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .base import Block, Limit, Parts, Regions, Scores, Similarity, Words, cosines, pooled
+from .base import Block, Boundary, Parts, Regions, Scores, Similarity, Words, cosines, pooled
 from .packed import pooled_words
 
 
@@ -27,6 +27,6 @@ class Chan(Similarity):
         weight = (places == cosine.argmax(dim=-1, keepdim=True)).to(cosine)
         return Parts.of(cosine, weight, effect, pooled(effect, self.pooling, self.lambda_lse))
 
-    def scores(self, block: Block, boundary: Limit | None, prepared: Tensor | None = None) -> Scores:
+    def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         effect = block.cosine.amax(dim=1)
         return Scores(pooled_words(effect, block.groups, self.pooling, self.lambda_lse))

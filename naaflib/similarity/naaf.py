@@ -18,9 +18,9 @@ from .autograd import naaf_scores
 from .base import (
     ALL_EFFECTS,
     Block,
+    Boundary,
     Effects,
     Groups,
-    Limit,
     Parts,
     Regions,
     Scores,
@@ -103,7 +103,7 @@ class Naaf(Similarity):
             return None
         return packed.intra_attention(words.detach(), groups, self.lambda_intra)
 
-    def scores(self, block: Block, boundary: Limit | None, prepared: Tensor | None = None) -> Scores:
+    def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         if boundary is None:
             raise UsageError("method 'naaf' needs a boundary; a model has one: model.boundary.inference")
         how = packed.Constants(block.groups, self.lambda_softmax, prepared, self.kept_effects)

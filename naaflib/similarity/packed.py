@@ -21,13 +21,13 @@ from .base import (
     POOLINGS,
     SLOPE,
     TINY,
+    Boundary,
     ByCaption,
     ByRegion,
     ByWord,
     Effects,
     Gram,
     Groups,
-    Limit,
     Words,
     inverse_length,
 )
@@ -61,7 +61,7 @@ def spread_to_words(values: Shaped[Tensor, "*axes caption"], groups: Groups) -> 
     return spread[0] if len(spread) == 1 else torch.cat(spread, dim=-1)
 
 
-def word_boundary(boundary: float | Tensor, groups: Groups, like: Tensor) -> Limit:
+def word_boundary(boundary: float | Tensor, groups: Groups, like: Tensor) -> Boundary:
     """The boundary at each packed word, from one number or one a caption (in packed order)."""
     if isinstance(boundary, Tensor) and boundary.ndim:
         return spread_to_words(boundary.to(like), groups)
@@ -130,7 +130,7 @@ def attended(cosine: ByRegion, weight: ByRegion, gram: Gram) -> Attended:
     return Attended(weight, gram_weight, (weight * cosine).sum(dim=1), inverse_length(energy))
 
 
-def feature_weight(cosine: ByRegion, best: ByWord, boundary: Limit, lambda_softmax: float) -> ByRegion:
+def feature_weight(cosine: ByRegion, best: ByWord, boundary: Boundary, lambda_softmax: float) -> ByRegion:
     """exp(lambda (s - best)) over the regions above the boundary, 0 elsewhere."""
     weight = (cosine - best.unsqueeze(1)).mul_(lambda_softmax).exp_()
     return weight.masked_fill_(cosine <= boundary, 0.0)
@@ -145,13 +145,15 @@ class Constants(NamedTuple):
     effects: Effects = ALL_EFFECTS  # that count
 
 
-def mismatched(best: ByWord, boundary: Limit, how: Constants) -> Bool[Tensor, "image word"]:
+def mismatched(best: ByWord, boundary: Boundary, how: Constants) -> Bool[Tensor, "image word"]:
     """Where the negative effect counts: eq. 9's condition, on the propagated value at inference."""
     above = best - boundary
     return (above if how.intra is None else propagated(above, how.groups, how.intra)) < 0
 
 
-def block_scores(cosine: ByRegion, gram: Gram, boundary: Limit, how: Constants) -> tuple[ByCaption, ByWord]:
+def block_scores(
+    cosine: ByRegion, gram: Gram, boundary: Boundary, how: Constants
+) -> tuple[ByCaption, ByWord]:
     """The scores of eq. 12, and each word's best cosine."""
     best = cosine.amax(dim=1)
     effect = torch.zeros_like(best)
@@ -166,7 +168,7 @@ def block_scores(cosine: ByRegion, gram: Gram, boundary: Limit, how: Constants) 
 
 
 def block_gradient(
-    share: ByWord, cosine: ByRegion, gram: Gram, boundary: Limit, how: Constants
+    share: ByWord, cosine: ByRegion, gram: Gram, boundary: Boundary, how: Constants
 ) -> tuple[ByRegion, Gram]:
     """Gradients by the cosines and the Gram matrices; share is the gradient by each word's effect.
 
@@ -186,7 +188,7 @@ def block_gradient(
 
 
 def _feature_gradient(
-    share: ByWord, cosine: ByRegion, best: ByWord, gram: Gram, boundary: Limit, lambda_softmax: float
+    share: ByWord, cosine: ByRegion, best: ByWord, gram: Gram, boundary: Boundary, lambda_softmax: float
 ) -> tuple[ByRegion, Gram]:
     """With w the weights, p = w . s and E = w G w:
 

@@ -16,9 +16,9 @@ from .base import (
     SLOPE,
     TINY,
     Block,
+    Boundary,
     ByCaption,
     ByRegion,
-    Limit,
     Parts,
     Regions,
     Scores,
@@ -50,7 +50,7 @@ class ScanT2i(Similarity):
         effect = attended_cosine(weight, cosine, regions @ regions.mT)
         return Parts.of(cosine, weight, effect, pooled(effect, self.pooling, self.lambda_lse))
 
-    def scores(self, block: Block, boundary: Limit | None, prepared: Tensor | None = None) -> Scores:
+    def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         weight = relevance(block.cosine, block.groups, self.lambda_softmax).weight
         effect = attended(block.cosine, weight, block.gram).cosine
         return Scores(pooled_words(effect, block.groups, self.pooling, self.lambda_lse))
@@ -87,7 +87,7 @@ class ScanI2t(Similarity):
         attention = weight.mT / weight.mT.sum(dim=-1, keepdim=True)
         return Parts.of(cosine, attention, by_word, score, by_region.masked_fill(absent, torch.nan))
 
-    def scores(self, block: Block, boundary: Limit | None, prepared: Tensor | None = None) -> Scores:
+    def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         by_length = [
             self._of_one_length(block.cosine[..., g.words], block.words[g.words], g.length)
             for g in block.groups

@@ -13,7 +13,7 @@ from torch import Tensor
 from .base import (
     ABSENT,
     Block,
-    Limit,
+    Boundary,
     Parts,
     Regions,
     Scores,
@@ -44,7 +44,7 @@ class Vse(Similarity):
         effect = effect * inverse_length(caption.square().sum())
         return Parts.of(cosine, weight.unsqueeze(-2).expand_as(cosine), effect, effect.mean(dim=-1))
 
-    def scores(self, block: Block, boundary: Limit | None, prepared: Tensor | None = None) -> Scores:
+    def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         here = (block.cosine[..., :1] != ABSENT).to(block.cosine)
         weight, groups = here / here.sum(dim=1, keepdim=True), block.groups
         mean = caption_means((block.cosine * weight).sum(dim=1), groups)

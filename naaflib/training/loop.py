@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -34,12 +34,17 @@ from ..verdict import equal_scores_loss, is_near_chance
 from .loss import BatchRecalls, batch_recalls, hinge_loss, same_image
 from .mining import Mined, batch_mining, mine_in_order
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+Validate = Callable[[Model], RetrievalMetrics]
+Observe = Callable[[Model], Mapping[str, np.ndarray]]
 STARTED = 10.0  # times the chance of a running in-batch R@1 that has left its start
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
 
 
 class Step(NamedTuple):
-    """What one training step computed; `Trainer.record` has the rest."""
+    """What one training step computed; `Trainer.row` has the rest."""
 
     loss: float
     recalls: BatchRecalls
@@ -89,10 +94,15 @@ class Trainer:
         self.highest_recall = max(self.highest_recall, self.recall)
         return Step(loss.item(), recalls, norm.item())
 
-    def record(self) -> dict[str, float]:
-        """What steps.csv and history.csv keep of the trainer, after a step."""
+    def row(self, epoch: int, loss: float, i2t: float, t2i: float) -> dict[str, float]:
+        """What steps.csv and history.csv both keep; i2t, t2i: recall in batches, percent."""
         boundary = self.model.boundary
         return {
+            "epoch": epoch,
+            "step": self.steps,
+            "loss": loss,
+            "batch_i2t_at_1": i2t,
+            "batch_t2i_at_1": t2i,
             "hardest_weight": self.hardest_weight,
             "boundary": boundary.training,
             "inference_boundary": boundary.inference,
@@ -160,8 +170,8 @@ def fit(
     batches: Batches,
     settings: Settings,
     *,
-    validate: Callable[[Model], RetrievalMetrics],
-    observe: Callable[[Model], Mapping[str, np.ndarray]],
+    validate: Validate,
+    observe: Observe,
     resume: bool = False,
 ) -> None:
     """Train to settings.train.epochs; every epoch is validated, logged and saved into the run.
@@ -181,7 +191,10 @@ def fit(
         _save(run, trainer, position, "last")  # from here on the run can be resumed
     if trainer.steps == 0:
         run.save_samples(0, observe(model))
-    with _tensorboard(run, trainer.steps) as board:
+    from torch.utils.tensorboard import SummaryWriter  # half a second to import
+
+    purge = trainer.steps + 1 if trainer.steps else None
+    with SummaryWriter(str(run.path / "tensorboard"), purge_step=purge) as board:
         while position.epoch <= settings.train.epochs:
             position = _epoch(run, trainer, batches, position, validate, observe, board)
 
@@ -206,7 +219,13 @@ class _Position:
 
 
 def _epoch(
-    run: Run, trainer: Trainer, batches: Batches, position: _Position, validate, observe, board
+    run: Run,
+    trainer: Trainer,
+    batches: Batches,
+    position: _Position,
+    validate: Validate,
+    observe: Observe,
+    board: "SummaryWriter",
 ) -> _Position:
     """The rest of an epoch, its validation, its row and its checkpoints; the position after it."""
     settings, model = trainer.settings.train, trainer.model
@@ -224,7 +243,7 @@ def _epoch(
         step = trainer.step(batch, position.epoch)
         position.add(step)
         position.seconds = perf_counter() - started
-        _log_step(run, board, position, step, trainer)
+        _log_step(run, board, trainer, position.epoch, step)
         if trainer.has_collapsed(len(batch.images)):
             tqdm.write(_collapse(trainer, position, step, len(batch.images)), file=sys.stderr)
         bar.set_postfix(
@@ -239,7 +258,9 @@ def _epoch(
     model.eval()
     metrics = validate(model)
     position.seconds = perf_counter() - started
-    row = _history_row(trainer, position, metrics, len(batches))
+    sums = position.loss, 100 * position.batch_i2t, 100 * position.batch_t2i
+    row = trainer.row(position.epoch, *(value / len(batches) for value in sums))
+    row |= {**metrics.measures(), "seconds": position.seconds}
     run.append("history.csv", HISTORY, row)
     run.save_samples(position.epoch, observe(model))
     for name, value in row.items():
@@ -266,38 +287,12 @@ def _collapse(trainer: Trainer, position: _Position, step: Step, pairs: int) -> 
     )
 
 
-def _history_row(trainer: Trainer, position: _Position, metrics: RetrievalMetrics, batches: int):
-    return {
-        "epoch": position.epoch,
-        "step": trainer.steps,
-        "loss": position.loss / batches,
-        "batch_i2t_at_1": 100 * position.batch_i2t / batches,
-        "batch_t2i_at_1": 100 * position.batch_t2i / batches,
-        **trainer.record(),
-        **metrics.measures(),
-        "seconds": position.seconds,
-    }
-
-
-def _log_step(run: Run, board, position: _Position, step: Step, trainer: Trainer) -> None:
-    row = {
-        "step": trainer.steps,
-        "epoch": position.epoch,
-        "loss": step.loss,
-        "batch_i2t_at_1": 100 * step.recalls.i2t,
-        "batch_t2i_at_1": 100 * step.recalls.t2i,
-        "grad_norm": step.grad_norm,
-        **trainer.record(),
-    }
+def _log_step(run: Run, board: "SummaryWriter", trainer: Trainer, epoch: int, step: Step) -> None:
+    row = trainer.row(epoch, step.loss, 100 * step.recalls.i2t, 100 * step.recalls.t2i)
+    row["grad_norm"] = step.grad_norm
     run.append("steps.csv", STEPS, row)
     for name in ("loss", *BATCH_COLUMNS, "grad_norm", "learning_rate", "boundary", "inference_boundary"):
         board.add_scalar(f"step/{name}", row[name], trainer.steps)
-
-
-def _tensorboard(run: Run, step: int):
-    from torch.utils.tensorboard import SummaryWriter  # half a second to import
-
-    return SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1 if step else None)
 
 
 def _save(run: Run, trainer: Trainer, position: _Position, which: str) -> None:
