@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import seeds
 import torch
+from jaxtyping import TypeCheckError
 from methods import POOLED
 
 import naaflib
@@ -475,3 +476,13 @@ def test_the_kernels_run_where_nothing_can_be_written(tmp_path):
     assert done.stdout.startswith(str(tmp_path))
     assert done.stderr.count("\n") == 1
     assert "NUMBA_CACHE_DIR names a folder" in done.stderr
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2])
+@pytest.mark.parametrize("function", [packed.block_scores, autograd.naaf_scores, autograd.fused_scores])
+def test_the_axes_of_the_fast_form_are_checked(function, wrong):
+    """An array in the readable form's order, words before regions, does not get through."""
+    given = [torch.zeros(2, 3, 5), torch.zeros(2, 3, 3), torch.zeros(5)]
+    given[wrong] = torch.zeros(2, 5, 3)
+    with pytest.raises(TypeCheckError):
+        function(*given, packed.Constants(pack(torch.tensor([2, 3])).groups, 20.0))

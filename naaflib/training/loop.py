@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,9 +33,6 @@ from ..similarity.packing import Packing, pack
 from ..verdict import equal_scores_loss, is_near_chance
 from .loss import BatchRecalls, batch_recalls, hinge_loss, same_image
 from .mining import Mined, batch_mining, mine_in_order
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 Validate = Callable[[Model], RetrievalMetrics]
 Observe = Callable[[Model], Mapping[str, np.ndarray]]
@@ -225,7 +222,7 @@ def _epoch(
     position: _Position,
     validate: Validate,
     observe: Observe,
-    board: "SummaryWriter",
+    board: Any,
 ) -> _Position:
     """The rest of an epoch, its validation, its row and its checkpoints; the position after it."""
     settings, model = trainer.settings.train, trainer.model
@@ -287,7 +284,7 @@ def _collapse(trainer: Trainer, position: _Position, step: Step, pairs: int) -> 
     )
 
 
-def _log_step(run: Run, board: "SummaryWriter", trainer: Trainer, epoch: int, step: Step) -> None:
+def _log_step(run: Run, board: Any, trainer: Trainer, epoch: int, step: Step) -> None:
     row = trainer.row(epoch, step.loss, 100 * step.recalls.i2t, 100 * step.recalls.t2i)
     row["grad_norm"] = step.grad_norm
     run.append("steps.csv", STEPS, row)
