@@ -1,5 +1,6 @@
 """Similarities: the score of an image and a caption, its readable and its fast forms.
 
+axes       the axes of each tensor, by name
 base       what a similarity is (`Similarity`, `Parts`), and the equations that methods share
 naaf       the equations of NAAF's score;  boundary: of its boundary;  scan: SCAN, in both directions
 chan       hard assignment;  vse: one vector each, the global baseline

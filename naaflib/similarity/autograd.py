@@ -21,7 +21,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from ..errors import UsageError
-from .base import Boundary, ByCaption, ByRegion, ByWord, Gram, Groups
+from .axes import Boundary, ByCaption, ByRegion, ByWord, Gram, Groups
 from .packed import Constants, block_gradient, block_scores, caption_lengths, spread_to_words
 from .threads import in_threads
 

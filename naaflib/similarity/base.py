@@ -25,25 +25,13 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from ..errors import UsageError, unknown
-from .packing import Group
+from .axes import Boundary, ByCaption, ByRegion, ByWord, Gram, Groups, Regions, Words
 
 EPSILON = 1e-8  # the released code adds it to norms
 SLOPE = 0.1  # of LeakyReLU below 0
 TINY = 1e-30  # keeps the gradient of a norm finite at 0; far below epsilon squared
 ABSENT = -2.0  # in the place of a cosine, and below every one: the region is padding
 POOLINGS = ("mean", "lse")
-
-Groups = tuple[Group, ...]
-
-# Of one caption and some images, in the readable form.
-Regions = Float[Tensor, "image region dim"]
-Words = Float[Tensor, "word dim"]
-# Of a block of images and packed captions, in the fast form: what a value belongs to.
-ByRegion = Float[Tensor, "image region word"]
-ByWord = Float[Tensor, "image word"]
-ByCaption = Float[Tensor, "image caption"]
-Gram = Float[Tensor, "image region region"]  # V V^T
-Boundary = Float[Tensor, " word"]  # the boundary at each word
 
 
 class Effects(NamedTuple):

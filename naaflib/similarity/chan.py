@@ -6,7 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .base import Block, Boundary, Parts, Regions, Scores, Similarity, Words, cosines, pooled
+from .axes import Boundary, Regions, Words
+from .base import Block, Parts, Scores, Similarity, cosines, pooled
 from .packed import pooled_words
 
 

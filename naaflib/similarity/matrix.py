@@ -15,21 +15,8 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 from ..errors import UsageError
-from .base import (
-    ABSENT,
-    ALL_EFFECTS,
-    Block,
-    ByCaption,
-    ByRegion,
-    Effects,
-    Groups,
-    Regions,
-    Scores,
-    Similarity,
-    Words,
-    check_constant,
-    padding,
-)
+from .axes import ByCaption, ByRegion, Groups, Regions, Words
+from .base import ABSENT, ALL_EFFECTS, Block, Effects, Scores, Similarity, check_constant, padding
 from .inputs import as_tensor, check_pairs, checked_boundary, checked_lengths
 from .methods import DEFAULT, make
 from .packed import word_boundary

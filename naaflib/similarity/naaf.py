@@ -15,17 +15,14 @@ from torch import Tensor
 from ..errors import UsageError
 from . import packed
 from .autograd import naaf_scores
+from .axes import Boundary, Groups, Regions, Words
 from .base import (
     ALL_EFFECTS,
     Block,
-    Boundary,
     Effects,
-    Groups,
     Parts,
-    Regions,
     Scores,
     Similarity,
-    Words,
     attended_cosine,
     cosines,
     relevance_weight,

@@ -14,23 +14,8 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from ..errors import unknown
-from .base import (
-    ABSENT,
-    ALL_EFFECTS,
-    EPSILON,
-    POOLINGS,
-    SLOPE,
-    TINY,
-    Boundary,
-    ByCaption,
-    ByRegion,
-    ByWord,
-    Effects,
-    Gram,
-    Groups,
-    Words,
-    inverse_length,
-)
+from .axes import Boundary, ByCaption, ByRegion, ByWord, Gram, Groups, Words
+from .base import ABSENT, ALL_EFFECTS, EPSILON, POOLINGS, SLOPE, TINY, Effects, inverse_length
 
 
 def caption_sums(values: Float[Tensor, "*axes word"], groups: Groups) -> Float[Tensor, "*axes caption"]:

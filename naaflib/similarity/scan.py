@@ -10,20 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
+from .axes import Boundary, ByCaption, ByRegion, Regions, Words
 from .base import (
     ABSENT,
     EPSILON,
     SLOPE,
     TINY,
     Block,
-    Boundary,
-    ByCaption,
-    ByRegion,
     Parts,
-    Regions,
     Scores,
     Similarity,
-    Words,
     attended_cosine,
     cosines,
     inverse_length,

@@ -10,19 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .base import (
-    ABSENT,
-    Block,
-    Boundary,
-    Parts,
-    Regions,
-    Scores,
-    Similarity,
-    Words,
-    cosines,
-    inverse_length,
-    padding,
-)
+from .axes import Boundary, Regions, Words
+from .base import ABSENT, Block, Parts, Scores, Similarity, cosines, inverse_length, padding
 from .packed import caption_means
 
 

@@ -8,7 +8,6 @@ resumed run equals one that never stopped, from the middle of an epoch too.
 import math
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -123,7 +122,7 @@ class Trainer:
     def _loss(self, batch: Batch, negatives: str) -> tuple[Tensor, BatchRecalls, Mined | None]:
         device, dtype = self.model.device, self.model.image_encoder.fc.bias.dtype
         packing = pack(batch.lengths).to(device)
-        with self._autocast():
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.train.precision == "bf16"):
             images = self.model.image_encoder(batch.regions.to(device, dtype, non_blocking=True))
             captions = self.model.text_encoder(batch.tokens.to(device, non_blocking=True), batch.lengths)
             words = packing.gather(captions)
@@ -154,11 +153,6 @@ class Trainer:
         if mining.fixed_boundary is not None:
             mined = replace(mined, boundaries=self.model.boundary)
         return scores, mined
-
-    def _autocast(self) -> AbstractContextManager:
-        if self.settings.train.precision != "bf16":
-            return nullcontext()
-        return torch.autocast(self.model.device.type, torch.bfloat16)
 
 
 def fit(
