@@ -72,26 +72,26 @@ class Naaf(Similarity):
         cosine, gram = cosines(words, regions), regions @ regions.mT
         intra = None if self.lambda_intra is None else intra_attention(words, self.lambda_intra)
         best = best_similarity(cosine, boundary)
-        nowhere, nothing = torch.zeros_like(cosine), torch.zeros_like(best)
-        weight, relevance, match, seen, mismatch = nowhere, nowhere, nothing, nothing, nothing
+        by_feature = by_relevance = torch.zeros_like(cosine)
+        negative = feature = relevance = torch.zeros_like(best)
         if self.negative_effect:
-            mismatch = negative_effect(cosine, boundary, intra)
+            negative = negative_effect(cosine, boundary, intra)
         if self.feature_effect:
-            weight = feature_weight(cosine, boundary, self.lambda_softmax)
-            match = attended_cosine(weight, cosine, gram)
+            by_feature = feature_weight(cosine, boundary, self.lambda_softmax)
+            feature = attended_cosine(by_feature, cosine, gram)
         if self.relevance_effect:
-            relevance = relevance_weight(cosine, self.lambda_softmax)
-            seen = (relevance * cosine).sum(dim=-1)
+            by_relevance = relevance_weight(cosine, self.lambda_softmax)
+            relevance = (by_relevance * cosine).sum(dim=-1)
         return Parts(
-            cosine,
-            weight,
-            relevance,
-            match,
-            seen,
-            mismatch,
-            best if intra is None else propagated(best, intra),
-            torch.full_like(cosine[:, 0], torch.nan),
-            (mismatch + match + seen).mean(dim=-1),
+            cosine=cosine,
+            feature_weight=by_feature,
+            relevance_weight=by_relevance,
+            feature_effect=feature,
+            relevance_effect=relevance,
+            negative_effect=negative,
+            propagated=best if intra is None else propagated(best, intra),
+            region_effect=torch.full_like(cosine[:, 0], torch.nan),
+            score=(negative + feature + relevance).mean(dim=-1),
         )
 
     def prepare(self, words: Words, groups: Groups) -> Tensor | None:
