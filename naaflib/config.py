@@ -6,7 +6,7 @@ whole `Settings`. What a run used stands in its `config.json`.
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import (
     BaseModel,
@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    Tag,
     ValidationError,
     field_validator,
     model_validator,
@@ -117,16 +118,14 @@ class VseSettings(ModelSettings):
     method: Literal["vse"] = "vse"
 
 
-Method = (
-    NaafSettings  # the default
-    | ScanT2iSettings
-    | ScanI2tSettings
-    | ChanSettings
-    | VseSettings
+TYPES = (
+    NaafSettings,
+    ScanT2iSettings,
+    ScanI2tSettings,
+    ChanSettings,
+    VseSettings,
 )
-METHODS: dict[str, type[ModelSettings]] = {
-    kind.model_fields["method"].default: kind for kind in get_args(Method)
-}
+METHODS: dict[str, type[ModelSettings]] = {kind.model_fields["method"].default: kind for kind in TYPES}
 MODEL_NAMES = tuple(dict.fromkeys(name for kind in METHODS.values() for name in kind.model_fields))
 
 
@@ -163,7 +162,12 @@ def _is_default(kind: type[ModelSettings], name: str, value: object) -> bool:
         return False
 
 
-AnyModel = Annotated[Method, Discriminator("method"), BeforeValidator(_of_its_method)]
+def _method(values: object) -> object:
+    return values["method"] if isinstance(values, Mapping) else getattr(values, "method", None)
+
+
+_TAGGED = tuple(Annotated[kind, Tag(method)] for method, kind in METHODS.items())
+AnyModel = Annotated[Union[_TAGGED], Discriminator(_method), BeforeValidator(_of_its_method)]  # noqa: UP007
 
 
 def model_settings(**values: object) -> ModelSettings:
