@@ -141,7 +141,7 @@ def test_mining_in_order_scores_with_the_effects_that_count(effects):
     rules = {"alpha": 2.0, "momentum": 0.7, "min_words": 5}
     similarity, packed = Naaf(3.0, None, *effects), packing.gather(captions)
     block = Block(all_cosines(images, packed), images @ images.mT, packed, packing.groups)
-    mined = mine_in_order(block, packing, similarity, old, rules)
+    mined = mine_in_order(block, packing, similarity, old, **rules)
 
     words = [caption[:length] for caption, length in zip(captions, lengths, strict=True)]
 

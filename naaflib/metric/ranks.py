@@ -32,7 +32,7 @@ class Best:
     answers: np.ndarray  # (query, k)
     scores: np.ndarray  # (query, k)
 
-    def merged(self, other: "Best", k: int) -> "Best":
+    def joined(self, other: "Best", k: int) -> "Best":
         """The best k of both."""
         answers = np.concatenate([self.answers, other.answers], axis=1)
         scores = np.concatenate([self.scores, other.scores], axis=1)
@@ -168,5 +168,5 @@ def _keep(kept: Best, queries: slice, new: Best) -> None:
         np.copyto(kept.answers[queries], new.answers, where=better)
         np.copyto(kept.scores[queries], new.scores, where=better)
         return
-    merged = Best(kept.answers[queries], kept.scores[queries]).merged(new, k)
-    kept.answers[queries], kept.scores[queries] = merged.answers, merged.scores
+    joined = Best(kept.answers[queries], kept.scores[queries]).joined(new, k)
+    kept.answers[queries], kept.scores[queries] = joined.answers, joined.scores

@@ -145,7 +145,7 @@ class Trainer:
         rules = {"alpha": mining.alpha, "momentum": mining.momentum, "min_words": mining.min_words}
         mined, boundary = None, self.model.boundary.training
         if mining.mode == "sequential":
-            mined = mine_in_order(block, packing, similarity, self.model.boundary, rules)
+            mined = mine_in_order(block, packing, similarity, self.model.boundary, **rules)
             boundary = mined.by_caption[packing.order.cpu()].to(cosine)
         scores, best = block_scores(similarity, block, boundary)
         if mined is None:

@@ -7,8 +7,9 @@ of a batch is image i and caption i; no gradient flows into a boundary.
 Axes: image, word (packed, see `packing`); captions in packed order.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -116,7 +117,7 @@ def sequential_mining(
 
 
 def mine_in_order(
-    block: Block, packing: Packing, similarity: Similarity, old: Boundaries, rules: Mapping[str, float]
+    block: Block, packing: Packing, similarity: Similarity, old: Boundaries, **rules: Any
 ) -> Mined:
     """`sequential_mining` of a batch whose cosines are there already: only the small part is walked."""
     cosine, gram, vectors = (tensor.detach() for tensor in block[:3])
