@@ -150,13 +150,11 @@ def read_json(path: Path, missing: str = "", damaged: str = "restore or remove i
 def fingerprint(path: Path) -> dict[str, object]:
     """Size and SHA-256 of a file; of a large one, of its first and last megabyte."""
     size = path.stat().st_size
-    digest = hashlib.sha256()
     with path.open("rb") as file:
         if size <= WHOLE_CHECKSUM:
-            while block := file.read(ENDS):
-                digest.update(block)
+            digest = hashlib.file_digest(file, "sha256")
         else:
-            digest.update(file.read(ENDS))
+            digest = hashlib.sha256(file.read(ENDS))
             file.seek(-ENDS, os.SEEK_END)
             digest.update(file.read(ENDS))
     return {"bytes": size, "sha256" if size <= WHOLE_CHECKSUM else "sha256_of_ends": digest.hexdigest()}
