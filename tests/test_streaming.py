@@ -17,7 +17,6 @@ from naaflib.errors import NaafError, UsageError
 from naaflib.evaluate import encode_split, evaluate, protocol_metrics, protocols, score_encoded, scores
 from naaflib.evaluate.scores import Encoded, Pairs, encode_captions, encode_images, streamed_metrics
 from naaflib.metric.ranks import RankCounter, best_answers
-from naaflib.metric.ranks import count as count_block
 from naaflib.metric.retrieval import metrics_of
 from naaflib.model import checkpoint
 from naaflib.model.model import Model
@@ -330,8 +329,8 @@ def test_ranks_and_top_answers_go_by_the_same_own_scores(to):
 def test_counts_that_cannot_be_right_are_refused(way):
     matrix = seeds.rng(3).normal(size=(13, 39))
     whole = slice(0, 13), slice(0, 39)
-    limits = (own := matrix[np.arange(39) // 3, np.arange(39)]).reshape(-1, 3).max(axis=1), own
-    right = count_block(matrix, *whole, *limits, 3)
+    own = matrix[np.arange(39) // 3, np.arange(39)]
+    right = RankCounter(own, 3).tile(*whole).counts(matrix)
     wrong = [
         replace(right, image_rivals=right.image_rivals * 0 - 1, caption_rivals=right.caption_rivals * 0 - 1),
         replace(right, image_rivals=right.image_rivals + 37, caption_rivals=right.caption_rivals + 13),

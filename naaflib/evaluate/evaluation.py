@@ -16,7 +16,7 @@ from ..metric.retrieval import RetrievalMetrics
 from ..model.checkpoint import data_folder, load_checkpoint, one_member
 from ..model.model import Model
 from ..runs import Run
-from .protocols import check_protocol, default_split, folds, protocol_metrics
+from .protocols import check_protocol, default_split, fold_size, protocol_metrics
 from .scores import (
     MEMORY,
     check_memory,
@@ -164,7 +164,7 @@ def evaluate(
         shared = Source.of(checkpoint, opened, vocabulary, precision, device)
         metrics = clustered_metrics(scheduler, shared, opened, protocol=protocol, top=top)
     elif not keep_scores:
-        check_memory(memory, folds(protocol, len(opened))[0].stop, opened.captions_per_image, model.device)
+        check_memory(memory, fold_size(protocol, len(opened)), opened.captions_per_image, model.device)
         encoded, per_image = encode_split(model, opened), opened.captions_per_image
         metrics = streamed_metrics(model, encoded, per_image, protocol=protocol, top=top, **how)
     else:

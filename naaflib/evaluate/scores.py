@@ -19,13 +19,13 @@ from ..data.captions import pad
 from ..data.splits import Split
 from ..errors import UsageError
 from ..files import atomic_path
-from ..metric.ranks import RankCounter
-from ..metric.retrieval import RetrievalMetrics, check_finite, metrics_of, retrieval_metrics
+from ..metric.ranks import Counts, RankCounter, cut
+from ..metric.retrieval import RetrievalMetrics, metrics_of, retrieval_metrics
 from ..model.model import Model
 from ..similarity.matrix import BLOCK_WORDS, Scorer, block_images
 from ..similarity.packing import Group, Packing, pack
 from ..similarity.threads import in_threads
-from .protocols import check_protocol, folds, joined
+from .protocols import fold_size
 
 CHUNK = 200  # images whose captions are packed together; a fold of 1000 holds whole chunks
 ENCODED = 40  # images encoded at a time
@@ -147,7 +147,7 @@ def score_rows(
     pairs = Pairs(model, encoded, precision)
     images, captions = pairs.shape
     with _bar(images, progress) as bar:
-        for rows in _runs(slice(0, images), pairs.rows_within(memory, captions)):
+        for rows in cut(slice(0, images), pairs.rows_within(memory, captions)):
             yield pairs.block(rows, slice(0, captions))
             bar.update(rows.stop - rows.start)
 
@@ -198,20 +198,17 @@ def streamed_metrics(
     """
     pairs = Pairs(model, encoded, precision)
     images = pairs.shape[0]
-    check_protocol(protocol, images)
-    found = []
-    with _bar(images, progress) as bar:
-        for fold in folds(protocol, images):
-            captions = slice(fold.start * captions_per_image, fold.stop * captions_per_image)
-            counter = RankCounter(pairs.own(fold, captions_per_image, memory), captions_per_image, top)
-            for rows in _runs(fold, pairs.rows_within(memory, captions.stop - captions.start)):
-                block = pairs.block(rows, captions)
-                check_finite(block, rows.start)
-                place = slice(rows.start - fold.start, rows.stop - fold.start)
-                counter.add(block, place, slice(0, block.shape[1]))
-                bar.update(len(block))
-            found.append(metrics_of(counter))
-    return joined(found, folds(protocol, images), captions_per_image)
+    fold = fold_size(protocol, images)
+    own = pairs.own(slice(0, images), captions_per_image, memory)
+    counter = RankCounter(own, captions_per_image, top, fold)
+
+    def counts() -> Iterator[Counts]:
+        with _bar(images, progress) as bar:
+            for tile in counter.tiles(pairs.rows_within(memory, fold * captions_per_image)):
+                yield tile.counts(pairs.block(tile.images, tile.captions))
+                bar.update(tile.images.stop - tile.images.start)
+
+    return metrics_of(counter, counts())
 
 
 def validation_metrics(model: Model, split: Split) -> RetrievalMetrics:
@@ -240,10 +237,6 @@ def pick_device(device: str) -> torch.device:
         return torch.device(device)
     except (RuntimeError, AssertionError):
         raise UsageError(f"torch cannot use the device {device!r} here; cpu always works") from None
-
-
-def _runs(images: slice, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, images.stop)) for start in range(images.start, images.stop, size))
 
 
 def _bar(images: int, progress: bool) -> tqdm:
