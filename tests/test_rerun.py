@@ -162,11 +162,11 @@ def test_the_first_difference_is_named(copied, tmp_path, capsys):
 
 def test_other_weights_are_a_difference(group, copied):
     from naaflib.runs import Run
-    from naaflib.training.rerun import compare_runs
+    from naaflib.training.rerun import compare_repetition
 
     other = Run.open(group / SECOND)
     shutil.copy(other.checkpoint("best"), copied / "checkpoints")
-    table = compare_runs(Run.open(group / FIRST), Run.open(copied), other.data_folder)
+    table = compare_repetition(Run.open(group / FIRST), Run.open(copied), other.data_folder)
     found = dict(zip(table["what"], table["equal"], strict=True))
     assert found == {
         "weights": False,
@@ -178,12 +178,12 @@ def test_other_weights_are_a_difference(group, copied):
 
 def test_a_row_too_many_is_a_difference(group, copied):
     from naaflib.runs import Run
-    from naaflib.training.rerun import compare_runs
+    from naaflib.training.rerun import compare_repetition
 
     with (copied / "steps.csv").open("a") as file:
         file.write((copied / "steps.csv").read_text().splitlines()[-1] + "\n")
     run = Run.open(group / FIRST)
-    table = compare_runs(run, Run.open(copied), run.data_folder).set_index("what")
+    table = compare_repetition(run, Run.open(copied), run.data_folder).set_index("what")
     assert table.loc["steps.csv", "first difference"] == "row 15 is in one of them only"
 
 

@@ -34,7 +34,7 @@ from ..model.model import Model
 from ..similarity.packing import Packing
 from .arithmetic import arithmetic, mixture
 from .protocols import fold_size
-from .scores import CHUNK, Encoded, Pairs, encode_captions, encode_images, pick_device
+from .scores import CHUNK, Encoded, SplitScorer, encode_captions, encode_images, pick_device
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -229,23 +229,24 @@ _one_at_a_time = Lock()  # a worker may have several threads; what they share is
 
 def _own_scores(source: Source, images: slice) -> tuple[int, np.ndarray]:
     """A task: the first of these images, and the scores of their captions with their own image."""
-    pairs, per_image = _pairs(source, images, images)
-    return images.start, pairs.own(slice(0, pairs.shape[0]), per_image)
+    scorer, per_image = _scorer(source, images, images)
+    return images.start, scorer.own(slice(0, scorer.shape[0]), per_image)
 
 
 def _counts(source: Source, tile: Tile) -> Counts:
     """A task: what a tile adds to the ranks."""
     ends = (image_of(end, tile.captions_per_image) for end in (tile.captions.start, tile.captions.stop))
-    pairs, _ = _pairs(source, tile.images, slice(*ends))
-    return tile.counts(pairs.block(*(slice(0, size) for size in pairs.shape)))
+    scorer, _ = _scorer(source, tile.images, slice(*ends))
+    return tile.counts(scorer.block(*(slice(0, size) for size in scorer.shape)))
 
 
-def _pairs(source: Source, images: slice, band: slice) -> tuple[Pairs, int]:
+def _scorer(source: Source, images: slice, band: slice) -> tuple[SplitScorer, int]:
+    """Scores these images with the captions of the images of a band; the split's captions an image."""
     with _one_at_a_time:
         split, model = _opened(source)
         words = _words(source, band.start, band.stop)
     encoded = Encoded(encode_images(model, split, images), *words)
-    return Pairs(model, encoded, source.precision), split.captions_per_image
+    return SplitScorer(model, encoded, source.precision), split.captions_per_image
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""Protocols by name: which images compete.
+"""Protocols by name: which images are ranked together.
 
 "full" ranks the whole split at once; "f30k-1k" is full on exactly 1000 images; "coco-5k" is full on exactly
 5000 images and "coco-1k" the mean over its five folds of 1000. They are different numbers: every result
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.splits import evaluation_split
-from ..errors import UsageError
+from ..errors import UsageError, unknown
 from ..metric.retrieval import RetrievalMetrics, retrieval_metrics
 
 PROTOCOL_IMAGES: dict[str, int | None] = {"full": None, "f30k-1k": 1000, "coco-1k": 5000, "coco-5k": 5000}
@@ -21,7 +21,7 @@ FOLD = 1000
 def check_protocol(protocol: str, images: int) -> None:
     """Raises UsageError where the protocol is unknown or not made for so many images."""
     if protocol not in PROTOCOLS:
-        raise UsageError(f"there is no protocol {protocol!r}; protocols: {', '.join(PROTOCOLS)}")
+        raise unknown("protocol", protocol, PROTOCOLS)
     needed = PROTOCOL_IMAGES[protocol]
     if needed is not None and images != needed:
         raise UsageError(

@@ -4,7 +4,7 @@ numpy only. Axes: image, caption. Caption c belongs to image c // captions_per_i
 rank is a count of wrong answers that score at least as much as the right one, so the right ones' scores have
 to be known first (`own`). A pair of a caption with its own image is told by its place and never counted:
 another processor may have computed `own`, with other last bits. Blocks may come in any order; every pair
-comes once.
+of a fold comes once. The folds of a protocol are consecutive images, each ranked on its own.
 """
 
 from collections.abc import Iterator
@@ -32,13 +32,6 @@ class Best:
 
     answers: np.ndarray  # (query, k)
     scores: np.ndarray  # (query, k)
-
-    def joined(self, other: "Best", k: int) -> "Best":
-        """The best k of both."""
-        answers = np.concatenate([self.answers, other.answers], axis=1)
-        scores = np.concatenate([self.scores, other.scores], axis=1)
-        order = np.lexsort((answers, -scores), axis=1)[:, :k]
-        return Best(np.take_along_axis(answers, order, 1), np.take_along_axis(scores, order, 1))
 
 
 @dataclass(frozen=True)
@@ -206,5 +199,8 @@ def _keep(kept: Best, queries: slice, new: Best) -> None:
         np.copyto(kept.answers[queries], new.answers, where=better)
         np.copyto(kept.scores[queries], new.scores, where=better)
         return
-    joined = Best(kept.answers[queries], kept.scores[queries]).joined(new, k)
-    kept.answers[queries], kept.scores[queries] = joined.answers, joined.scores
+    answers = np.concatenate([kept.answers[queries], new.answers], axis=1)
+    scores = np.concatenate([kept.scores[queries], new.scores], axis=1)
+    order = np.lexsort((answers, -scores), axis=1)[:, :k]
+    kept.answers[queries] = np.take_along_axis(answers, order, 1)
+    kept.scores[queries] = np.take_along_axis(scores, order, 1)

@@ -52,11 +52,11 @@ def rerun(source: str | Path, out: str | Path, data: str | Path | None = None) -
     for run, folder, place in zip(runs, folders, places, strict=True):
         say(f"repeating {run.name}")
         with _threads(run):
-            found.append(compare_runs(run, _repeat(run, folder, place), folder))
+            found.append(compare_repetition(run, _repeat(run, folder, place), folder))
     return pd.concat(found, ignore_index=True)
 
 
-def compare_runs(was: Run, now: Run, data: Path) -> pd.DataFrame:
+def compare_repetition(was: Run, now: Run, data: Path) -> pd.DataFrame:
     """Two runs that should be the same: a row for weights, history, steps and each saved metric.
 
     What the first one was evaluated on, the second one is evaluated on as well.
