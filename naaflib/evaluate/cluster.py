@@ -31,6 +31,7 @@ from ..metric.ranks import Counts, RankCounter, Tile, captions_of, cut, image_of
 from ..metric.retrieval import RetrievalMetrics, metrics_of
 from ..model.checkpoint import load_checkpoint
 from ..model.model import Model
+from ..runs import Run
 from ..similarity.packing import Packing
 from .arithmetic import arithmetic, mixture
 from .protocols import fold_size
@@ -101,12 +102,11 @@ class Source:
     ) -> "Source":
         """checkpoint: a file, or a run's folder."""
         checkpoint = Path(checkpoint).resolve()
-        weights = checkpoint / "checkpoints" / "best.safetensors" if checkpoint.is_dir() else checkpoint
-        data = split.folder.resolve()
-        files = (weights, split.regions.path.resolve(), data / f"{split.name}_caps.txt")
+        weights = Run(checkpoint, {}).checkpoint() if checkpoint.is_dir() else checkpoint
+        files = (weights, split.regions.path.resolve(), split.captions_path.resolve())
         prints = tuple((path, str(fingerprint(path))) for path in files)
         words = None if vocabulary is None else Path(vocabulary).resolve()
-        return cls(checkpoint, words, data, split.name, precision, device, prints)
+        return cls(checkpoint, words, split.folder.resolve(), split.name, precision, device, prints)
 
 
 def clustered_metrics(

@@ -158,9 +158,7 @@ class Explanation:
         if not np.isnan(self.region_effect).all():
             columns["region_effect"] = np.tile(self.region_effect, words)
         if self.boxes is not None:
-            columns |= {
-                name: np.tile(self.boxes[:, k], words) for k, name in enumerate(("x1", "y1", "x2", "y2"))
-            }
+            columns |= dict(zip(("x1", "y1", "x2", "y2"), np.tile(self.boxes, (words, 1)).T, strict=True))
         return columns
 
     def to_frame(self) -> pd.DataFrame:

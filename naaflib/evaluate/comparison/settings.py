@@ -142,8 +142,6 @@ def members_apart(variants: list[Variant]) -> list[Variant]:
 
 def check_seeds(variant: Variant) -> None:
     """Raises NaafError where the runs of a variant differ in more than their seed, or not in it."""
-    if len(variant.runs) < 2:
-        return
     first = variant.runs[0]
     for run in variant.runs[1:]:
         names = [name for name in changed(first.settings, run.settings) if name != SEED]
