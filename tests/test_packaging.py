@@ -20,8 +20,8 @@ CONDA_NAMES = {
 
 
 IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "ipython": "IPython"}  # where they are not PyPI's
-NOT_IMPORTED = {  # but needed: for the notebooks, Dask's dashboard, pandas' Styler, torch's SummaryWriter
-    "jupyterlab", "ipykernel", "bokeh", "jinja2", "tensorboard",
+NOT_IMPORTED = {  # but needed: notebooks, Dask's dashboard, pandas' Styler, torch's SummaryWriter, requests
+    "jupyterlab", "ipykernel", "bokeh", "jinja2", "tensorboard", "urllib3",
 }  # fmt: skip
 COME_WITH = {"llvmlite": "numba", "pydantic_core": "pydantic"}  # one release of it for each of the other
 

@@ -20,8 +20,8 @@ Every check is one row, with what to do where it failed. Exit status 1 where one
 LIST = "List the known data sets: what they hold, where they come from, their licence."
 
 FETCH = """\
-Download what a manifest gives a direct address for, resumable and checked, and print the exact steps for
-everything else."""
+Download what a manifest gives a direct address for, checked, and print the exact steps for everything else.
+Files that are there and right are not downloaded again."""
 
 CONVERT = """\
 Turn bottom-up-attention TSV files (image_id, image_w, image_h, num_boxes, boxes, features) and captions into
@@ -115,7 +115,7 @@ def _add_fetch(actions: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "folder", type=path, nargs="?", metavar="DIR", help="where to (by default data/NAME of the project)"
     )
-    parser.set_defaults(handler=fetch, advice="the same command continues the download")
+    parser.set_defaults(handler=fetch, advice="the same command gets the files that are missing")
 
 
 def _add_convert(actions: argparse._SubParsersAction) -> None:
@@ -206,6 +206,6 @@ def list_known(arguments: argparse.Namespace) -> int:
             f"    images: {sizes or 'not counted'}; "
             f"regions {manifest.regions or '?'}, dim {manifest.dim or '?'}"
         )
-        show_text(f"    licence: {' '.join(manifest.licence.split()) or 'not stated'}")
+        show_text(f"    licence: {manifest.licence or 'not stated'}")
     say("how to get one: naaf data fetch NAME")
     return 0
