@@ -130,7 +130,7 @@ def test_bf16_products_are_close(data, model):
     exact, rough = (score_encoded(model, encoded, False, precision) for precision in ("float32", "bf16"))
     np.testing.assert_allclose(rough, exact, atol=0.1)
     assert not np.array_equal(rough, exact)
-    with pytest.raises(UsageError, match="no scoring precision 'float16'"):
+    with pytest.raises(UsageError, match="no precision 'float16'"):
         score_encoded(model, encoded, False, "float16")
 
 

@@ -147,7 +147,7 @@ def test_a_pair_is_named_as_on_the_command_line(trained, scenes):
     assert naaflib.explain(model, split, caption="a star").image == 0
     with pytest.raises(naaflib.NaafError, match=r"there is no picture 'x\.jpg'"):
         naaflib.explain(model, split, image="x.jpg")
-    with pytest.raises(naaflib.NaafError, match="there is no caption 50; the captions are 0 to 49"):
+    with pytest.raises(naaflib.NaafError, match="there is no caption 50; the captions of test are 0 to 49"):
         naaflib.explain(model, split, caption=50)
 
 

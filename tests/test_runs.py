@@ -259,7 +259,6 @@ def test_figures_and_tables_are_kept_where_the_report_looks(tmp_path):
     assert pd.read_csv(
         table,
     ).a.tolist() == [1, 2]
-    assert run.notebooks.is_dir()
     assert run.scores_path("dev") == run.path / "scores" / "dev.npy"
     assert run.metrics_path("dev", "full") == run.path / "metrics" / "dev.full.json"
 

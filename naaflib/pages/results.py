@@ -11,9 +11,10 @@ from ..data.manifest import data_name
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..evaluate import FOLD, Evaluation, ensemble, evaluate, protocol_metrics
+from ..evaluate.protocols import fold_size
 from ..metric.detection import image_interval
 from ..metric.published import published_rows
-from ..metric.ranks import captions_of
+from ..metric.ranks import captions_of, cut
 from ..metric.retrieval import MEASURES, Retrieval, RetrievalMetrics, best_row, chance_recalls
 from ..runs import Run
 from ..verdict import equal_scores_loss, pairs_a_batch
@@ -28,7 +29,7 @@ ANSWERS = 5  # on a contact sheet
 
 def recall_table(results: Mapping[str, RetrievalMetrics], result: Evaluation) -> pd.DataFrame:
     """A row a model, then chance, then published rows of the same data and protocol where there are any."""
-    images = FOLD if result.protocol == "coco-1k" else result.images
+    images = fold_size(result.protocol, result.images)
     rows = {name: metrics.measures() for name, metrics in results.items()}
     rows["chance"] = chance_recalls(images, result.split.captions_per_image)
     published = published_rows(data_name(result.split.folder), result.protocol, result.split.name)
@@ -148,7 +149,7 @@ def margins(result: Evaluation) -> dict[str, np.ndarray]:
     """
     scores, per_image = _scores(result), result.split.captions_per_image
     i2t, t2i = np.empty(result.images), np.empty(result.captions)
-    for fold in _folds(result):
+    for fold in cut(slice(0, result.images), fold_size(result.protocol, result.images)):
         columns = captions_of(fold, per_image)
         wrong = np.full(columns.stop - columns.start, -np.inf)
         for image in range(fold.start, fold.stop):
@@ -241,11 +242,7 @@ def _scores(result: Evaluation) -> np.ndarray:
     return result.scores
 
 
-def _folds(result: Evaluation) -> list[slice]:
-    """The images that are ranked together."""
-    size = FOLD if result.protocol == "coco-1k" else result.images
-    return [slice(start, start + size) for start in range(0, result.images, size)]
-
-
 def _fold(result: Evaluation, image: int) -> slice:
-    return next(fold for fold in _folds(result) if fold.start <= image < fold.stop)
+    """The images that are ranked together with this one."""
+    size = fold_size(result.protocol, result.images)
+    return slice(image // size * size, image // size * size + size)

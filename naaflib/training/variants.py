@@ -1,7 +1,8 @@
-"""A trained run with some settings of inference changed: a run folder of its own, with nothing trained.
+"""A variant of a trained run: its weights under other settings of inference, as a run folder of its own.
 
-Evaluation, explanation and notebooks read a variant as any other run: its checkpoint carries the changed
-settings. config.json says whose weights they are.
+Evaluation, explanation and notebooks read it as any other run: its checkpoint carries the changed settings.
+config.json has the kind `variant` and says whose weights they are. In sweeps and comparisons a variant is any
+setting with a name, trained or made so.
 """
 
 from collections.abc import Mapping
