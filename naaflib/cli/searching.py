@@ -2,44 +2,41 @@
 
 import argparse
 
-from .arguments import path, say, show_json, show_table
+from ..messages import say
+from .arguments import add_command, given, path, show_json, show_table
 
 INDEX = """\
 Encode a split once and store it: unit vectors in float16, memory-mapped, and one vector an image and caption
-for a first stage. Called again with another split or data, the index grows; an interrupted call goes on."""
+for a first stage. Called again with another split or data, the index grows; an interrupted call goes on.
+
+examples:
+  naaf index outputs/mine --out outputs/mine-index
+  naaf index outputs/mine --data data/more --split train --out outputs/mine-index"""
 
 SEARCH = """\
 Ask an index: a text finds pictures, a picture of the index finds captions. Scores are the model's own.
 
 With --candidates a first stage picks so many and their exact scores rank them: faster for many images, and an
-answer may be missed. docs/search.md says how often."""
+answer may be missed. docs/search.md says how often.
+
+examples:
+  naaf search outputs/mine-index "a dog jumps over a log" -k 10
+  naaf search outputs/mine-index --image 1022454332_6af2c1449a.jpg"""
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this module's commands to the command line."""
-    parser = commands.add_parser(
-        "index",
-        help="encode a split for search",
-        description=INDEX,
-        epilog="examples:\n  naaf index outputs/mine --out outputs/mine-index\n"
-        "  naaf index outputs/mine --data data/more --split train --out outputs/mine-index",
-    )
-    add = parser.add_argument
+    advice = "the same command goes on where this one stopped"
+    add = add_command(
+        commands, "index", "encode a split for search", INDEX, index, advice=advice
+    ).add_argument
     add("run", type=path, metavar="RUN", help="run folder or checkpoint")
     add("--data", type=path, metavar="DIR", help="data set (default: the one that the run was trained on)")
     add("--split", metavar="NAME", help="default: test, else dev")
     add("--out", type=path, required=True, metavar="INDEX", help="folder of the index; one that exists grows")
     add("--stage", choices=("cells", "mean"), default="cells", help="vectors of the first stage")
-    parser.set_defaults(handler=index, advice="the same command goes on where this one stopped")
 
-    parser = commands.add_parser(
-        "search",
-        help="ask an index",
-        description=SEARCH,
-        epilog='examples:\n  naaf search outputs/mine-index "a dog jumps over a log" -k 10\n'
-        "  naaf search outputs/mine-index --image 1022454332_6af2c1449a.jpg",
-    )
-    add = parser.add_argument
+    add = add_command(commands, "search", "ask an index", SEARCH, search).add_argument
     add("index", type=path, metavar="INDEX", help="a folder that naaf index wrote")
     add("text", nargs="?", metavar="TEXT", help="what the pictures should show")
     add("--image", metavar="NAME", help="an image of the index, by name or place: its captions are searched")
@@ -47,35 +44,24 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add("--candidates", type=int, metavar="N", help="images or captions that the first stage keeps")
     add("--explain", action="store_true", help="the first answer to a text, word by word")
     add("--json", action="store_true", help="the answers as JSON")
-    parser.set_defaults(handler=search)
 
 
 def index(arguments: argparse.Namespace) -> int:
-    """`naaf index`"""
     from ..search import build_index
 
-    print(
-        build_index(
-            arguments.run,
-            arguments.data,
-            out=arguments.out,
-            split=arguments.split,
-            stage=arguments.stage,
-            progress=True,
-        )
-    )
+    how = given(arguments, "out", "split", "stage")
+    print(build_index(arguments.run, arguments.data, **how, progress=True))
     return 0
 
 
 def search(arguments: argparse.Namespace) -> int:
-    """`naaf search`"""
     from ..errors import UsageError
     from ..search import Searcher
 
     if (arguments.text is None) == (arguments.image is None):
         raise UsageError("search for a TEXT, or for the captions of an --image")
     searcher = Searcher(arguments.index)
-    how = {"k": arguments.k, "candidates": arguments.candidates}
+    how = given(arguments, "k", "candidates")
     if arguments.image is None:
         hits = searcher.by_text(arguments.text, **how)
     else:

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from ..data.splits import Split, evaluation_split, open_split
+from ..data.writing import write_lines
 from ..errors import NaafError, UsageError
 from ..files import fingerprint, missing, read_json, resolve, shown, write_json
+from ..messages import progress_bar
 from ..model.checkpoint import data_folder, load_checkpoint, one_member
 from ..model.model import Model
 from ..runs import Run
@@ -205,7 +206,7 @@ def _add(out: Path, split: Split, model: Model, stage: str, progress: bool) -> N
     first = int(before["done"]) if goes_on else 0
     with (
         torch.no_grad(),
-        tqdm(total=images, initial=first, desc="encoding", unit="image", disable=not progress) as bar,
+        progress_bar(total=images, initial=first, desc="encoding", unit="image", disable=not progress) as bar,
     ):
         for start in range(first, images, BLOCK):
             rows = slice(start, min(start + BLOCK, images))
@@ -232,9 +233,7 @@ def _add(out: Path, split: Split, model: Model, stage: str, progress: bool) -> N
         ("captions", split.captions),
         ("names", [split.image_name(i) for i in range(images)]),
     ):
-        (work / f"{name}.txt").write_text(
-            "".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n"
-        )
+        write_lines(work / f"{name}.txt", lines)
     state.unlink()
     files = {path.name: fingerprint(path) for path in sorted(work.iterdir())}
     write_json(work / PART, {**about, "files": files})

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import yaml
 from PIL import Image
-from tqdm.auto import tqdm
 
 from ...errors import NaafError, UsageError
 from ...files import atomic_path, read_json, read_yaml, resolve, shown, write_json
+from ...messages import progress_bar
 from ..captions import read_filled
 from ..manifest import CAPTIONS_AN_IMAGE, OWN_MANIFEST, SPLITS, data_name, find_manifest, layout_path
 from ..pictures import large_pictures, read_upright
@@ -133,7 +133,7 @@ def _extract_split(
         )
         for role, (kind, size) in kinds.items()
     }
-    with tqdm(total=len(names), initial=first, desc=split, unit="image", disable=not progress) as bar:
+    with progress_bar(total=len(names), initial=first, desc=split, unit="image", disable=not progress) as bar:
         for start in range(first, len(names), batch):
             rows = slice(start, min(start + batch, len(names)))
             pictures = [_picture(folder, name) for name in names[rows]]

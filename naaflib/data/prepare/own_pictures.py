@@ -17,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from tqdm.auto import tqdm
 
 from ...errors import NaafError, UsageError
 from ...files import missing, read_text, shown
+from ...messages import progress_bar
 from ..manifest import OWN_MANIFEST, layout_path
 from ..pictures import is_plain, large_pictures, read_upright
+from ..writing import write_lines
 from .image_captions import ImageCaptions, read_image_captions
 
 SPLIT_NAMES = {"train": "train", "restval": "train", "dev": "dev", "val": "dev", "valid": "dev"}
@@ -222,7 +223,9 @@ def _examined(found: list[Candidate], progress: bool) -> list[Candidate]:
             return one.out("the picture cannot be read", str(error))
 
     with large_pictures(), ThreadPoolExecutor() as pool:
-        bar = tqdm(pool.map(examine, found), "pictures", len(found), unit="image", disable=not progress)
+        bar = progress_bar(
+            pool.map(examine, found), desc="pictures", total=len(found), unit="image", disable=not progress
+        )
         return list(bar)
 
 
@@ -285,8 +288,7 @@ def _write(
                 "names": [stored[one.name][0] for one in some],
             }
             for role, texts in lines.items():
-                text = "".join(f"{line}\n" for line in texts)
-                layout_path(folder, split, role).write_text(text, encoding="utf-8", newline="\n")
+                write_lines(layout_path(folder, split, role), texts)
             sizes = np.array([stored[one.name][1] for one in some], np.int32)
             np.save(layout_path(folder, split, "sizes"), sizes)
         manifest = {"name": out.resolve().name, "captions_per_image": number}
@@ -306,7 +308,7 @@ def _stored(folder: Path, chosen: list[Candidate], progress: bool) -> dict[str, 
     stored: dict[str, tuple[str, tuple[int, int]]] = {}
     taken: set[str] = set()
     with large_pictures():
-        for one in tqdm(chosen, "storing", unit="image", disable=not progress):
+        for one in progress_bar(chosen, desc="storing", unit="image", disable=not progress):
             assert one.path is not None
             plain = one.size[0] * one.size[1] <= LARGE and is_plain(one.path)
             name = Path(one.name.replace("\\", "/"))
