@@ -310,7 +310,7 @@ def test_margins_of_folds_know_nothing_of_other_folds(scenes, monkeypatch):
     half, each = len(split) // 2, split.captions_per_image
     whole = evaluation(scores, split)
     first = evaluation(scores[:half, : half * each], split.first(half))
-    monkeypatch.setattr(results, "FOLD", half)
+    monkeypatch.setattr(results, "fold_size", lambda protocol, images: half)
     object.__setattr__(whole, "protocol", "coco-1k")
     for way, margin in pages.margins(whole).items():
         other = pages.margins(first)[way]

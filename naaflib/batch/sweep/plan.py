@@ -91,11 +91,11 @@ def plan_sweep(
         own = next((name for name in spec.parameters if name in OWN), None)
         if own:
             raise UsageError(f"parameters: {own!r} is not a notebook's to set here; the sweep gives it")
-        split = spec.parameters.get("split")
-        if split and folder.is_dir() and split not in split_names(folder):
-            present = ", ".join(split_names(folder))
-            raise UsageError(f"parameters: {shown(folder)} has no split {split!r}; its splits: {present}")
     files = data_record(folder)["files"] if folder.is_dir() else {}
+    split = spec.parameters.get("split")
+    if split and folder.is_dir() and split not in split_names(folder):
+        where, present = f"{shown(file)}: parameters", ", ".join(split_names(folder))
+        raise UsageError(f"{where}: {shown(folder)} has no split {split!r}; its splits: {present}")
     target = Path(out).absolute() if out is not None else project_root() / "outputs" / spec.name
     if target.exists() and not target.is_dir():
         raise NaafError(f"{shown(target)} is a file; a sweep needs a folder: take another --out")
