@@ -77,6 +77,7 @@ HOUSE: dict[str, object] = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": False,
+    "axes.prop_cycle": mpl.cycler(color=SERIES),
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.6,
     "xtick.labelsize": 7.0,
@@ -96,7 +97,6 @@ HOUSE: dict[str, object] = {
     "legend.frameon": False,
     "legend.handlelength": 1.5,
 }
-
 
 NOT_DRAWN = ("backend", "interactive", "toolbar", "keymap.", "webagg.", "timezone", "date.epoch")
 with warnings.catch_warnings():  # a default may be deprecated
@@ -163,9 +163,14 @@ class NotebookFigure(Figure):
         with house_style():
             return super().subplots(*args, **kwargs)
 
-    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+    def _repr_png_(self, dpi: int = DPI) -> tuple[bytes, dict[str, int]]:
         width, height = (round(100 * float(inches)) for inches in self.get_size_inches())
-        return png(self), {"width": width, "height": height}
+        return png(self, dpi), {"width": width, "height": height}
+
+
+def cycle(count: int) -> list[str]:
+    """So many colours of SERIES, from the first again after the last."""
+    return [SERIES[k % len(SERIES)] for k in range(count)]
 
 
 def seaborn() -> ModuleType:
