@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import seeds
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
@@ -22,6 +23,7 @@ from naaflib.explorer.controls import thumbnail
 from naaflib.model.model import Model
 from naaflib.pages.pairs import attention_page, pair_page
 from naaflib.similarity.boundary import Boundaries
+from naaflib.viz import style
 
 METHODS = ("naaf", "scan-t2i", "scan-i2t")
 
@@ -126,7 +128,7 @@ def test_attention_lies_over_the_picture_in_its_colours_and_can_be_switched_off(
     page, score = explorer.controls.picture.value, explorer.pair.score
     pixels = pages.read(split.image_path(explorer.state.image))
     assert np.ptp(pixels, axis=2).max() > 100  # in colour
-    under, heat = explorer.figure().axes[0].images
+    under, heat, _scale = explorer.figure().axes[0].images
     np.testing.assert_array_equal(under.get_array(), pixels)
     assert heat.get_array().max() > 0
     explorer.controls.overlay.value = False
@@ -148,9 +150,13 @@ def children(row) -> tuple:
 def test_page_and_key_are_one_image(explorer):
     rows = [explorer, *explorer.children, *(one for row in explorer.children for one in children(row))]
     assert [one for one in rows if isinstance(one, widgets.Image)] == [explorer.controls.picture]
+    with Image.open(BytesIO(explorer.controls.picture.value)) as page:
+        key = np.asarray(page)[-50:].reshape(-1, 3).tolist()
+    for colour in (style.FEATURES, style.RELEVANCE, style.MISMATCHED):
+        assert [round(255 * part) for part in to_rgb(colour)] in key
     said = {text.get_text() for text in explorer.figure().findobj(Text)}
     assert {"boundary", "feature effect", "negative effect", "score"} <= said
-    assert any(text.startswith("attention of the boxes over a point") for text in said)
+    assert any(text.startswith("attention of the boxes") for text in said)
 
 
 def test_the_shown_picture_and_the_right_one_are_marked_each_in_its_own_way():

@@ -163,10 +163,10 @@ def test_matched_is_blue_and_mismatched_vermilion_wherever_it_is_drawn(name):
 
 def test_keys_name_blue_matched_and_vermilion_mismatched():
     ridges = distributions.ridgeline(new_axes(), {0: samples()})
-    key = page.draw_key(new_axes(), with_boundary=True)
+    page.draw_key(figure := style.figure(), with_boundary=True, bottom=1)
+    (key,) = figure.legends
     whole = distributions.distribution_figure({"a": samples()}).axes[-1]
-    for ax in (ridges, key, whole):
-        legend = ax.get_legend()
+    for legend in (ridges.get_legend(), key, whole.get_legend()):
         named = dict(
             zip((text.get_text() for text in legend.get_texts()), legend.legend_handles, strict=True)
         )

@@ -111,13 +111,13 @@ class Strip(widgets.HBox):
 def thumbnail(content: bytes | str, right: bool, shown: bool) -> str:
     """A square of HTML: picture or text; a green frame in a right one, a strong one around the shown."""
     frame = (
-        f"display:block;box-sizing:border-box;width:{THUMB};height:{THUMB};margin:4px 2px;background:#F2F2F2;"
-        f"border:4px solid {style.RIGHT if right else '#F2F2F2'};"
+        f"display:block;box-sizing:border-box;width:{THUMB};height:{THUMB};margin:4px 3px;"
+        f"border:4px solid {style.RIGHT if right else 'transparent'};"
         f"outline:3px solid {STRONG if shown else 'transparent'};"
     )
     if isinstance(content, str):
         look = (
-            "color:#555;font-size:11px;line-height:1.3;padding:6px;overflow:hidden;"
+            "background:#F2F2F2;color:#555;font-size:11px;line-height:1.3;padding:6px;overflow:hidden;"
             "display:flex;align-items:center;justify-content:center;text-align:center;"
         )
         return f'<div style="{frame}{look}">{html.escape(content)}</div>'

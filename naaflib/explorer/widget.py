@@ -15,7 +15,7 @@ from ..explanation.choice import check_caption, check_image, find_image
 from ..runs import BEST_MEMBER, best_member
 from ..viz import style
 from ..viz.captions import as_shown, match_norm
-from ..viz.explorer import draw, quick_png
+from ..viz.explorer import draw, live_png
 from . import pages
 from .controls import PAGE, Controls, Strip, Words
 from .readers import Reader, Source, first_group, named_sources, open_readers
@@ -130,7 +130,7 @@ class Explorer(widgets.VBox):
             state = replace(state, word=pages.telling_word(pair))
         self.state, self.pair = state, pair
         self.constants[state.model] = state.constants
-        self.controls.picture.value = quick_png(draw(pages.page(reader, state, pair)))
+        self.controls.picture.value = live_png(pages.page(reader, state, pair))
         with self._following():
             self._show_words()
             self._show_controls(reader)

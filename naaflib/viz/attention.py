@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from . import style
 from .captions import Pair, as_shown, match_norm, text_width, wrap
@@ -36,16 +37,19 @@ def box_heat(weight: Values, boxes: np.ndarray, size: Values, cells: int = 160) 
 
 
 @styled
-def word_heat(ax: Axes, heat: Values, weight: Values, canvas: Canvas, vmax: Number = 1.0) -> Axes:
+def word_heat(
+    ax: Axes, heat: Values, weight: Values, canvas: Canvas, vmax: Number, colours: Colormap
+) -> Axes:
     """One word's heat (y, x) over the picture, and a blue frame around its most attended region."""
     picture(ax, canvas.image, size=canvas.size, instead=canvas.instead)
     width, height = canvas.size
-    over = {"extent": (0, width, height, 0), "cmap": style.heat(), "interpolation": "bilinear"}
+    over = {"extent": (0, width, height, 0), "cmap": colours, "interpolation": "bilinear"}
     ax.imshow(heat, vmin=0, vmax=vmax, **over)
     if np.any(weight):
         x1, y1, x2, y2 = (float(edge) for edge in canvas.boxes[int(np.argmax(weight))])
         outline = {"fill": False, "edgecolor": style.MATCHED, "linewidth": 1.4, "clip_on": False}
-        ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **outline))
+        halo = [withStroke(linewidth=2.8, foreground="white", alpha=0.7)]  # on blue too
+        ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **outline, path_effects=halo))
     ax.set(xlim=(0, width), ylim=(height, 0))
     return ax
 
@@ -66,7 +70,7 @@ def attention_figure(pair: Pair, canvas: Canvas, title: str | None = None) -> Fi
     figure, axes = style.panels(rows, _COLUMNS, height=height, title=title and title + note)
     canvas = replace(canvas, image=_greyed(canvas.image))
     for k, (word, weight, effect) in enumerate(shown):
-        ax = word_heat(axes.flat[k], heat[k], weight, canvas, vmax)
+        ax = word_heat(axes.flat[k], heat[k], weight, canvas, vmax, style.heat())
         canvas = replace(canvas, instead="")  # said once
         _word_title(ax, word, float(effect), cell - 0.15)
         if not np.any(weight):

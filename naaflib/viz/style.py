@@ -264,6 +264,11 @@ def heat() -> Colormap:
     return LinearSegmentedColormap.from_list("attention", colours)
 
 
+def veil() -> Colormap:
+    """Grey to transparent: laid over a picture in its colours, it leaves clear what gets attention."""
+    return LinearSegmentedColormap.from_list("veil", [(0.55, 0.55, 0.55, 0.7), (0.55, 0.55, 0.55, 0.0)])
+
+
 def signed(value: Number, digits: int = 2) -> str:
     """+0.31, −0.20, 0: a minus as long as the plus is wide, and no sign on nothing."""
     rounded = round(float(value), digits)
