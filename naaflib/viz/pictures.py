@@ -80,9 +80,15 @@ def picture(
     corners: list[tuple[float, float]] = []
     for k, box in enumerate([] if boxes is None else boxes):
         colour = colours if isinstance(colours, str) else colours[k]
-        near = [abs(x - box[0]) < width / 6 and abs(y - box[1]) < height / 20 for x, y in corners].count(True)
-        _box(ax, box, colour, labels[k] if labels is not None else "", below=near)
-        corners.append((box[0], box[1]))
+        x1, y1, x2, y2 = map(float, box)
+        halo = [withStroke(linewidth=2.6, foreground="white", alpha=0.7)]
+        outline = {"fill": False, "edgecolor": colour, "linewidth": 1.3}
+        ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **outline, path_effects=halo))
+        if labels is not None:
+            corner = (x2 if x1 + x2 > width else x1, y1)  # the label grows into the picture
+            near = [abs(x - corner[0]) < width / 6 and abs(y - y1) < height / 20 for x, y in corners]
+            _label(ax, labels[k], corner, colour, left=x1 + x2 > width, below=near.count(True))
+            corners.append(corner)
     ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
     return style.bare(ax)
 
@@ -109,18 +115,13 @@ def _extent(image: Picture, size: Values | None, boxes: np.ndarray | None) -> tu
     return 1.0, 1.0
 
 
-def _box(ax: Axes, box: np.ndarray, colour: str, label: str, below: int) -> None:
-    """A box, its label in its upper left corner, below so many labels that stand there already."""
-    x1, y1, x2, y2 = (float(edge) for edge in box)
-    halo = [withStroke(linewidth=2.6, foreground="white", alpha=0.7)]
-    outline = {"fill": False, "edgecolor": colour, "linewidth": 1.3}
-    ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **outline, path_effects=halo))
-    if label:
-        ax.annotate(
-            label, (x1, y1), xytext=(2, -2 - 11 * below), textcoords="offset points", va="top", fontsize=6.5,
-            color="white", parse_math=False,
-            bbox={"boxstyle": "square,pad=0.2", "facecolor": colour, "edgecolor": "none"},
-        )  # fmt: skip
+def _label(ax: Axes, text: str, corner: tuple[float, float], colour: str, *, left: bool, below: int) -> None:
+    """A label at a box's upper corner, below so many labels that stand there already; left: it ends there."""
+    ax.annotate(
+        text, corner, xytext=(-2 if left else 2, -2 - 11 * below), textcoords="offset points",
+        ha="right" if left else "left", va="top", fontsize=6.5, color="white", parse_math=False,
+        bbox={"boxstyle": "square,pad=0.2", "facecolor": colour, "edgecolor": "none"},
+    )  # fmt: skip
 
 
 @styled
