@@ -184,7 +184,7 @@ def place_matrix(
             values, mask=mask, vmin=-1, vmax=1, cmap=colours, annot=shares, fmt=".1f", annot_kws={"size": 7},
             linewidths=2, cbar=False, xticklabels=labels, yticklabels=labels, ax=ax,
         )  # fmt: skip
-    ax.tick_params(length=0)
+    ax.tick_params(length=0, rotation=0)
     ax.set_xlabel(f"place, {after}", parse_math=False)
     ax.set_ylabel(f"place, {before}", parse_math=False)
     ax.set_title(DIRECTIONS[direction])

@@ -206,5 +206,5 @@ def boundary_figure(
     cumulative(left, matched, mismatched, boundary=boundary)
     left.set_title("Shares at or below a similarity")
     boundary_by_alpha(right, alphas, boundaries, alpha=alpha, inference_boundary=inference_boundary)
-    right.set_title("What the boundary costs")
+    right.set_title("The boundary for each α")
     return figure
