@@ -7,6 +7,7 @@ import sys
 import warnings
 import weakref
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import matplotlib as mpl
@@ -239,6 +240,17 @@ def test_the_house_style_holds_whatever_the_readers_settings_are(name, monkeypat
     with mpl.rc_context(READERS):
         assert style.png(FIGURES[name]()) == plain
         assert mpl.rcParams["font.size"] == 20
+
+
+def test_two_threads_draw_the_same_and_leave_the_readers_settings_alone():
+    def drawn() -> set[bytes]:
+        return {style.png(on_axes(attention.word_region_matrix, PAIR), dpi=60) for _ in range(4)}
+
+    (plain,) = drawn()
+    before = dict(mpl.rcParams)
+    with ThreadPoolExecutor(2) as pool:
+        assert set().union(*pool.map(lambda _: drawn(), range(2))) == {plain}
+    assert dict(mpl.rcParams) == before
 
 
 DRAW = """

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import RLock
 
 import ipywidgets as widgets
 import numpy as np
@@ -76,6 +77,7 @@ class Explorer(widgets.VBox):
         self.readers, self.constants = readers, {}
         self.rng = np.random.default_rng(0)
         self.following = False  # the controls follow the state and are not to be listened to
+        self.turning = RLock()  # JupyterLab hands messages of controls to threads beside the notebook's
         self.controls = Controls(list(readers))
         self.words = Words(lambda place: self._try(word=place))
         self.strip = Strip(pages.STRIP, lambda image: self._try(image=image))
@@ -100,7 +102,8 @@ class Explorer(widgets.VBox):
         if "model" in changes and "constants" not in changes:
             name = str(changes["model"])
             changes = {**changes, "constants": self.constants.get(name) or self.readers[name]().own}
-        self._show(replace(self.state, **changes))
+        with self.turning:
+            self._show(replace(self.state, **changes))
 
     def figure(self) -> style.NotebookFigure:
         """All that is shown now, as one figure."""
@@ -183,7 +186,12 @@ class Explorer(widgets.VBox):
         c.random.on_click(lambda _: self._another_pair())
 
     def _on(self, control: widgets.Widget, listener: Callable[[object], None]) -> None:
-        control.observe(lambda change: None if self.following else listener(change["new"]), "value")
+        def changed(change: Mapping[str, object]) -> None:
+            with self.turning:
+                if not self.following:
+                    listener(change["new"])
+
+        control.observe(changed, "value")
 
     @contextmanager
     def _following(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from io import BytesIO
+from threading import RLock
 from types import ModuleType
 from typing import ParamSpec, TypeVar
 
@@ -107,6 +108,7 @@ with warnings.catch_warnings():  # a default may be deprecated
 
 MISSING = r"Glyph \d+ \(.*\) missing from"
 _inside: ContextVar[bool] = ContextVar("inside", default=False)
+_drawing = RLock()  # matplotlib's settings belong to the process: one thread draws at a time
 _told: set[str] = set()
 
 
@@ -121,7 +123,7 @@ def house_style() -> Iterator[None]:
         return
     token = _inside.set(True)
     try:
-        with mpl.rc_context(RC), warnings.catch_warnings(record=True) as caught:
+        with _drawing, mpl.rc_context(RC), warnings.catch_warnings(record=True) as caught:
             warnings.filterwarnings("always", MISSING)
             yield
     finally:
