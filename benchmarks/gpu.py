@@ -9,7 +9,7 @@ from torch import Tensor
 
 from naaflib.config import model_settings, preset
 from naaflib.data.batches import Batch
-from naaflib.evaluate.scores import CHUNK, Encoded, Pairs
+from naaflib.evaluate.scores import CHUNK, Encoded, SplitScorer
 from naaflib.metric.ranks import RankCounter
 from naaflib.model.model import Model
 from naaflib.training.loop import Trainer
@@ -50,13 +50,13 @@ def gpu_scoring(quick: bool) -> list[Row]:
 def _scored(what: str, images: int, precision: str, goal: str) -> Row:
     model, split = _encoded(images, images)
     with tf32():
-        pairs = Pairs(model, split, "bf16" if precision == "bf16" else "float32")
+        scorer = SplitScorer(model, split, "bf16" if precision == "bf16" else "float32")
         kind = torch.bfloat16 if precision == "bf16" else torch.float32
         factors = split.images.flatten(0, 1).to(kind), split.words.to(kind)
         rows = range(0, images, CHUNK)
         seconds = in_turns(
             {
-                "ours": lambda: [pairs.scorer(split.images[start : start + CHUNK]) for start in rows],
+                "ours": lambda: [scorer.score(split.images[start : start + CHUNK]) for start in rows],
                 "gemm": lambda: product(*factors, rows=REGIONS * CHUNK),
             },
             rounds=3,
@@ -72,16 +72,16 @@ def gpu_streaming(quick: bool) -> list[Row]:
     if quick:
         return []
     model, split = _encoded(TENTH, WHOLE)
-    pairs = Pairs(model, split, "bf16")
-    captions = slice(0, pairs.shape[1])
+    scorer = SplitScorer(model, split, "bf16")
+    captions = slice(0, scorer.shape[1])
 
     def tenth() -> None:
         own = torch.zeros(captions.stop).numpy()  # of images that are not scored here: any values do
-        own[: TENTH * PER_IMAGE] = pairs.own(slice(0, TENTH), PER_IMAGE)
+        own[: TENTH * PER_IMAGE] = scorer.own(slice(0, TENTH), PER_IMAGE)
         counter = RankCounter(own, PER_IMAGE)
         for start in range(0, TENTH, CHUNK):
             images = slice(start, start + CHUNK)
-            counter.add(pairs.block(images, captions), images, captions)
+            counter.add(scorer.block(images, captions), images, captions)
 
     seconds = in_turns({"tenth": tenth}, rounds=1)["tenth"]
     ours = f"a tenth: {seconds:.0f} s measured, so {10 * seconds:.0f} s"

@@ -24,18 +24,12 @@ from safetensors import SafetensorError, safe_open
 from .config import Settings
 from .display import Described
 from .errors import NaafError, UsageError
-from .files import (
-    atomic_path,
-    missing,
-    project_root,
-    read_json,
-    resolve,
-    shown,
-    write_json,
-)
+from .files import atomic_path, missing, project_root, read_json, resolve, shown, write_json
 from .metric.retrieval import MEASURES, best_row
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .viz.style import Figure
 
 # batch_..._at_1: recall within a training batch, percent; hardest_weight: of the hardest negatives, 0 to 1.
@@ -52,7 +46,7 @@ STEPS = (
 )  # fmt: skip
 LIBRARIES = ("torch", "numpy", "pandas", "matplotlib", "papermill", "nltk")
 SWEEP = "sweep.csv"  # in a sweep's folder: a row a run
-TRAIN, VARIANT = "train", "variant"  # kinds of runs that have weights
+TRAIN, VARIANT = "train", "variant"  # kinds of runs that have weights: their own, another run's
 FINISHED, UNFINISHED, NO_CHECKPOINT = "finished", "unfinished", "no checkpoint yet"  # see Run.state
 CHECKPOINT_FORMAT = "naaf-checkpoint-1"
 FAILURE = "failure.json"  # in a run's folder: why a sweep could not finish it
@@ -60,12 +54,10 @@ FAILURE = "failure.json"  # in a run's folder: why a sweep could not finish it
 
 def environment() -> dict[str, object]:
     """What computed a result: versions, processor, commit."""
-    versions = {}
-    for name in ("naaflib", *LIBRARIES):
-        try:
+    versions: dict[str, str | None] = dict.fromkeys(("naaflib", *LIBRARIES))
+    for name in versions:
+        with suppress(PackageNotFoundError):
             versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = None
     git = subprocess.run(
         ["git", "-C", str(project_root()), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )
@@ -117,7 +109,7 @@ class Run(Described):
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """path: as `project.resolve` takes it. Raises NaafError where it is not a run folder."""
+        """path: as `files.resolve` takes it. Raises NaafError where it is not a run folder."""
         path = resolve(path)
         if not (path / "config.json").is_file():
             kind = "is not a run (it has no config.json)" if path.is_dir() else "is a file, not a run folder"
@@ -135,11 +127,8 @@ class Run(Described):
     @property
     def name(self) -> str:
         """What a table calls the run: its folder, a member with its group."""
-        return (
-            f"{self.path.parents[1].name}/{self.path.name}"
-            if self.path.parent.name == "members"
-            else self.path.name
-        )
+        group = f"{self.path.parents[1].name}/" if self.path.parent.name == "members" else ""
+        return group + self.path.name
 
     def facts(self) -> dict[str, object]:
         """Folder, kind, data set and, of a trained run, method, seed, epochs and the best rsum on dev."""
@@ -148,12 +137,13 @@ class Run(Described):
         if isinstance(data, dict):
             found["data"] = data.get("name", data.get("data"))
         if (self.path / "members").is_dir():
-            found["members"] = len([*(self.path / "members").glob("*/config.json")])
+            found["members"] = len(member_folders(self.path))
         with suppress(NaafError):
             settings = self.settings
             found |= {"method": settings.model.method, "seed": settings.train.seed}
-            epochs = f"{len(self.history())} of {settings.train.epochs}"
-            found |= {"epochs": epochs, "best dev rsum": f"{self.best_rsum:.1f}"}
+            if self.epochs_done:
+                epochs = f"{self.epochs_done} of {settings.train.epochs}"
+                found |= {"epochs": epochs, "best dev rsum": f"{self.best_rsum:.1f}"}
         return found
 
     @property
@@ -196,7 +186,7 @@ class Run(Described):
         """Epochs trained, validated and saved; None where nothing is recorded.
 
         The last checkpoint counts: a process killed before it was written leaves a row too many in
-        history.csv. That table counts where there is no last checkpoint: a variant has none.
+        history.csv. That table counts where there is no last checkpoint, as beside another run's weights.
         """
         if self.checkpoint("last").is_file():
             return int(checkpoint_header(self.checkpoint("last"))["progress"]["epoch"]) - 1
@@ -205,9 +195,9 @@ class Run(Described):
         return int(max(self.history()["epoch"], default=0))
 
     def state(self) -> str:
-        """How far a training or a variant is.
+        """How far a run of kind TRAIN or VARIANT is.
 
-        FINISHED: every epoch of its settings is saved; a variant has nothing to train. UNFINISHED: `--resume`
+        FINISHED: every epoch of its settings is saved; VARIANT has nothing to train. UNFINISHED: `--resume`
         goes on from checkpoints/last. NO_CHECKPOINT: it stopped before the first one, and starts anew.
         Raises NaafError for other kinds of runs and for a record that is damaged.
         """
@@ -224,13 +214,9 @@ class Run(Described):
 
     @property
     def figures(self) -> Path:
-        return _made(self.path / "figures")
+        return self.path / "figures"
 
-    @property
-    def notebooks(self) -> Path:
-        return _made(self.path / "notebooks")
-
-    def save_figure(self, figure, name: str) -> Path:
+    def save_figure(self, figure: "Figure", name: str) -> Path:
         """A matplotlib figure as figures/<name>.png and .pdf; the picture's path."""
         for suffix in (".pdf", ".png"):
             path = self.figures / f"{name}{suffix}"
@@ -238,7 +224,7 @@ class Run(Described):
                 figure.savefig(partial, dpi=200, bbox_inches="tight")
         return path
 
-    def save_table(self, frame, name: str) -> Path:
+    def save_table(self, frame: "pd.DataFrame", name: str) -> Path:
         """A pandas table as tables/<name>.csv; an index that only counts is left out."""
         import pandas as pd
 
@@ -247,7 +233,7 @@ class Run(Described):
             frame.to_csv(partial, index=not isinstance(frame.index, pd.RangeIndex))
         return path
 
-    def history(self):
+    def history(self) -> "pd.DataFrame":
         """A pandas row an epoch."""
         return self._frame("history.csv")
 
@@ -259,16 +245,16 @@ class Run(Described):
         """
         return float(self.history()["rsum"].max()) if (self.path / "history.csv").is_file() else math.nan
 
-    def steps(self):
+    def steps(self) -> "pd.DataFrame":
         """A pandas row a training step."""
         return self._frame("steps.csv")
 
-    def save_log(self, name: str, frame) -> None:
+    def save_log(self, name: str, frame: "pd.DataFrame") -> None:
         """A pandas frame as history.csv or steps.csv."""
         with atomic_path(self.path / name) as partial:
             frame.to_csv(partial, index=False)
 
-    def _frame(self, name: str):
+    def _frame(self, name: str) -> "pd.DataFrame":
         import pandas as pd
 
         path = self.path / name
@@ -290,32 +276,29 @@ class Run(Described):
 
     def append(self, name: str, columns: tuple[str, ...], row: Mapping[str, object]) -> None:
         """One more row of history.csv or steps.csv."""
-        path = self.path / name
-        fresh = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            if fresh:
+        begun = _is_begun(self.path / name)
+        with (self.path / name).open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            if not begun:
                 writer.writeheader()
             writer.writerow(row)
 
     def cut_after(self, step: int) -> None:
         """Drop what was logged after a step: rows, and samples of epochs that history no longer has."""
+        import pandas as pd
+
         for name, columns in (("history.csv", HISTORY), ("steps.csv", STEPS)):
             path = self.path / name
-            if path.is_file():
-                with path.open(newline="", encoding="utf-8") as file:
-                    kept = [row for row in csv.DictReader(file) if row["step"] and int(row["step"]) <= step]
-                with atomic_path(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-                    writer = csv.DictWriter(file, columns)
-                    writer.writeheader()
-                    writer.writerows(kept)
-                if name == "history.csv":
-                    self._keep_samples({0, *(int(row["epoch"]) for row in kept)})
-
-    def _keep_samples(self, epochs: set[int]) -> None:
-        for epoch, path in self._sample_files().items():
-            if epoch not in epochs:
-                path.unlink()
+            if not _is_begun(path):
+                continue
+            rows = pd.read_csv(path, dtype=str, keep_default_na=False)  # what stays keeps its digits
+            kept = rows[pd.to_numeric(rows["step"], errors="coerce") <= step]
+            self.save_log(name, kept.reindex(columns=list(columns)))
+            if name == "history.csv":
+                epochs = {0, *kept["epoch"].astype(int)}
+                for epoch, samples in self._sample_files().items():
+                    if epoch not in epochs:
+                        samples.unlink()
 
     def _sample_files(self) -> dict[int, Path]:
         files = (self.path / "samples").glob("epoch_*.npz")
@@ -367,16 +350,18 @@ def members(path: str | Path) -> list[Run]:
         run = Run.open(path)
         if run.is_trained:
             return [run]
-    folders = sorted(
-        (path / "members").glob("*/config.json"),
-        key=lambda config: (len(config.parent.name), config.parent.name),
-    )
-    trained = [member for member in (Run.open(config.parent) for config in folders) if member.is_trained]
+    trained = [run for run in map(Run.open, member_folders(path)) if run.is_trained]
     if not trained and (path / SWEEP).is_file():
         raise NaafError(f"{shown(path)} holds a sweep; name one of its runs (`naaf runs {shown(path)}`)")
     if not trained:
         raise NaafError(f"{shown(path)} holds no trained run; notebook 02_training or `naaf train` makes one")
     return trained
+
+
+def member_folders(path: Path) -> list[Path]:
+    """The runs side by side in a group, by seed."""
+    found = (config.parent for config in path.glob("members/*/config.json"))
+    return sorted(found, key=lambda folder: (len(folder.name), folder.name))
 
 
 def as_paths(sources: "Run | str | Path | Iterable[Run | str | Path]") -> list[Path]:
@@ -414,6 +399,5 @@ def open_group(path: str | Path) -> Run:
     return Run.open(path) if (path / "config.json").is_file() else Run.create(path, "group")
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _is_begun(log: Path) -> bool:
+    return log.is_file() and log.stat().st_size > 0

@@ -259,7 +259,7 @@ def test_a_figure_is_written_beside_a_table(naaf, runs, tmp_path, figure):
         (["--image", "3", "--caption", "-1"], 1, "there is no caption '-1'; write a number from 0 to 49"),
         (["--image", "3", "--caption", "4.5 !"], 1, "there is no caption '4.5 !'"),
         (["--caption", "a star"], 2, "belongs to no image; name one with --image"),
-        (["--caption", "50"], 1, "there is no caption 50; the captions are 0 to 49"),
+        (["--caption", "50"], 1, "there is no caption 50; the captions of test are 0 to 49"),
         (["--image", "nothing.jpg"], 1, "there is no picture 'nothing.jpg'; write a number from 0 to 9"),
         (["--image", "3", "--caption", " "], 1, "the caption has no words"),
         (["--caption", "3", "--split", "other"], 2, "no split 'other'"),

@@ -20,7 +20,7 @@ from scipy import stats
 from synthetic_runs import write_group, write_run
 
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluate.comparison import queries as changes
+from naaflib.evaluate.comparison import queries
 from naaflib.evaluate.comparison.compare import compare_runs
 from naaflib.evaluate.comparison.differences import (
     IMAGES,
@@ -42,7 +42,7 @@ from naaflib.metric.significance import (
     pooled_seed_variance,
     t_interval,
 )
-from naaflib.pages import comparison as walk
+from naaflib.pages import comparison as pages
 from naaflib.runs import Run
 from naaflib.viz import comparison as viz
 from naaflib.viz import style
@@ -485,7 +485,7 @@ def test_looks_at_some_seeds_weights_are_compared_with_those_seeds(data, tmp_pat
     assert table.loc[1, ["difference", "low", "high"]].tolist() == [0, 0, 0]
     assert table.loc[1, "verdict"] == "open"
     assert "whose weights they take, not with all: some." in coverage_note(table)
-    assert walk._seed_differences(found, found.variants[1]) == pytest.approx(0.0)
+    assert pages._seed_differences(found, found.variants[1]) == pytest.approx(0.0)
     monkeypatch.setattr("naaflib.evaluate.comparison.settings._same_encoders", lambda one, other: False)
     apart = difference_table(compare_runs([tmp_path / "all", tmp_path / "some"]))
     assert apart.loc[1, "difference"] == pytest.approx(apart.loc[1, "mean"] - apart.loc[0, "mean"])
@@ -546,7 +546,7 @@ def test_pooled_seeds_count_looks_at_the_same_weights_once(compared, monkeypatch
 def test_an_unknown_measure_or_variant_is_refused(compared):
     with pytest.raises(UsageError, match="no measure 'recall'; measures: i2t_at_1"):
         difference_table(compared, ["recall"])
-    with pytest.raises(UsageError, match="no variant 'c' in this comparison; variants: a, b_2, far"):
+    with pytest.raises(UsageError, match="no variant 'c'; variants: a, b_2, far"):
         compared.variant("c")
 
 
@@ -579,33 +579,33 @@ def test_latex_has_a_cell_a_column_and_no_letter_that_it_would_trip_over(compare
 
 def test_sums_of_the_place_matrix_are_the_recalls_of_both(compared):
     for direction in ("i2t", "t2i"):
-        before, after = (changes.places(v, direction) for v in (compared.baseline, compared.variants[2]))
-        shares = changes.place_shares(before, after)
+        before, after = (queries.places(v, direction) for v in (compared.baseline, compared.variants[2]))
+        shares = queries.place_shares(before, after)
         for sums, places in ((shares.sum(axis=1), before), (shares.sum(axis=0), after)):
             for k, end in enumerate((1, 5, 10)):
                 assert sums[: k + 1].sum() == pytest.approx(100 * np.mean(places <= end))
-        rose, fell = changes.gained_and_lost(shares)
+        rose, fell = queries.gained_and_lost(shares)
         assert rose > fell  # far is better than the baseline
 
 
 def test_a_run_beside_itself_changes_nothing():
     places = RNG.integers(1, 99, size=(1, 41))
-    shares = changes.place_shares(places, places)
-    assert changes.gained_and_lost(shares) == (0, 0)
+    shares = queries.place_shares(places, places)
+    assert queries.gained_and_lost(shares) == (0, 0)
     assert shares.trace() == pytest.approx(100)
 
 
 def test_what_a_seed_moves_is_the_same_up_and_down(compared, sweep):
-    shares = changes.seed_shares(compared.baseline, "t2i")
+    shares = queries.seed_shares(compared.baseline, "t2i")
     np.testing.assert_allclose(shares, shares.T)
     assert (
-        changes.seed_shares(compare_runs([sweep / "a" / "members" / "0", sweep / "far"]).baseline, "t2i")
+        queries.seed_shares(compare_runs([sweep / "a" / "members" / "0", sweep / "far"]).baseline, "t2i")
         is None
     )
 
 
 def test_queries_are_ordered_by_how_often_their_place_was_halved(compared):
-    table = changes.query_changes(compared, "far")
+    table = queries.query_changes(compared, "far")
     assert len(table) == 31 + 155
     assert (table["change"].abs().diff().dropna() <= 0).all()
     np.testing.assert_allclose(table["before"] / table["after"], 2 ** table["change"])
@@ -613,7 +613,7 @@ def test_queries_are_ordered_by_how_often_their_place_was_halved(compared):
     np.testing.assert_array_equal(captions["image"], captions["query"] // 5)
     row = captions[captions["agree"]].iloc[0]
     before, after = (
-        changes.places(v, "t2i")[:, row["query"]] for v in (compared.baseline, compared.variants[2])
+        queries.places(v, "t2i")[:, row["query"]] for v in (compared.baseline, compared.variants[2])
     )
     assert (before.min() > after.max()) if row["change"] > 0 else (before.max() < after.min())
     assert row["before"] == pytest.approx(stats.gmean(before))
@@ -668,7 +668,7 @@ def test_a_variant_with_a_failed_seed_does_not_shrink_the_others_to_dots():
 
 
 def test_a_forest_of_all_measures_stands_in_rows_of_three(compared):
-    figure = walk.forest_page(compared, difference_table(compared, MEASURES, resamples=99))
+    figure = pages.forest_page(compared, difference_table(compared, MEASURES, resamples=99))
     assert uncut(figure)
     *plots, _key = figure.axes
     assert len(plots) == 7
@@ -678,10 +678,10 @@ def test_a_forest_of_all_measures_stands_in_rows_of_three(compared):
 
 
 def test_the_place_matrix_prints_its_shares(compared):
-    figure = walk.changes_page(compared, compared.variants[2])
+    figure = pages.changes_page(compared, compared.variants[2])
     assert uncut(figure)
-    shares = changes.place_shares(
-        *(changes.places(v, "i2t") for v in (compared.baseline, compared.variants[2]))
+    shares = queries.place_shares(
+        *(queries.places(v, "i2t") for v in (compared.baseline, compared.variants[2]))
     )
     texts = {tuple(map(int, text.get_position()[::-1])): text.get_text() for text in figure.axes[0].texts}
     assert texts == {place: f"{share:.1f}" for place, share in np.ndenumerate(shares)}
@@ -704,37 +704,37 @@ def test_cells_of_queries_that_rose_are_blue_and_of_those_that_fell_vermilion():
 
 def test_captions_that_changed_are_shown_with_and_without_pictures(compared, scenes, tmp_path):
     """The small data set has no pictures: words stand for them; scenes have."""
-    split = walk.compared_split(compared)
-    page = walk.changed_page(compared, compared.variants[2], split, "rose")
+    split = pages.compared_split(compared)
+    page = pages.changed_page(compared, compared.variants[2], split, "rose")
     assert uncut(page)
     assert "“" in page.axes[0].texts[0].get_text()
     for name, skill in (("p", 0.5), ("q", 2.0)):
         write_run(tmp_path / name, scenes, skill=skill)
     pictured = compare_runs([tmp_path / "p", tmp_path / "q"])
-    page = walk.changed_page(pictured, pictured.variants[1], walk.compared_split(pictured), "rose", count=2)
+    page = pages.changed_page(pictured, pictured.variants[1], pages.compared_split(pictured), "rose", count=2)
     assert uncut(page)
     assert [len(ax.images) for ax in page.axes] == [1, 0, 1, 1] * 2
     with pytest.raises(UsageError, match='"rose" or "fell"'):
-        walk.changed_page(pictured, pictured.variants[1], split, "better")
+        pages.changed_page(pictured, pictured.variants[1], split, "better")
 
 
 def test_nothing_changed_makes_no_page(sweep, data, tmp_path):
     twin = shutil.copytree(sweep / "a" / "members" / "0", tmp_path / "twin")
     found = compare_runs([sweep / "a" / "members" / "0", twin])
-    split = walk.compared_split(found)
-    assert walk.changed_page(found, found.variants[1], split, "rose") is None
-    assert walk.changed_table(found, found.variants[1], split).empty
+    split = pages.compared_split(found)
+    assert pages.changed_page(found, found.variants[1], split, "rose") is None
+    assert pages.changed_table(found, found.variants[1], split).empty
 
 
 def test_changed_queries_are_one_an_image_and_named_by_their_text(compared):
-    split, variant = walk.compared_split(compared), compared.variants[2]
+    split, variant = pages.compared_split(compared), compared.variants[2]
     table, changed = (
-        walk.changed_table(compared, variant, split, count=2),
-        changes.query_changes(compared, "far"),
+        pages.changed_table(compared, variant, split, count=2),
+        queries.query_changes(compared, "far"),
     )
     rose = table[table["place after"] < table["place before"]]
     for direction, name in (("i2t", "image → text"), ("t2i", "text → image")):
-        first = walk._changed(changed[changed["direction"] == direction], rose=True).head(2)
+        first = pages._changed(changed[changed["direction"] == direction], rose=True).head(2)
         assert first["image"].is_unique
         for row, query in zip(first.itertuples(), rose.loc[name, "query"], strict=True):
             text = split.captions[row.query if direction == "t2i" else 5 * row.image]
@@ -745,22 +745,22 @@ def test_changed_queries_are_one_an_image_and_named_by_their_text(compared):
 def test_other_captions_than_those_scored_are_refused(compared, write_split, tmp_path):
     other = write_split(tmp_path / "other", "dev", 31, seed=1)
     with pytest.raises(NaafError, match="holds other captions of dev than those that were scored"):
-        walk.compared_split(compared, str(other))
+        pages.compared_split(compared, str(other))
 
 
 def test_a_notebooks_parameters_name_further_runs_measures_and_a_variant(sweep):
-    found = walk.open_comparison(
+    found = pages.open_comparison(
         str(sweep / "a"), f"{sweep / 'b_2'}, {sweep / 'far' / 'members' / '0'}", baseline=str(sweep / "b_2")
     )
     assert [variant.name for variant in found.variants] == ["b_2", "a", "far/0"]
-    assert walk.picked_variant(found).name == "a"
-    assert walk.picked_variant(found, "far/0").name == "far/0"
-    assert walk.measures_named("rsum , i2t_at_1") == ["rsum", "i2t_at_1"]
-    assert walk.measures_named("all") == list(MEASURES[:-1])
+    assert pages.picked_variant(found).name == "a"
+    assert pages.picked_variant(found, "far/0").name == "far/0"
+    assert pages.measures_named("rsum , i2t_at_1") == ["rsum", "i2t_at_1"]
+    assert pages.measures_named("all") == list(MEASURES[:-1])
     with pytest.raises(UsageError, match="not 'recall'"):
-        walk.measures_named("recall")
-    assert walk.comparison_folder(str(sweep)).path == sweep
-    shown = walk.variants_shown(found)
+        pages.measures_named("recall")
+    assert pages.comparison_folder(str(sweep)).path == sweep
+    shown = pages.variants_shown(found)
     assert shown.loc["far/0", "95 % over seeds"] == ""
     assert " ±\N{NO-BREAK SPACE}" not in shown.loc["a", "rsum"]
 

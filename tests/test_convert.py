@@ -123,6 +123,9 @@ def test_a_field_longer_than_csvs_limit_is_read_and_the_limit_put_back(tmp_path,
     tsv = write_tsv(tmp_path / "regions.tsv", [row(name, dim=dim) for name in NAMES])
     before = csv.field_size_limit(131_072)
     assert convert_tsv([tsv], table, tmp_path / "own", "dev").dim == dim
+    assert csv.field_size_limit() == 131_072
+    write_tsv(tsv, [row("a.jpg", dim=dim, num_boxes=0)])
+    refused("num_boxes is 0", tmp_path, [tsv], table, tmp_path / "x", "dev")
     assert csv.field_size_limit(before) == 131_072
 
 

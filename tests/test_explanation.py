@@ -386,7 +386,7 @@ def test_a_foil_that_is_not_its_caption_with_the_named_word_exchanged_is_refused
 
 
 def test_a_foil_of_no_caption_and_no_foils_are_refused(split):
-    with pytest.raises(NaafError, match="caption 50 lies outside the split"):
+    with pytest.raises(NaafError, match="there is no caption 50; the captions of test are 0 to 49"):
         foil_detection(new_model(split), split, [Foil(50, 0, "a red circle", 1, "blue", "red", "colour")])
     with pytest.raises(NaafError, match="no foils"):
         foil_detection(new_model(split), split, [])

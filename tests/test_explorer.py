@@ -231,7 +231,7 @@ def test_another_pair_is_a_picture_with_a_caption_of_its_own(explorer, split):
         ("caption", "", "no words"),
         ("caption", "   ", "no words"),
         ("caption", "star " * 61, "has 61 words"),
-        ("image", "10", "there is no picture 10; the pictures are 0 to 9"),
+        ("image", "10", "there is no picture 10; the pictures of test are 0 to 9"),
         ("image", "nothing.jpg", "there is no picture 'nothing.jpg'"),
         ("image", "-1", "there is no picture '-1'"),
     ],

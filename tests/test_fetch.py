@@ -1,4 +1,4 @@
-"""`fetch` against a server on this machine: resuming, checking, replacing, and the steps for all else."""
+"""`fetch` against a server on this machine: trying again, checking, replacing; the steps for all else."""
 
 import hashlib
 import threading
@@ -6,7 +6,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from naaflib.data.prepare import fetch as fetch_module
 from naaflib.data.prepare.fetch import fetch
 from naaflib.errors import NaafError, UsageError
 
@@ -20,10 +19,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.etag = CONTENT, '"one"'
-        self.cuts: list[int] = []
-        self.ranges, self.shift = True, 0
-        self.seen: list[tuple[str, str | None]] = []
+        self.content, self.cuts, self.seen = CONTENT, [], []
 
     def handle_error(self, request, client_address):
         """A client that goes away early, as some tests make it, is no news."""
@@ -39,31 +35,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         server = self.server
-        asked = self.headers.get("Range")
-        server.seen.append((self.path, asked))
+        server.seen.append(self.path)
         if self.path == "/missing":
             return self.send_error(404)
-        start = 0
-        same = self.headers.get("If-Range") in (None, server.etag)
-        if asked and server.ranges and same:
-            start = int(asked.removeprefix("bytes=").rstrip("-")) + server.shift
-            if start >= len(server.content):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(server.content)}")
-                self.send_header("Content-Length", "0")
-                return self.end_headers()
-        partial = start > 0 or server.shift
-        self.send_response(206 if partial else 200)
-        if partial:
-            self.send_header(
-                "Content-Range", f"bytes {start}-{len(server.content) - 1}/{len(server.content)}"
-            )
-        if server.etag:
-            self.send_header("ETag", server.etag)
-        self.send_header("Content-Length", str(len(server.content) - start))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(server.content)))
         self.end_headers()
-        stop = start + server.cuts.pop(0) if server.cuts else None
-        self.wfile.write(server.content[start:stop])
+        self.wfile.write(server.content[: server.cuts.pop(0) if server.cuts else None])
         return None
 
 
@@ -82,7 +60,7 @@ def server():
 def project(tmp_path, monkeypatch, server):
     """A project whose data set `toys` has one file at an address, and one without."""
     monkeypatch.setenv("NAAF_ROOT", str(tmp_path))
-    monkeypatch.setattr(fetch_module, "PAUSE", 0.0)
+    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)  # before it tries again
     (tmp_path / "data_manifests").mkdir()
     write_manifest(tmp_path, server)
     return tmp_path
@@ -107,7 +85,7 @@ def test_a_file_comes_whole_and_checked_into_the_projects_data_folder(project, s
     assert (result.folder / "train_ims.npy").read_bytes() == CONTENT
     assert result.outcomes == {"train_ims.npy": "downloaded"}
     assert result.steps == ""
-    assert files(result.folder) == {"train_ims.npy"}  # no .part stays
+    assert files(result.folder) == {"train_ims.npy"}  # and nothing beside it
     assert capsys.readouterr() == ("", "")
 
 
@@ -118,77 +96,39 @@ def test_a_file_that_is_there_and_right_is_not_fetched_again(project, server, tm
     assert server.seen == []
 
 
-def test_a_broken_connection_is_continued_where_it_broke(project, server, tmp_path):
-    server.cuts = [400_000, 300_000]
+@pytest.mark.parametrize("sha256", [None, "unknown"])
+def test_a_broken_connection_is_tried_again_and_half_a_file_is_never_taken(project, server, tmp_path, sha256):
+    write_manifest(project, server, sha256=sha256)
+    server.cuts = [400_000, 0]
     fetch("toys", tmp_path / "here", progress=False)
     assert (tmp_path / "here" / "train_ims.npy").read_bytes() == CONTENT
-    assert [asked for _, asked in server.seen] == [None, "bytes=400000-", "bytes=700000-"]
+    assert len(server.seen) == 3
 
 
-def interrupt(server, tmp_path, after=400_000):
-    """A download that is given up after so many bytes."""
-    server.cuts = [after, 0, 0, 0]
-    with pytest.raises(NaafError, match="run the command again") as error:
+@pytest.mark.parametrize("sha256", [None, "unknown"])
+def test_a_download_that_is_given_up_leaves_nothing_and_the_next_command_gets_it(
+    project, server, tmp_path, sha256
+):
+    write_manifest(project, server, sha256=sha256)
+    server.cuts = [400_000, 0, 300_000]
+    with pytest.raises(NaafError, match="then run the command again") as error:
         fetch("toys", tmp_path / "here", progress=False)
-    assert f"{after:,} bytes" in str(error.value)
-    assert files(tmp_path / "here") == {"train_ims.npy.part", "train_ims.npy.part.version"}
-    server.cuts, server.seen = [], []
-
-
-def test_an_interrupted_download_is_continued_by_the_next_command(project, server, tmp_path):
-    interrupt(server, tmp_path)
-    fetch("toys", tmp_path / "here", progress=False)
-    assert [asked for _, asked in server.seen] == ["bytes=400000-"]
-    assert (tmp_path / "here" / "train_ims.npy").read_bytes() == CONTENT
-    assert files(tmp_path / "here") == {"train_ims.npy"}
-
-
-def test_a_part_that_was_already_whole_is_only_checked(project, server, tmp_path):
-    interrupt(server, tmp_path)
-    (tmp_path / "here" / "train_ims.npy.part").write_bytes(CONTENT)
-    fetch("toys", tmp_path / "here", progress=False)
-    assert [asked for _, asked in server.seen] == [f"bytes={len(CONTENT)}-"]
-
-
-def test_a_part_longer_than_the_file_is_begun_anew(project, server, tmp_path):
-    write_manifest(project, server, sha256="unknown")
-    interrupt(server, tmp_path)
-    (tmp_path / "here" / "train_ims.npy.part").write_bytes(CONTENT + b"more")
-    fetch("toys", tmp_path / "here", progress=False)
-    assert (tmp_path / "here" / "train_ims.npy").read_bytes() == CONTENT
-    assert files(tmp_path / "here") == {"train_ims.npy"}
-
-
-def test_an_answer_from_another_place_than_asked_is_taken_from_its_beginning(project, server, tmp_path):
-    write_manifest(project, server, sha256="unknown")
-    interrupt(server, tmp_path)
-    server.shift = -400_000  # it answers 206 and sends the whole file
+    assert server.address in str(error.value)
+    assert files(tmp_path / "here") == set()
     fetch("toys", tmp_path / "here", progress=False)
     assert (tmp_path / "here" / "train_ims.npy").read_bytes() == CONTENT
 
 
-def test_a_server_without_ranges_sends_the_file_from_its_beginning(project, server, tmp_path):
-    interrupt(server, tmp_path)
-    server.ranges = False
-    fetch("toys", tmp_path / "here", progress=False)
-    assert (tmp_path / "here" / "train_ims.npy").read_bytes() == CONTENT
-
-
-def test_a_file_that_changed_on_the_server_is_not_patched_together(project, server, tmp_path):
-    write_manifest(project, server, sha256="unknown")
-    interrupt(server, tmp_path)
-    server.content, server.etag = CONTENT[::-1], '"two"'
-    fetch("toys", tmp_path / "here", progress=False)
-    assert (tmp_path / "here" / "train_ims.npy").read_bytes() == CONTENT[::-1]
-
-
-def test_a_part_of_another_file_is_found_by_the_checksum_and_fetched_anew(project, server, tmp_path):
-    server.etag = ""
-    interrupt(server, tmp_path)
-    (tmp_path / "here" / "train_ims.npy.part").write_bytes(b"x" * 400_000)
-    fetch("toys", tmp_path / "here", progress=False)
-    assert [asked for _, asked in server.seen] == ["bytes=400000-", None]
-    assert (tmp_path / "here" / "train_ims.npy").read_bytes() == CONTENT
+def test_a_command_that_is_run_again_goes_on_with_the_files_that_are_missing(project, server, tmp_path):
+    write_manifest(project, server, extra=f"- {{path: a/b.npy, url: '{server.address}/b.npy'}}\n")
+    server.cuts = [len(CONTENT), 9, 9, 9]
+    with pytest.raises(NaafError, match=r"/b\.npy: "):
+        fetch("toys", tmp_path / "here", progress=False)
+    server.seen.clear()
+    outcomes = fetch("toys", tmp_path / "here", progress=False).outcomes
+    assert outcomes == {"train_ims.npy": "present", "a/b.npy": "downloaded"}
+    assert server.seen == ["/b.npy"]
+    assert (tmp_path / "here" / "a" / "b.npy").read_bytes() == CONTENT
 
 
 def test_a_damaged_file_is_reported_and_replaced(project, server, tmp_path, capsys):
@@ -204,11 +144,11 @@ def test_a_damaged_file_stays_while_the_new_one_is_not_whole_or_not_right(projec
     (tmp_path / "here").mkdir()
     old = tmp_path / "here" / "train_ims.npy"
     old.write_bytes(b"old")
-    server.cuts = [9, 0, 0, 0]
+    server.cuts = [9, 9, 9]
     with pytest.raises(NaafError, match="run the command again"):
         fetch("toys", tmp_path / "here", progress=False)
     assert old.read_bytes() == b"old"
-    server.content, server.cuts = b"not the published file", []
+    server.content = b"not the published file"
     with pytest.raises(NaafError, match="another sha256"):
         fetch("toys", tmp_path / "here", progress=False)
     assert old.read_bytes() == b"old"
@@ -252,7 +192,7 @@ def test_a_missing_page_or_server_is_one_sentence(project, server, tmp_path):
     assert server.address in str(error.value)
     server.shutdown()
     server.server_close()
-    with pytest.raises(NaafError, match="nothing could be downloaded"):
+    with pytest.raises(NaafError, match="nothing whole could be downloaded"):
         fetch("toys", tmp_path / "here", progress=False)
 
 
@@ -262,13 +202,14 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(project, server, tmp_path)
         fetch("toys", tmp_path / "file" / "here", progress=False)
 
 
-def test_a_full_disk_is_told_before_the_download(project, server, tmp_path, monkeypatch):
-    class Usage:
-        free = 10
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(project, server, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fetch_module.shutil, "disk_usage", lambda _: Usage)
-    with pytest.raises(NaafError, match="make room"):
+    monkeypatch.setattr("pooch.HTTPDownloader.__call__", full)
+    with pytest.raises(NaafError, match=r"No space left on device\); make room"):
         fetch("toys", tmp_path / "here", progress=False)
+    assert files(tmp_path / "here") == set()
 
 
 def test_an_unknown_data_set_is_wrong_use(project):

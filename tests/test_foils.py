@@ -140,7 +140,7 @@ def test_only_words_that_the_model_knows_are_exchanged(split):
 
 
 def test_a_kind_without_a_list_is_refused(split, vocabulary):
-    with pytest.raises(UsageError, match="no list of words 'planet'; lists: colour, number, animal, person"):
+    with pytest.raises(UsageError, match="no word list 'planet'; word lists: colour, number, animal, person"):
         swapped_foils(split, vocabulary, kinds=["planet"])
 
 

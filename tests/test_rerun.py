@@ -98,8 +98,6 @@ def test_a_run_that_started_from_another_is_repeated_from_it(group, data, tmp_pa
 def test_threads_and_device_are_recorded_and_used(group, data, copied, tmp_path, monkeypatch):
     import torch
 
-    from naaflib.training import rerun as module
-
     start = json.loads((group / FIRST / "config.json").read_text())["start"]
     assert (start["device"], start["threads"]) == ("cpu", torch.get_num_threads())
     seen = {}
@@ -108,11 +106,11 @@ def test_threads_and_device_are_recorded_and_used(group, data, copied, tmp_path,
         seen.update(threads=torch.get_num_threads(), device=device)
         raise NaafError("seen")
 
-    monkeypatch.setattr(module, "train_run", stop)
+    monkeypatch.setattr("naaflib.training.rerun.train_run", stop)
     change_config(copied, start=start | {"threads": 3})
     before = torch.get_num_threads()
     with pytest.raises(NaafError, match="seen"):
-        module.rerun(copied, tmp_path / "again")
+        rerun(copied, tmp_path / "again")
     assert seen == {"threads": 3, "device": "cpu"}
     assert torch.get_num_threads() == before
 
@@ -162,11 +160,11 @@ def test_the_first_difference_is_named(copied, tmp_path, capsys):
 
 def test_other_weights_are_a_difference(group, copied):
     from naaflib.runs import Run
-    from naaflib.training.rerun import compare_runs
+    from naaflib.training.rerun import compare_repetition
 
     other = Run.open(group / SECOND)
     shutil.copy(other.checkpoint("best"), copied / "checkpoints")
-    table = compare_runs(Run.open(group / FIRST), Run.open(copied), other.data_folder)
+    table = compare_repetition(Run.open(group / FIRST), Run.open(copied), other.data_folder)
     found = dict(zip(table["what"], table["equal"], strict=True))
     assert found == {
         "weights": False,
@@ -178,12 +176,12 @@ def test_other_weights_are_a_difference(group, copied):
 
 def test_a_row_too_many_is_a_difference(group, copied):
     from naaflib.runs import Run
-    from naaflib.training.rerun import compare_runs
+    from naaflib.training.rerun import compare_repetition
 
     with (copied / "steps.csv").open("a") as file:
         file.write((copied / "steps.csv").read_text().splitlines()[-1] + "\n")
     run = Run.open(group / FIRST)
-    table = compare_runs(run, Run.open(copied), run.data_folder).set_index("what")
+    table = compare_repetition(run, Run.open(copied), run.data_folder).set_index("what")
     assert table.loc["steps.csv", "first difference"] == "row 15 is in one of them only"
 
 

@@ -60,9 +60,11 @@ def test_gathered_images_keep_the_order_that_was_asked_for(tmp_path):
 
 def test_an_image_that_is_not_there_is_an_error_not_another_image(tmp_path):
     np.save(tmp_path / "f.npy", np.zeros((4, 3, 2), "f4"))
-    for image in (-1, 4):
+    for image in (-5, 4):
         with pytest.raises(IndexError):
             Regions(tmp_path / "f.npy")[image]
+    with pytest.raises(IndexError):  # rows that were computed are never counted from the end
+        Regions(tmp_path / "f.npy").gather(np.array([0, -1]))
     with pytest.raises(IndexError):
         Regions(tmp_path / "f.npy").first(2)[2]
 

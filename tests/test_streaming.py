@@ -15,15 +15,13 @@ from naaflib.config import Settings, model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
 from naaflib.evaluate import encode_split, evaluate, protocol_metrics, protocols, score_encoded, scores
-from naaflib.evaluate.scores import Encoded, Pairs, encode_captions, encode_images, streamed_metrics
+from naaflib.evaluate.scores import Encoded, SplitScorer, encode_captions, encode_images, streamed_metrics
 from naaflib.metric.ranks import RankCounter, best_answers
-from naaflib.metric.ranks import count as count_block
 from naaflib.metric.retrieval import metrics_of
 from naaflib.model import checkpoint
 from naaflib.model.model import Model
 from naaflib.runs import Run
-from naaflib.similarity import autograd as differentiable
-from naaflib.similarity import matrix as scoring
+from naaflib.similarity import autograd
 from naaflib.similarity.boundary import Boundaries
 
 IMAGES, PER_IMAGE, REGION_DIM = 43, 5, 11
@@ -34,14 +32,14 @@ EVERYTHING = slice(0, IMAGES), slice(0, IMAGES * PER_IMAGE)
 def small_grid(monkeypatch):
     monkeypatch.setattr(scores, "CHUNK", 16)
     monkeypatch.setattr(scores, "ENCODED", 8)
-    monkeypatch.setattr(scoring, "BLOCK_IMAGES", 8)
+    monkeypatch.setattr("naaflib.similarity.matrix.BLOCK_IMAGES", 8)
 
 
 @pytest.fixture(params=["fused", "eager"])
 def form(request, monkeypatch):
     if request.param == "eager":
-        monkeypatch.setattr(differentiable, "kernels", lambda: None)
-    elif differentiable.kernels() is None:
+        monkeypatch.setattr(autograd, "kernels", lambda: None)
+    elif autograd.kernels() is None:
         pytest.skip("numba is not installed: there are no fused kernels to test")
     return request.param
 
@@ -90,10 +88,10 @@ def assert_same(found, expected):
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_block_is_the_matrix_s_block_to_the_last_bit(model, encoded, form, threads, precision):
     threads(1)
-    whole = Pairs(model, encoded, precision).block(*EVERYTHING)
+    whole = SplitScorer(model, encoded, precision).block(*EVERYTHING)
     for count in (1, 2, 3):
         threads(count)
-        pairs = Pairs(model, encoded, precision)
+        scorer = SplitScorer(model, encoded, precision)
         for images in (
             slice(0, IMAGES),
             slice(0, 1),
@@ -103,7 +101,7 @@ def test_a_block_is_the_matrix_s_block_to_the_last_bit(model, encoded, form, thr
             slice(42, 43),
         ):
             for captions in (EVERYTHING[1], slice(0, 1), slice(80, 160), slice(79, 81), slice(200, 215)):
-                np.testing.assert_array_equal(pairs.block(images, captions), whole[images, captions])
+                np.testing.assert_array_equal(scorer.block(images, captions), whole[images, captions])
 
 
 def test_a_part_of_a_split_is_encoded_as_the_whole_is(model, data, encoded, threads):
@@ -129,13 +127,13 @@ def test_a_part_of_a_split_is_encoded_as_the_whole_is(model, data, encoded, thre
 
 def test_a_tile_of_parts_is_the_matrix_s_tile_to_the_last_bit(model, data, encoded, form):
     """What a worker of a cluster does: it sees some images and some captions only."""
-    split, whole = open_split(data, "test"), Pairs(model, encoded).block(*EVERYTHING)
+    split, whole = open_split(data, "test"), SplitScorer(model, encoded).block(*EVERYTHING)
     for images in (slice(0, 16), slice(32, 43)):
         for band in (slice(16, 32), slice(16, 43)):
             captions = slice(band.start * PER_IMAGE, band.stop * PER_IMAGE)
             parts = encode_captions(model, split.captions[captions], PER_IMAGE)
-            pairs = Pairs(model, Encoded(encode_images(model, split, images), *parts))
-            found = pairs.block(*(slice(0, size) for size in pairs.shape))
+            scorer = SplitScorer(model, Encoded(encode_images(model, split, images), *parts))
+            found = scorer.block(*(slice(0, size) for size in scorer.shape))
             np.testing.assert_array_equal(found, whole[images, captions])
 
 
@@ -173,7 +171,7 @@ def test_each_fold_is_streamed_on_its_own(model, encoded, monkeypatch):
     first = slice(0, 40 * PER_IMAGE)
     packing, columns = encoded.packing.part(slice(0, 48 * PER_IMAGE))
     part = Encoded(encoded.images[:40], encoded.words[columns], packing)
-    whole = Pairs(model, part).block(slice(0, 40), slice(0, packing.captions))[:, first]
+    whole = SplitScorer(model, part).block(slice(0, 40), slice(0, packing.captions))[:, first]
     found = streamed_metrics(model, part, PER_IMAGE, protocol="coco-1k", top=3, progress=False)
     assert_same(found, protocol_metrics(whole, "coco-1k", PER_IMAGE, top=3))
     folds = [retrieval_metrics(whole[f : f + 8, 5 * f : 5 * f + 40]) for f in range(0, 40, 8)]
@@ -330,8 +328,8 @@ def test_ranks_and_top_answers_go_by_the_same_own_scores(to):
 def test_counts_that_cannot_be_right_are_refused(way):
     matrix = seeds.rng(3).normal(size=(13, 39))
     whole = slice(0, 13), slice(0, 39)
-    limits = (own := matrix[np.arange(39) // 3, np.arange(39)]).reshape(-1, 3).max(axis=1), own
-    right = count_block(matrix, *whole, *limits, 3)
+    own = matrix[np.arange(39) // 3, np.arange(39)]
+    right = RankCounter(own, 3).tile(*whole).counts(matrix)
     wrong = [
         replace(right, image_rivals=right.image_rivals * 0 - 1, caption_rivals=right.caption_rivals * 0 - 1),
         replace(right, image_rivals=right.image_rivals + 37, caption_rivals=right.caption_rivals + 13),
@@ -343,6 +341,38 @@ def test_counts_that_cannot_be_right_are_refused(way):
         with pytest.raises(NaafError, match=r"ranks .* cannot be right; count each pair once") as refused:
             getattr(counter, way)
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("columns", [None, 2])
+def test_a_fold_is_ranked_as_if_it_were_alone(columns):
+    matrix = seeds.rng(5).integers(0, 9, size=(12, 36)).astype("f4")
+    counter = RankCounter(matrix[np.arange(36) // 3, np.arange(36)], 3, k=2, fold=4)
+    found = metrics_of(
+        counter, (tile.counts(matrix[tile.images, tile.captions]) for tile in counter.tiles(3, columns))
+    )
+    for first in (0, 4, 8):
+        alone = retrieval_metrics(matrix[first : first + 4, 3 * first : 3 * first + 12], 3, top=2)
+        for ours, theirs, moved in (
+            (found.i2t, alone.i2t, 3 * first),
+            (found.t2i, alone.t2i, first),
+        ):
+            rows = slice(len(ours.ranks) * first // 12, len(ours.ranks) * (first + 4) // 12)
+            np.testing.assert_array_equal(ours.ranks[rows], theirs.ranks)
+            np.testing.assert_array_equal(ours.best.answers[rows], theirs.best.answers + moved)
+            np.testing.assert_array_equal(ours.best.scores[rows], theirs.best.scores)
+    assert_same(found, retrieval_metrics(matrix, 3, top=2, fold=4))
+
+
+def test_images_that_do_not_fill_their_folds_are_refused():
+    with pytest.raises(NaafError, match="13 images do not fill folds of 5; take whole folds"):
+        retrieval_metrics(np.zeros((13, 39)), 3, fold=5)
+
+
+def test_an_own_score_that_is_not_finite_is_refused_before_anything_is_counted():
+    own = np.zeros(39, "f4")
+    own[31] = np.nan
+    with pytest.raises(NaafError, match="image 10 is not finite"):
+        RankCounter(own, 3)
 
 
 @pytest.mark.parametrize("levels", [1, 3, 10**6])

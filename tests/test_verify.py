@@ -220,8 +220,8 @@ def test_rows_may_be_captions_with_every_image_repeated(folder):
     write_split(folder, "train", repeat=EACH)
     report = verify(folder)
     assert report.ok
-    (check,) = [c for c in report.checks if c.what == "rows repeat" and c.split == "train"]
-    assert check.ok
+    (check,) = [c for c in report.checks if c.what == "captions" and c.split == "train"]
+    assert (check.ok, check.found) == (True, f"{IMAGES * EACH}, each image {EACH} times")
 
 
 def test_repeated_rows_that_differ_fail(folder):
@@ -229,7 +229,7 @@ def test_repeated_rows_that_differ_fail(folder):
     features = np.load(folder / "train_ims.npy")
     features[3 * EACH + 4, 0, 0] += 1
     np.save(folder / "train_ims.npy", features)
-    assert failed(folder)["rows repeat"].found == "those of image 3 differ"
+    assert "those of image 3 differ" in failed(folder)["captions"].remedy
 
 
 def test_a_caption_too_few_fails_and_names_both_counts(folder):
@@ -300,7 +300,7 @@ def test_what_a_split_refuses_fails(folder):
         (folder / f"train_{name}").unlink()
     np.save(folder / "train_ims.npy", features[:5])
     (folder / "train_caps.txt").write_text("\n".join(lines[:5]))
-    remedy = failed(folder)["rows repeat"].remedy
+    remedy = failed(folder)["captions"].remedy
     assert "captions_per_image: 1}" in remedy
     assert "get the file again" not in remedy
     write_split(folder, "train", repeat=EACH)
@@ -309,7 +309,7 @@ def test_what_a_split_refuses_fails(folder):
     (folder / "manifest.yaml").write_text("name: toys\ncaptions_per_image: 1\n")
     for name in ("ims_bbx.npy", "ims_size.npy", "image_names.txt"):
         (folder / f"train_{name}").unlink()
-    assert f"captions_per_image: {EACH}" in failed(folder)["opens"].remedy
+    assert f"captions_per_image: {EACH}" in failed(folder)["captions"].remedy
 
 
 def test_pictures_in_subfolders_are_counted(folder):

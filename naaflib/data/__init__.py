@@ -4,5 +4,6 @@ manifest    a data set's files, their names and checksums;  splits: a split open
 captions    lines to words;  vocabulary: words to ids;  glove: word vectors
 features    regions of images, memory-mapped;  npy, number_types, row_counts: checks of their file
 boxes       places of regions;  batches: training batches;  inspection: what a set looks like
+writing     new files, whole or not at all
 prepare/    sets made and checked: fetch, convert, verify;  scenes/: the built-in set
 """

@@ -25,7 +25,7 @@ def read_sizes(path: str | os.PathLike[str]) -> np.ndarray:
     """Sizes (image, 2) as int64: width, height.
 
     Two forms are read: a numeric array (N, 2), and the GSMN distribution's array of N dicts
-    {"image_w": ..., "image_h": ...}, for which no pickle but one of plain data is opened.
+    {"image_w": ..., "image_h": ...}, whose pickle is read only if it holds plain data.
     """
     path = Path(path)
     if read_header(path).dtype.hasobject:

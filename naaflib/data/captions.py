@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import NaafError
 from ..files import read_text, shown
 
-# word_tokenize splits sentences first; the full stop inside a line would stay glued to its word otherwise.
+# word_tokenize splits sentences first; otherwise a full stop inside a line would stay with its word.
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
 
 
@@ -44,16 +44,14 @@ def _words(sentence: str) -> list[str]:
 def read_captions(path: Path) -> list[str]:
     """The captions of a file, one a line, stripped. Raises NaafError for a missing or undecodable file."""
     text = read_text(path, f"`naaf data verify {shown(path.parent)}` lists what is")
-    lines = text.split("\n")  # not splitlines: captions may hold other line separators
-    if lines[-1] == "":
-        lines.pop()
-    return [line.strip() for line in lines]
+    # not splitlines: captions may hold other line separators
+    return [line.strip() for line in text.removesuffix("\n").split("\n")] if text else []
 
 
 def read_filled(path: Path) -> list[str]:
-    """`read_captions` of a file where place is meaning: an empty line is refused, with its number.
+    """`read_captions` of a file whose line numbers matter. Raises NaafError for an empty line, and names it.
 
-    One line too many moves all that follows to another image. A last line lost makes the counts right again.
+    One line too many moves all that follows to another image; a lost last line makes the counts right again.
     """
     lines = read_captions(path)
     if "" in lines:

@@ -1,6 +1,5 @@
 """Region features as the field ships them: a memory-mapped `.npy`, never loaded whole."""
 
-import mmap
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +7,15 @@ import numpy as np
 
 from ..errors import NaafError
 from ..files import shown
-from .npy import open_array
+from .npy import open_array, release
 
 
 class Regions:
     """Features (image, region, feature) of a file whose rows are images, or captions (each image repeated).
 
-    `regions[i]` is image i, whatever the rows are, as float32 (region, feature). Slices and all else that
-    numpy takes, such as `regions[2:5]`, give arrays in the file's own type: slices are read-only views of
-    the mapped file, of which nothing is read before it is used, and their values are not checked;
+    `regions[i]` is image i, whatever the rows are, as float32 (region, feature); `regions[-1]` is the last.
+    Slices and all else that numpy takes, such as `regions[2:5]`, give arrays in the file's own type. Slices
+    are read-only views of the mapped file: nothing is read before it is used, and values are not checked.
     `torch.tensor` copies one. A region whose features are all zero is padding (an image with fewer regions
     than others): it takes no part in scores, mining and explanations.
     """
@@ -48,7 +47,7 @@ class Regions:
         """Raises IndexError outside the images, NaafError where the features of one image are not finite."""
         if not isinstance(key, int | np.integer):
             return self.rows[: self.images * self.repeat : self.repeat][key]
-        return self.gather(np.array([key]))[0]
+        return self.gather(np.array([key + self.images if key < 0 else key]))[0]
 
     def gather(self, images: np.ndarray) -> np.ndarray:
         """Features of several images (image, region, feature), float32. Raises NaafError for a NaN."""
@@ -69,10 +68,8 @@ class Regions:
         return result
 
     def release(self) -> None:
-        """Give the mapped pages back to the system: they are read again where they are needed again."""
-        base = self.rows.base
-        if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            base.madvise(mmap.MADV_DONTNEED)
+        """As `npy.release`: the pages that were read."""
+        release(self.rows)
 
     def first(self, images: int) -> "Regions":
         """The same file, its first images only."""

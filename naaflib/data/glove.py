@@ -37,11 +37,9 @@ def read_glove(path: Path, vocabulary: Vocabulary) -> Vectors:
     with _lines(Path(path)) as lines:
         for number, line in enumerate(lines, start=1):
             parts = line.rstrip(" \t\r\n").replace("\t", " ").split(" ")
-            if not dim:
-                dim = len(parts) - 1
-                if dim == 1:  # a word2vec header: counts and dimension
-                    dim = 0
-                    continue
+            if not dim and len(parts) == 2:  # a word2vec header: counts and dimension
+                continue
+            dim = dim or len(parts) - 1
             word = " ".join(parts[:-dim])
             index = vocabulary.id.get(word)
             if index is None or index in found:
@@ -52,10 +50,6 @@ def read_glove(path: Path, vocabulary: Vocabulary) -> Vectors:
                 raise NaafError(f"{shown(path)}, line {number}: not a word and {dim} numbers") from None
             if not np.isfinite(found[index]).all():
                 raise NaafError(f"{shown(path)}, line {number}: a number is not finite; get the file again")
-            if len(found[index]) != dim:
-                raise NaafError(
-                    f"{shown(path)}, line {number}: {len(found[index])} numbers where others have {dim}"
-                )
     if not found:
         raise NaafError(f"{shown(path)} holds no vector for any of the vocabulary's {len(vocabulary)} words")
     ids = np.array(sorted(found))
@@ -73,31 +67,24 @@ def _lines(path: Path) -> Iterator[io.TextIOBase]:
                 if b"\0" in raw.peek(PEEKED)[:PEEKED]:
                     raise NaafError(
                         f"{shown(path)} holds binary vectors, and text is read (a word and its numbers a "
-                        "line);"
-                        " take the .vec or .txt file of the same source, or write one with gensim's"
-                        " save_word2vec_format(name, binary=False)"
+                        "line); take the .vec or .txt file of the same source, or write one with gensim's "
+                        "save_word2vec_format(name, binary=False)"
                     )
                 yield io.TextIOWrapper(raw, encoding="utf-8", errors="replace", newline="\n")
         except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error):
             raise NaafError(f"{shown(path)} is not a whole {kind} file; download it again") from None
 
 
-@contextmanager
-def _unpacked(path: Path, file: io.BufferedReader, kind: str) -> Iterator[Any]:
+def _unpacked(path: Path, file: io.BufferedReader, kind: str) -> Any:
     """The bytes of the text in the file."""
+    if kind == "text":
+        return file
     if kind == "gzip":
-        with gzip.GzipFile(fileobj=file) as raw:
-            yield raw
-    elif kind == "zip":
-        with zipfile.ZipFile(file) as archive:
-            inside = [name for name in archive.namelist() if name.endswith((".txt", ".vec"))]
-            if len(inside) != 1:
-                raise NaafError(
-                    f"{shown(path)} holds {len(inside)} .txt files; unpack it and name one"
-                    if inside
-                    else f"{shown(path)} holds no .txt or .vec file, which word vectors are read from"
-                )
-            with archive.open(inside[0]) as raw:
-                yield raw
-    else:
-        yield file
+        return gzip.GzipFile(fileobj=file)
+    archive = zipfile.ZipFile(file)
+    inside = [name for name in archive.namelist() if name.endswith((".txt", ".vec"))]
+    if not inside:
+        raise NaafError(f"{shown(path)} holds no .txt or .vec file, which word vectors are read from")
+    if len(inside) > 1:
+        raise NaafError(f"{shown(path)} holds {len(inside)} .txt files; unpack it and name one")
+    return archive.open(inside[0])

@@ -35,8 +35,8 @@ def counts_table(splits: Mapping[str, Split]) -> Any:
     """A pandas row a split: how much of everything, and whether boxes and pictures are there."""
     import pandas as pd
 
-    table = pd.DataFrame({name: _counts(split) for name, split in splits.items()}).T
-    return table.infer_objects().rename_axis("split")
+    rows = {name: _counts(split) for name, split in splits.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split")
 
 
 def _counts(split: Split) -> dict[str, object]:
@@ -60,10 +60,8 @@ def checks_table(report: Report) -> Any:
     frame = report.to_frame()
     marks = frame["ok"].map(lambda ok: MARKS[None if ok is None else bool(ok)])
     cells = marks + ": " + frame["found"].str.replace(FILE_NAME, "", regex=True)
-    rows = [
-        what.replace(f"{split}_", "", 1) for what, split in zip(frame["what"], frame["split"], strict=True)
-    ]
-    table = cells.groupby([np.array(rows), frame["split"]], sort=False).first().unstack(fill_value="")
+    rows = frame.apply(lambda check: check["what"].replace(f"{check['split']}_", "", 1), axis=1)
+    table = cells.groupby([rows, frame["split"]], sort=False).first().unstack(fill_value="")
     return table.rename_axis(index="check", columns=None)[list(dict.fromkeys(frame["split"]))]
 
 
@@ -94,7 +92,7 @@ def coverage_table(tokens: Mapping[str, Tokens], vocabulary: Vocabulary) -> Any:
     import pandas as pd
 
     rows = {name: _coverage(captions, vocabulary) for name, captions in tokens.items()}
-    return pd.DataFrame(rows).T.infer_objects().rename_axis("split")
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("split")
 
 
 def _coverage(captions: Tokens, vocabulary: Vocabulary) -> dict[str, object]:

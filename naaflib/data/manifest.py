@@ -10,60 +10,49 @@ import os
 import re
 import shlex
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-    ValidationError,
-    field_validator,
-)
+import yaml
+from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
 
 from ..config import OTHER_DATA, PRESETS
 from ..errors import NaafError, UsageError
-from ..files import project_root, read_yaml, shown
+from ..files import project_folders, read_yaml, shown
 
 SPLITS = ("train", "dev", "test", "testall")
 OWN_MANIFEST = "manifest.yaml"
 
 Axis = Literal["images", "captions", "regions", "dim"]
 Role = Literal["features", "captions", "boxes", "sizes", "names", "pictures", "links", "foils", "other"]
+Text = Annotated[str, AfterValidator(lambda text: " ".join(text.split()))]  # on one line
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+def _below_the_folder(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or ".." in parts or PurePosixPath(path).is_absolute():
+        raise ValueError("must be a relative path below the data set's folder")
+    return path
 
 
-class SplitCounts(_Record):
+class SplitCounts(BaseModel, frozen=True, extra="forbid"):
     """How much a split holds; None where distributions differ or nobody has counted."""
 
     images: PositiveInt | None = None
     captions: PositiveInt | None = None
     required: bool = True
-    note: str = ""
+    note: Text = ""
 
 
-class DataFile(_Record):
+class DataFile(BaseModel, frozen=True, extra="forbid"):
     """A file below the data set's folder; `{split}` in its path stands for each split's name."""
 
-    path: str
+    path: Annotated[str, AfterValidator(_below_the_folder)]
     role: Role = "other"
     required: bool = False
     shape: tuple[NonNegativeInt | Axis, ...] = ()
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     url: str | None = Field(default=None, pattern=r"^https?://")
     split: str | None = None
-
-    @field_validator("path")
-    @classmethod
-    def _stays_below_the_folder(cls, path: str) -> str:
-        parts = PurePosixPath(path).parts
-        if not parts or ".." in parts or PurePosixPath(path).is_absolute():
-            raise ValueError("must be a relative path below the data set's folder")
-        return path
 
 
 LAYOUT = (
@@ -77,16 +66,23 @@ LAYOUT = (
 
 
 PATTERNS = {str(file.role): file.path for file in LAYOUT}
+SPLIT_FILES = tuple(role for role, path in PATTERNS.items() if "{split}" in path)  # their roles
 CAPTIONS_AN_IMAGE = 5  # unless a folder's manifest says another number
 
 
+def own_manifest(folder: str | os.PathLike[str], captions_per_image: int) -> str:
+    """What a folder's own manifest says where an image has another number of captions than five."""
+    content = {"name": Path(folder).resolve().name, "captions_per_image": captions_per_image}
+    return yaml.safe_dump(content, default_flow_style=True, sort_keys=False, width=10**6).strip()
+
+
 def layout_path(folder: str | os.PathLike[str], split: str, role: str) -> Path:
-    """A file of the SCAN layout: a split's features, captions, boxes, sizes or names."""
+    """Where the SCAN layout has a split's features, captions, boxes, sizes, names, or all pictures."""
     return Path(folder) / PATTERNS[role].replace("{split}", split)
 
 
-class Manifest(_Record):
-    """A data set in the SCAN layout: region features and captions a split; boxes and pictures if you like."""
+class Manifest(BaseModel, frozen=True, extra="forbid"):
+    """A data set in the SCAN layout: features and captions of splits, which may have boxes and pictures."""
 
     name: str
     title: str = ""
@@ -95,8 +91,8 @@ class Manifest(_Record):
     dim: PositiveInt | None = None
     dtype: Literal["float16", "float32"] | None = None
     seed: int | None = None
-    licence: str = ""
-    source: str = ""
+    licence: Text = ""
+    source: Text = ""
     steps: tuple[str, ...] = ()
     splits: dict[str, SplitCounts] = {}
     files: tuple[DataFile, ...] = LAYOUT
@@ -123,23 +119,21 @@ class Manifest(_Record):
         return file.model_copy(update={"path": path, "split": split, "shape": shape, "required": required})
 
 
-def _folders() -> list[Path]:
-    """Where manifests lie: the project's own first, then those that an installed package carries."""
-    places = (project_root() / "data_manifests", Path(__file__).resolve().parent.parent / "data_manifests")
-    return [place for place in places if place.is_dir()]
+def _paths() -> dict[str, Path]:
+    """Manifests by name: those that an installed package carries, and before them the project's own."""
+    places = project_folders("data_manifests")[::-1]
+    return {path.stem: path for place in places for path in sorted(place.glob("*.yaml"))}
 
 
 def names() -> tuple[str, ...]:
     """The data sets that have a manifest."""
-    return tuple(sorted({path.stem for folder in _folders() for path in folder.glob("*.yaml")}))
+    return tuple(sorted(_paths()))
 
 
 def load(name: str) -> Manifest:
     """The manifest of a data set by name."""
-    for folder in _folders():
-        path = folder / f"{name}.yaml"
-        if path.name == f"{name}.yaml" and path.is_file():
-            return read_manifest(path)
+    if path := _paths().get(name):
+        return read_manifest(path)
     known, asked = names(), _plain(name)
     near = [one for one in known if len(asked) > 3 and asked in _plain(one + load(one).title)]
     near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
@@ -157,11 +151,9 @@ def find_manifest(folder: str | os.PathLike[str]) -> Manifest | None:
     folder = Path(folder)
     if (folder / OWN_MANIFEST).is_file():
         return read_manifest(folder / OWN_MANIFEST)
-    known = names()
-    for name in (folder.name, folder.resolve().name):
-        if name in known:
-            return load(name)
-    return None
+    known = _paths()
+    path = known.get(folder.name) or known.get(folder.resolve().name)
+    return read_manifest(path) if path else None
 
 
 def data_name(folder: str | os.PathLike[str]) -> str:
@@ -202,13 +194,15 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
 def explain(manifest: Manifest, folder: str | os.PathLike[str]) -> str:
     """What the data set consists of and the exact steps that bring it into the folder."""
     lines = [f"{manifest.title or manifest.name} ({manifest.name})"]
-    if manifest.licence:
-        lines += ["", f"Licence: {' '.join(manifest.licence.split())}"]
-    if manifest.source:
-        lines += ["", f"Where it comes from: {' '.join(manifest.source.split())}"]
-    lines += ["", f"What {shown(folder)} should hold:", *_file_lines(manifest), *_split_notes(manifest)]
-    if manifest.steps:
-        lines += ["", "Steps:", *_step_lines(manifest, Path(folder))]
+    for what, text in (("Licence", manifest.licence), ("Where it comes from", manifest.source)):
+        lines += ["", f"{what}: {text}"] if text else []
+    lines += ["", f"What {shown(folder)} should hold:", *_file_lines(manifest)]
+    lines += [f"  {name}: {counts.note}" for name, counts in manifest.splits.items() if counts.note]
+    lines += ["", "Steps:"] if manifest.steps else []
+    for number, step in enumerate(manifest.steps, start=1):
+        for key, value in (("{folder}", Path(folder)), ("{parent}", Path(folder).parent)):
+            step = step.replace(key, shlex.quote(shown(value)))
+        lines.append(f"  {number}. " + step.strip().replace("\n", "\n     "))
     return "\n".join(lines) + "\n"
 
 
@@ -233,19 +227,3 @@ def _size(file: DataFile, manifest: Manifest) -> str:
     bytes_each = {"float16": 2, "float32": 4}[manifest.dtype]
     volume = math.prod(axis for axis in file.shape if isinstance(axis, int)) * bytes_each / 1e9
     return f"{text} {manifest.dtype}" + (f", {volume:.2g} GB" if known else "")
-
-
-def _split_notes(manifest: Manifest) -> list[str]:
-    noted = {name: " ".join(counts.note.split()) for name, counts in manifest.splits.items()}
-    return [f"  {name}: {note}" for name, note in noted.items() if note]
-
-
-def _step_lines(manifest: Manifest, folder: Path) -> list[str]:
-    values = {"{folder}": folder, "{parent}": folder.parent}
-    lines = []
-    for number, step in enumerate(manifest.steps, start=1):
-        for key, value in values.items():
-            step = step.replace(key, shlex.quote(shown(value)))
-        first, *rest = step.strip().split("\n")
-        lines += [f"  {number}. {first}", *(f"     {line}" for line in rest)]
-    return lines

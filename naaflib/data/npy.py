@@ -12,32 +12,37 @@ import pickle
 import re
 import tokenize
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import NaafError
 from ..files import shown
 
+HEADERS = {  # 3.0 serves names of fields only, which no file of this layout has
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+NO_HEADER = (ValueError, EOFError, SyntaxError, TypeError, KeyError, tokenize.TokenError)
+TOO_MUCH = (MemoryError, RecursionError, OverflowError)  # of Python's parser
+RECONSTRUCT, SCALAR = np.empty(0, object).__reduce__()[0], np.float64(0).__reduce__()[0]
+PLAIN = {  # what a pickle of plain data asks for: numpy's arrays, scalars and types; bytes of protocol 2
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): RECONSTRUCT for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): SCALAR for core in ("core", "_core")},
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): lambda spec, *_: _simple_dtype(spec),
+    ("_codecs", "encode"): lambda text, _encoding: text.encode("latin1"),
+}
 
-@dataclass(frozen=True)
-class Header:
-    """What a .npy file says of itself, and how many bytes there really are."""
+
+class Header(NamedTuple):
+    """What a .npy file says of itself, and where its numbers begin."""
 
     shape: tuple[int, ...]
-    dtype: np.dtype
     fortran_order: bool
+    dtype: np.dtype
     offset: int
-    file_size: int
-
-    @property
-    def promised_size(self) -> int:
-        return self.offset + math.prod(self.shape) * self.dtype.itemsize
-
-    def describe(self) -> str:
-        return f"{' x '.join(map(str, self.shape)) or 'a single value'} {self.dtype}"
 
 
 def read_header(path: str | os.PathLike[str]) -> Header:
@@ -46,47 +51,41 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     try:
         with path.open("rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy warns of headers that Python 2 wrote
-            shape, fortran_order, dtype = _parse_header(stream)
-            header = Header(shape, dtype, fortran_order, stream.tell(), path.stat().st_size)
+            parts = HEADERS[np.lib.format.read_magic(stream)](stream)
+            header = Header(*parts, stream.tell())
+            if any(size < 0 for size in header.shape):
+                raise ValueError("a negative size")
     except OSError as error:
         raise NaafError(f"{shown(path)}: cannot be read ({error.strerror or error})") from error
-    except (ValueError, EOFError, SyntaxError, TypeError, KeyError, tokenize.TokenError) as error:
+    except NO_HEADER + TOO_MUCH as error:
         raise NaafError(f"{shown(path)}: not a .npy file or its header is damaged; get it again") from error
-    except (MemoryError, RecursionError, OverflowError) as error:
-        raise NaafError(f"{shown(path)}: the header of this .npy file is damaged; get it again") from error
-    if any(size < 0 for size in shape):
-        raise NaafError(f"{shown(path)}: its header holds a negative size {shape}; get it again")
     return header
-
-
-def _parse_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(stream)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(stream)
-    raise ValueError("version 3.0 serves field names only, which no file of this layout has")
 
 
 def open_array(path: str | os.PathLike[str]) -> np.ndarray:
     """A numeric array, memory-mapped and read-only. A NaafError names the file and what is wrong with it."""
     path = Path(path)
-    header = read_header(path)
-    if header.dtype.hasobject or header.dtype.kind not in "fiu":
-        raise NaafError(f"{shown(path)}: holds {header.dtype}, not plain numbers; save it as a numeric array")
-    if header.file_size < header.promised_size:
+    shape, fortran_order, dtype, offset = read_header(path)
+    if dtype.hasobject or dtype.kind not in "fiu":
+        raise NaafError(f"{shown(path)}: holds {dtype}, not plain numbers; save it as a numeric array")
+    promised, there = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size
+    if there < promised:
+        size = " x ".join(map(str, shape)) or "a single value"
         raise NaafError(
-            f"{shown(path)}: cut short: its header promises {header.describe()} ="
-            f" {header.promised_size:,} bytes, {header.file_size:,} are there; copy or download it again"
+            f"{shown(path)}: cut short: its header promises {size} {dtype} = {promised:,} bytes, {there:,} "
+            "are there; copy or download it again"
         )
-    order = "F" if header.fortran_order else "C"
-    if 0 in header.shape:
-        return np.empty(header.shape, header.dtype, order)
-    return np.memmap(path, header.dtype, mode="r", offset=header.offset, shape=header.shape, order=order)
+    order = "F" if fortran_order else "C"
+    if 0 in shape:
+        return np.empty(shape, dtype, order)
+    return np.memmap(path, dtype, mode="r", offset=offset, shape=shape, order=order)
 
 
 def release(array: np.ndarray) -> None:
-    """Give the pages of a memory map back to the system: a walk through 33 GB then needs one block."""
+    """Give a memory map's pages back to the system: they are read again where they are needed again.
+
+    A walk through 33 GB then needs one block.
+    """
     if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         array.base.madvise(mmap.MADV_DONTNEED)
 
@@ -94,12 +93,7 @@ def release(array: np.ndarray) -> None:
 def read_objects(path: str | os.PathLike[str]) -> list[Any]:
     """The elements of an object array that holds plain data only; any other pickle is refused unread."""
     path = Path(path)
-    header = read_header(path)
-    if not header.dtype.hasobject:
-        raise NaafError(f"{shown(path)}: holds {header.describe()}, where Python objects were expected")
-    with path.open("rb") as stream:
-        stream.seek(header.offset)
-        content = io.BytesIO(stream.read())
+    content = io.BytesIO(path.read_bytes()[read_header(path).offset :])
     try:
         array = _PlainUnpickler(content, encoding="latin1").load()  # latin1: files that Python 2 wrote
     except Exception as error:  # a damaged pickle may raise anything, as pickle's documentation says
@@ -114,18 +108,9 @@ class _PlainUnpickler(pickle.Unpickler):
     """Rebuilds numpy arrays and scalars of simple types; dicts, lists, texts and numbers ask for nothing."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            if name == "_reconstruct":
-                return np.empty(0, object).__reduce__()[0]
-            if name == "scalar":
-                return np.float64(0).__reduce__()[0]
-        if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
-        if (module, name) == ("numpy", "dtype"):
-            return lambda spec, *_: _simple_dtype(spec)
-        if (module, name) == ("_codecs", "encode"):  # how protocol 2 writes bytes
-            return lambda text, _encoding: text.encode("latin1")
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not plain data")
+        if (module, name) not in PLAIN:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not plain data")
+        return PLAIN[module, name]
 
 
 def _simple_dtype(spec: object) -> np.dtype:

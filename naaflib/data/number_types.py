@@ -4,8 +4,6 @@ Bytes do not say their type. Read wrongly, though, numbers spread over far more 
 read as float32 about eight times as many, because exponent bits move. Nothing here changes a number.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 READ_AS = "<f4"
@@ -27,13 +25,6 @@ SIZES = (2.0**-40, 2.0**20)  # a median outside is no feature and no pixel
 WIDEST = 6.0  # standard deviation of log2: normal values have 1.6, probabilities of a softmax up to 8
 
 
-class Reading(NamedTuple):
-    """What numbers look like under a type. spread: standard deviation of log2 of what is not zero."""
-
-    spread: float
-    usable: bool
-
-
 def other_type(content: bytes, rows: int) -> str | None:
     """The type that the bytes of `rows` regions show more plainly than float32, or None.
 
@@ -43,25 +34,22 @@ def other_type(content: bytes, rows: int) -> str | None:
     numbers = np.frombuffer(content[: len(content) // 4 * 4], dtype=READ_AS)
     if numbers.size < FEWEST or np.count_nonzero(numbers) < FEWEST_NONZERO:
         return None
-    usual = _reading(content, READ_AS)
-    limit = usual.spread / WIDER if usual.usable else WIDEST
-    found = {}
-    for code in TYPES:
-        if len(content) % (rows * np.dtype(code).itemsize) == 0:
-            reading = _reading(content, code)
-            if reading.usable and reading.spread < limit:
-                found[code] = reading.spread
-    return TYPES[min(found, key=lambda code: found[code])] if found else None
+    usual = _spread(content, READ_AS)
+    limit = WIDEST if usual is None else usual / WIDER
+    fitting = [code for code in TYPES if len(content) % (rows * np.dtype(code).itemsize) == 0]
+    spreads = {code: spread for code in fitting if (spread := _spread(content, code)) is not None}
+    best = min(spreads, key=lambda code: spreads[code], default=READ_AS)
+    return TYPES[best] if best in spreads and spreads[best] < limit else None
 
 
-def _reading(content: bytes, code: str) -> Reading:
+def _spread(content: bytes, code: str) -> float | None:
+    """Standard deviation of log2 of what is not zero under a type; None: no features and no pixels."""
     values = np.frombuffer(content[: len(content) // 8 * 8], dtype=code)
     if not values.size or not np.isfinite(values).all():
-        return Reading(np.inf, False)
-    # Every other number zero: halves of wider numbers.
-    halves = values[::2].any() != values[1::2].any()
+        return None
     sizes = np.log2(np.abs(values[values != 0].astype(np.float64)))
     if not sizes.size:
-        return Reading(0.0, True)
+        return 0.0
     low, high = np.log2(SIZES)
-    return Reading(float(sizes.std()), bool(not halves and low <= np.median(sizes) <= high))
+    halves = values[::2].any() != values[1::2].any()  # every other number zero: halves of wider numbers
+    return None if halves or not low <= np.median(sizes) <= high else float(sizes.std())

@@ -16,11 +16,10 @@ from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from ..errors import NaafError
 from ..files import shown
-from .manifest import OWN_MANIFEST, layout_path
+from .manifest import OWN_MANIFEST, layout_path, own_manifest
 
 COMPARED = 64  # images, spread over the file: a repeated COCO train split has 160 GB
 MOST_TIMES = 20  # longest run and most rounds that are looked for
@@ -39,12 +38,12 @@ def rows_an_image(folder: Path, split: str, rows: np.ndarray, captions: int, sta
         images = rows[::stated]
         if run_length(images) == 1 and not period(images):
             return stated
-    raise NaafError(contradiction(folder, split, rows, captions, stated))
+    raise NaafError(_contradiction(folder, split, rows, captions, stated))
 
 
-def first_unequal(rows: np.ndarray, each: int, compared: int = COMPARED) -> int | None:
+def first_unequal(rows: np.ndarray, each: int) -> int | None:
     """The first image, of a sample, whose `each` rows in succession differ; None where none does."""
-    images = np.unique(np.linspace(0, len(rows) // each - 1, compared).astype(int))
+    images = np.unique(np.linspace(0, len(rows) // each - 1, COMPARED).astype(int))
     return next((int(i) for i in images if not _equal(rows[i * each : (i + 1) * each])), None)
 
 
@@ -61,16 +60,13 @@ def period(rows: np.ndarray) -> int:
         return 0
     for times in range(MOST_TIMES, 1, -1):
         distance, rest = divmod(len(rows), times)
-        if (
-            not rest
-            and distance
-            and all(_equal(rows[[i, i + distance]]) for i in {0, distance // 2, distance - 1})
-        ):
+        places = {0, distance // 2, distance - 1}
+        if distance and not rest and all(_equal(rows[[i, i + distance]]) for i in places):
             return distance
     return 0
 
 
-def contradiction(folder: Path, split: str, rows: np.ndarray, captions: int, stated: int) -> str:
+def _contradiction(folder: Path, split: str, rows: np.ndarray, captions: int, stated: int) -> str:
     """What counts and rows say against the stated number of captions, and what to do, in one sentence."""
     count = len(rows)
     text, features = (layout_path(folder, split, role) for role in ("captions", "features"))
@@ -78,8 +74,8 @@ def contradiction(folder: Path, split: str, rows: np.ndarray, captions: int, sta
     needed = f"{stated} captions an image need {count * stated} captions"
     if count != captions or not count:
         return (
-            f"{found}; {needed} (or a row a caption); "
-            f"another number goes into the folder's {OWN_MANIFEST} as captions_per_image"
+            f"{found}; {needed} (or a row a caption): one of the two files is cut short or of another "
+            f"version, or another number goes into the folder's {OWN_MANIFEST} as captions_per_image"
         )
     if (each := run_length(rows)) > 1:
         return f"{found}, and every image has {each} equal rows in succession; {_statement(folder, each)}"
@@ -88,8 +84,10 @@ def contradiction(folder: Path, split: str, rows: np.ndarray, captions: int, sta
             f"{found}, and all images come again after {distance} rows; put rows and captions into the order "
             f"np.arange({count}).reshape(-1, {distance}).T.ravel(), so that an image's stand together"
         )
+    different = None if count % stated else first_unequal(rows, stated)
+    which = "" if different is None else f" (those of image {different} differ)"
     return (
-        f"{found}, and not every image has {stated} equal rows; where each has one caption, "
+        f"{found}, and not every image has {stated} equal rows{which}; where each has one caption, "
         f"{_statement(folder, 1)}; {needed}, or each row {stated} times in succession"
     )
 
@@ -98,9 +96,7 @@ def _statement(folder: Path, each: int) -> str:
     path = folder / OWN_MANIFEST
     if path.is_file():
         return f"write captions_per_image: {each} in {shown(path)}"
-    content = {"name": folder.resolve().name, "captions_per_image": each}
-    text = yaml.safe_dump(content, default_flow_style=True, sort_keys=False, width=10**6).strip()
-    return f"write {text} into {shown(path)}"
+    return f"write {own_manifest(folder, each)} into {shown(path)}"
 
 
 def _equal(rows: np.ndarray) -> bool:

@@ -17,7 +17,7 @@ from ..metric.ranks import captions_of, image_of
 from .boxes import read_boxes, read_sizes
 from .captions import read_filled
 from .features import Regions
-from .manifest import CAPTIONS_AN_IMAGE, PATTERNS, SPLITS, find_manifest, layout_path
+from .manifest import CAPTIONS_AN_IMAGE, SPLIT_FILES, SPLITS, find_manifest, layout_path
 from .number_types import READ_AS, other_type
 from .row_counts import first_unequal, rows_an_image
 
@@ -68,15 +68,14 @@ class Split(Described):
         """The picture, where the folder has it under images/."""
         if self.image_names is None:
             return None
-        path = self.folder / "images" / self.image_names[image]
+        path = layout_path(self.folder, self.name, "pictures") / self.image_names[image]
         return path if path.is_file() else None
 
     def picture_size(self, image: int) -> np.ndarray | None:
         """Width and height that boxes count in: as recorded, else the picture file's own."""
         if self.sizes is not None:
             return np.asarray(self.sizes[image])
-        path = self.image_path(image)
-        if path is None:
+        if (path := self.image_path(image)) is None:
             return None
         from PIL import Image
 
@@ -90,13 +89,12 @@ class Split(Described):
         """The split's first images with their captions (upstream validates on 1000 dev images)."""
         if images >= len(self):
             return self
+        there = {name: getattr(self, name) for name in ("boxes", "sizes", "image_names")}
         return replace(
             self,
             captions=self.captions[captions_of(slice(0, images), self.captions_per_image)],
             regions=self.regions.first(images),
-            boxes=None if self.boxes is None else self.boxes[:images],
-            sizes=None if self.sizes is None else self.sizes[:images],
-            image_names=None if self.image_names is None else self.image_names[:images],
+            **{name: rows[:images] for name, rows in there.items() if rows is not None},
         )
 
 
@@ -110,9 +108,8 @@ def evaluation_split(folder: str | Path, prefer: tuple[str, ...] = ("test", "dev
     folder = resolve(folder)
     _check_folder(folder)
     present = split_names(folder)
-    for name in prefer:
-        if name in present:
-            return name
+    if found := [name for name in prefer if name in present]:
+        return found[0]
     if not present:
         raise NaafError(f"{shown(folder)} is not a data set: it has no *_ims.npy; `naaf data list` helps")
     raise NaafError(
@@ -135,7 +132,7 @@ def open_split(folder: str | Path, split: str) -> Split:
     """
     folder = resolve(folder)
     _check_folder(folder)
-    of = {role: layout_path(folder, split, role) for role in PATTERNS}
+    of = {role: layout_path(folder, split, role) for role in SPLIT_FILES}
     if Path(split).name != split or not (of["features"].is_file() or of["captions"].is_file()):
         present = ", ".join(split_names(folder)) or "none"
         raise UsageError(f"{shown(folder)} has no split {split!r}; its splits: {present}")
@@ -163,8 +160,7 @@ def open_split(folder: str | Path, split: str) -> Split:
 
 def _check_numbers(regions: Regions) -> None:
     first = regions.rows[0]
-    written = other_type(first.tobytes(), len(first)) if first.dtype == np.dtype(READ_AS) else None
-    if written:
+    if first.dtype == np.dtype(READ_AS) and (written := other_type(first.tobytes(), len(first))):
         raise NaafError(
             f"{shown(regions.path)}: its numbers were written as {written} and are read as float32;"
             " make the file again from the numbers as .astype('float32')"
@@ -183,19 +179,17 @@ def _check_distinct(path: Path, names: list[str]) -> None:
 
 def _optional(path: Path, read, images: int, repeat: int):
     """A file with a row an image or a row a caption, or None where it is missing."""
-    if not path.is_file():
-        return None
-    rows = read(path)
-    if len(rows) == images:
+    rows = read(path) if path.is_file() else None
+    if rows is None or len(rows) == images:
         return rows
-    if len(rows) == images * repeat:
-        different = first_unequal(np.asarray(rows), repeat)
-        if different is None:
-            return rows[::repeat]
+    if len(rows) != images * repeat:
+        raise NaafError(
+            f"{shown(path)} holds {len(rows)} rows for {images} images; remove the file or get it again"
+        )
+    different = first_unequal(np.asarray(rows), repeat)
+    if different is not None:
         raise NaafError(
             f"{shown(path)}: the {repeat} rows of image {different} differ, those of its features are equal; "
             "bring the file into the order of the features, or remove it"
         )
-    raise NaafError(
-        f"{shown(path)} holds {len(rows)} rows for {images} images; remove the file or get it again"
-    )
+    return rows[::repeat]

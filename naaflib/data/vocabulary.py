@@ -1,7 +1,6 @@
 """Words and their ids. A vocabulary travels inside the checkpoint: two released ones of a data set differ."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from ..errors import NaafError
-from ..files import shown
+from ..files import read_text, shown
+from ..messages import say
 from .captions import tokenize
 
 PAD, START, END, UNKNOWN = "<pad>", "<start>", "<end>", "<unk>"
@@ -30,14 +30,11 @@ class Vocabulary:
     words: tuple[str, ...]
 
     def __post_init__(self):
-        missing = [word for word in SPECIAL if word not in self.id]
-        if missing or self.words[0] != PAD or len(self.id) != len(self.words):
-            problem = (
-                f"{missing[0]} is missing"
-                if missing
-                else "an id has no word, two words share one, or id 0 is not <pad>"
-            )
-            raise NaafError(f"not a vocabulary: {problem}")
+        for word in SPECIAL:
+            if word not in self.id:
+                raise NaafError(f"not a vocabulary: {word} is missing")
+        if self.words[0] != PAD or len(self.id) != len(self.words):
+            raise NaafError("not a vocabulary: an id has no word, two words share one, or id 0 is not <pad>")
 
     def __len__(self) -> int:
         return len(self.words)
@@ -68,10 +65,8 @@ class Vocabulary:
         Ordered by frequency, then alphabetically: the same captions give the same ids on every machine.
         """
         count = Counter(word for caption in captions for word in tokenize(caption))
-        kept = sorted(
-            (word for word, n in count.items() if n >= min_count), key=lambda word: (-count[word], word)
-        )
-        return cls((*SPECIAL, *(word for word in kept if word not in SPECIAL)))
+        kept = [word for word, n in count.items() if n >= min_count and word not in SPECIAL]
+        return cls((*SPECIAL, *sorted(kept, key=lambda word: (-count[word], word))))
 
     def to_json(self) -> dict[str, object]:
         return {"words": list(self.words)}
@@ -79,16 +74,18 @@ class Vocabulary:
     @classmethod
     def from_json(cls, content: object) -> "Vocabulary":
         """Our own form, or either upstream one: `idx2word` (Bi-GRU) or `word2idx` (GloVe)."""
-        if isinstance(content, dict) and isinstance(content.get("words"), list):
-            return cls(tuple(str(word) for word in content["words"]))
-        if isinstance(content, dict) and isinstance(content.get("word2idx"), dict):
-            by_id = {int(index): str(word) for word, index in content["word2idx"].items()}
-            if len(by_id) < len(content["word2idx"]):
-                raise NaafError("not a vocabulary: two words share one id")
-        elif isinstance(content, dict) and isinstance(content.get("idx2word"), dict):
-            by_id = {int(index): str(word) for index, word in content["idx2word"].items()}
+        forms = content if isinstance(content, dict) else {}
+        if isinstance(words := forms.get("words"), list):
+            return cls(tuple(str(word) for word in words))
+        if isinstance(ids := forms.get("word2idx"), dict):
+            pairs = [(index, word) for word, index in ids.items()]
+        elif isinstance(words := forms.get("idx2word"), dict):
+            pairs = list(words.items())
         else:
             raise NaafError("not a vocabulary: it has none of the keys words, word2idx, idx2word")
+        by_id = {int(index): str(word) for index, word in pairs}
+        if len(by_id) < len(pairs):
+            raise NaafError("not a vocabulary: two words share one id")
         if sorted(by_id) != list(range(len(by_id))):
             raise NaafError(f"not a vocabulary: its {len(by_id)} ids are not 0 to {len(by_id) - 1}")
         return cls(tuple(by_id[index] for index in range(len(by_id))))
@@ -96,28 +93,22 @@ class Vocabulary:
     @classmethod
     def read(cls, path: Path) -> "Vocabulary":
         """A vocabulary file of any of the forms. Raises NaafError that names the file."""
+        path = Path(path)
+        if path.is_file() and path.read_bytes().startswith(PICKLES):
+            raise NaafError(f"{shown(path)}: {PICKLED}")
+        text = read_text(path, "it should be a vocabulary JSON")
         try:
-            content = Path(path).read_bytes()
-            if content.startswith(PICKLES):
-                raise NaafError(PICKLED)
-            return cls.from_json(json.loads(content))
-        except FileNotFoundError:
-            raise NaafError(f"{shown(path)} is missing; it should be a vocabulary JSON") from None
-        except OSError as error:
-            raise NaafError(
-                f"{shown(path)} cannot be read ({error.strerror}); name a vocabulary JSON"
-            ) from None
+            return cls.from_json(json.loads(text))
         except (NaafError, ValueError, TypeError) as error:
             raise NaafError(f"{shown(path)}: {error}") from None
 
 
 def warn_of_unknown(vocabulary: Vocabulary, captions: Sequence[str], path: Path) -> None:
-    """One sentence to standard error where the vocabulary lacks most words of a file's captions."""
+    """One sentence where the vocabulary lacks most words of a file's captions."""
     share = vocabulary.unknown_share(captions)
     if share > 0.5:
-        print(
+        say(
             f"{shown(path)}: {share:.0%} of its words are unknown to the model, which reads <unk>; train on "
             "captions of this kind, with blanks between the words and a data.min_word_count that fits their "
-            "number",
-            file=sys.stderr,
+            "number"
         )

@@ -1,12 +1,14 @@
 """A trained model measured: all pairs of a split in blocks, under a named protocol; ensembles.
 
-protocols   which images compete
+protocols   which images are ranked together
 scores      encode once, score in blocks, to memory, to a file, or to ranks alone
 cluster     the same on a running Dask cluster
 evaluation  scores and metrics of a run or checkpoint, kept in its folder
 ensembles   scores of several models averaged
-comparison/ variants measured on the same images, with intervals
-arithmetic  what a process computes with
+comparison/ variants measured on the same images, with intervals and p-values
+
+The ranking loop of all of them lies in `metric.ranks`.
+arithmetic  device, instruction set and libraries of a process
 """
 
 import sys

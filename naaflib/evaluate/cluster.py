@@ -8,32 +8,33 @@ libraries on the same kind of processor; where they do not, a line says so.
 
 import asyncio
 import socket
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
-from tqdm import tqdm
 
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..files import fingerprint
-from ..metric.ranks import Counts, RankCounter, count
-from ..metric.retrieval import RetrievalMetrics, check_finite, metrics_of
+from ..messages import progress_bar, say
+from ..metric.ranks import Counts, RankCounter, Tile, captions_of, cut, image_of
+from ..metric.retrieval import RetrievalMetrics, metrics_of
 from ..model.checkpoint import load_checkpoint
 from ..model.model import Model
+from ..runs import Run
 from ..similarity.packing import Packing
 from .arithmetic import arithmetic, mixture
-from .protocols import check_protocol, folds, joined
-from .scores import CHUNK, Encoded, Pairs, encode_captions, encode_images, pick_device
+from .protocols import fold_size
+from .scores import CHUNK, Encoded, SplitScorer, encode_captions, encode_images, pick_device
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -100,12 +101,11 @@ class Source:
     ) -> "Source":
         """checkpoint: a file, or a run's folder."""
         checkpoint = Path(checkpoint).resolve()
-        weights = checkpoint / "checkpoints" / "best.safetensors" if checkpoint.is_dir() else checkpoint
-        data = split.folder.resolve()
-        files = (weights, split.regions.path.resolve(), data / f"{split.name}_caps.txt")
+        weights = Run(checkpoint, {}).checkpoint() if checkpoint.is_dir() else checkpoint
+        files = (weights, split.regions.path.resolve(), split.captions_path.resolve())
         prints = tuple((path, str(fingerprint(path))) for path in files)
         words = None if vocabulary is None else Path(vocabulary).resolve()
-        return cls(checkpoint, words, data, split.name, precision, device, prints)
+        return cls(checkpoint, words, split.folder.resolve(), split.name, precision, device, prints)
 
 
 def clustered_metrics(
@@ -123,25 +123,21 @@ def clustered_metrics(
     tile: images of a tile, and images whose captions are its columns: a multiple of CHUNK. A worker that
     dies loses only the tiles that it was computing: they are computed again elsewhere.
     """
-    check_protocol(protocol, len(split))
-    per_image, parts = split.captions_per_image, folds(protocol, len(split))
+    per_image, fold = split.captions_per_image, fold_size(protocol, len(split))
     with connect(address) as client:
         _wait_for_workers(client, address)
         _check_library(client)
         try:
             _warn_of_mixture(client, source.device)
-            bands = [(band,) for fold in parts for band in _cut(fold, tile)]
-            found = _results(client, _own_scores, source, bands, progress, "own captions")
-            by_start = {images.start: scores for images, scores in found}
-            own = np.concatenate([by_start[start] for start in sorted(by_start)])  # in the model's type
-            counters = [RankCounter(own[_captions(fold, per_image)], per_image, top) for fold in parts]
-            tiles = _tiles(parts, counters, per_image, tile)
-            for fold, counts in _results(client, _counts, source, tiles, progress, "scoring"):
-                counters[fold].merge(counts)
+            bands = cut(slice(0, len(split)), tile)
+            found = dict(_results(client, _own_scores, source, bands, progress, "own captions"))
+            own = np.concatenate([found[start] for start in sorted(found)])  # in the model's type
+            counter = RankCounter(own, per_image, top, fold)
+            tiles = counter.tiles(tile, tile)  # in bands of captions: a worker encodes each once
+            return metrics_of(counter, _results(client, _counts, source, tiles, progress, "scoring"))
         finally:
             with suppress(Exception):  # workers that are gone hold nothing; what went wrong is said already
                 client.run(_forget)
-    return joined([metrics_of(counter) for counter in counters], parts, per_image)
 
 
 def _wait_for_workers(client: "Client", address: str) -> None:
@@ -171,52 +167,30 @@ def _warn_of_mixture(client: "Client", device: str) -> None:
     asked = [client.submit(arithmetic, device, workers=[worker], **how) for worker in workers]
     sentence = mixture([_result(future) for future in asked])
     if sentence is not None:
-        tqdm.write(sentence, file=sys.stderr)
-
-
-def _cut(images: slice, tile: int) -> Iterator[slice]:
-    for start in range(images.start, images.stop, tile):
-        yield slice(start, min(start + tile, images.stop))
-
-
-def _captions(images: slice, per_image: int) -> slice:
-    return slice(images.start * per_image, images.stop * per_image)
-
-
-def _tiles(
-    parts: list[slice], counters: list[RankCounter], per_image: int, tile: int
-) -> Iterator[tuple[object, ...]]:
-    """Arguments of `_counts`; one band of captions after the other, so that a worker encodes each once."""
-    for number, (fold, counter) in enumerate(zip(parts, counters, strict=True)):
-        for band in _cut(fold, tile):
-            columns = _captions(slice(band.start - fold.start, band.stop - fold.start), per_image)
-            for images in _cut(fold, tile):
-                rows = slice(images.start - fold.start, images.stop - fold.start)
-                limits = counter.best_own[rows], counter.own[columns]
-                yield number, images, band, rows, columns, *limits, counter.k
+        say(sentence)
 
 
 def _results(
     client: "Client",
-    work: Callable[..., object],
+    work: Callable[[Source, Any], object],
     source: Source,
-    tiles: Iterable[tuple[object, ...]],
+    jobs: Iterable[object],
     progress: bool,
     what: str,
 ) -> Iterator[Any]:
-    """Results as they come, with few tiles under way: what a tile needs is not sent all at once."""
+    """Results as they come, with few jobs under way: what a tile needs is not sent all at once."""
     from distributed import as_completed
 
-    waiting = iter(tiles)
+    waiting = iter(jobs)
     threads = sum(client.nthreads().values())
     under_way = as_completed()
 
     def send(most: int) -> None:
-        for _, arguments in zip(range(most), waiting, strict=False):
-            under_way.add(client.submit(work, source, *arguments, pure=False))
+        for job in islice(waiting, most):
+            under_way.add(client.submit(work, source, job, pure=False))
 
     send(max(2, AHEAD * threads))
-    with tqdm(desc=what, unit="tile", disable=not progress, mininterval=1.0) as bar:
+    with progress_bar(desc=what, unit="tile", disable=not progress, mininterval=1.0) as bar:
         for future in under_way:
             yield _result(future)
             future.release()
@@ -252,38 +226,26 @@ def _result(future: "Future") -> Any:
 _one_at_a_time = Lock()  # a worker may have several threads; what they share is made once
 
 
-def _own_scores(source: Source, images: slice) -> tuple[slice, np.ndarray]:
-    """A task: the scores of these images' captions with their own image."""
-    pairs, per_image = _pairs(source, images, images)
-    own = pairs.own(slice(0, pairs.shape[0]), per_image)
-    check_finite(own.reshape(-1, per_image), images.start)  # nothing would reach a NaN: rank 0
-    return images, own
+def _own_scores(source: Source, images: slice) -> tuple[int, np.ndarray]:
+    """A task: the first of these images, and the scores of their captions with their own image."""
+    scorer, per_image = _scorer(source, images, images)
+    return images.start, scorer.own(slice(0, scorer.shape[0]), per_image)
 
 
-def _counts(
-    source: Source,
-    fold: int,
-    images: slice,
-    band: slice,
-    rows: slice,
-    columns: slice,
-    best_own: np.ndarray,
-    own: np.ndarray,
-    top: int,
-) -> tuple[int, Counts]:
-    """A task: counts of images against a band of images' captions; rows, columns: places in the fold."""
-    pairs, per_image = _pairs(source, images, band)
-    block = pairs.block(*(slice(0, size) for size in pairs.shape))
-    check_finite(block, images.start)
-    return fold, count(block, rows, columns, best_own, own, per_image, top)
+def _counts(source: Source, tile: Tile) -> Counts:
+    """A task: what a tile adds to the ranks."""
+    ends = (image_of(end, tile.captions_per_image) for end in (tile.captions.start, tile.captions.stop))
+    scorer, _ = _scorer(source, tile.images, slice(*ends))
+    return tile.counts(scorer.block(*(slice(0, size) for size in scorer.shape)))
 
 
-def _pairs(source: Source, images: slice, band: slice) -> tuple[Pairs, int]:
+def _scorer(source: Source, images: slice, band: slice) -> tuple[SplitScorer, int]:
+    """Scores these images with the captions of the images of a band; the split's captions an image."""
     with _one_at_a_time:
         split, model = _opened(source)
         words = _words(source, band.start, band.stop)
     encoded = Encoded(encode_images(model, split, images), *words)
-    return Pairs(model, encoded, source.precision), split.captions_per_image
+    return SplitScorer(model, encoded, source.precision), split.captions_per_image
 
 
 @lru_cache(maxsize=1)
@@ -301,7 +263,7 @@ def _opened(source: Source) -> tuple[Split, Model]:
 @lru_cache(maxsize=2)
 def _words(source: Source, first: int, stop: int) -> tuple[Tensor, Packing]:
     split, model = _opened(source)
-    captions = split.captions[_captions(slice(first, stop), split.captions_per_image)]
+    captions = split.captions[captions_of(slice(first, stop), split.captions_per_image)]
     return encode_captions(model, captions, split.captions_per_image)
 
 

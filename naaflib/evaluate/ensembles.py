@@ -66,11 +66,10 @@ def ensemble_members(sources: Run | str | Path | Sequence[Run | str | Path]) -> 
 
 def _check_distinct(found: Sequence[Run | Path]) -> None:
     """A member twice would weigh twice. Raises UsageError."""
-    seen = set()
-    for path in as_paths(found):
-        if path.resolve() in seen:
-            raise UsageError(f"{shown(path)} is a member twice; name each member once")
-        seen.add(path.resolve())
+    paths = [path.resolve() for path in as_paths(found)]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice:
+        raise UsageError(f"{shown(twice)} is a member twice; name each member once")
 
 
 def _ensemble_run(out: Path, result: Evaluation) -> Run:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from ..metric.retrieval import RetrievalMetrics
 from ..model.checkpoint import data_folder, load_checkpoint, one_member
 from ..model.model import Model
 from ..runs import Run
-from .protocols import check_protocol, default_split, folds, protocol_metrics
+from .protocols import check_protocol, default_split, fold_size, protocol_metrics
 from .scores import (
     MEMORY,
     check_memory,
@@ -26,6 +27,9 @@ from .scores import (
     score_to_file,
     streamed_metrics,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, repr=False)
@@ -83,34 +87,28 @@ class Evaluation:
             **scored_split(self.split),
         }
 
-    def query_table(self):
+    def query_table(self) -> "pd.DataFrame":
         """A pandas row a query: name or text, rank of its best right answer (from 1), top answer."""
         import pandas as pd
 
-        split, metrics = self.split, self.metrics
-        names = [split.image_name(image) for image in range(self.images)]
-        i2t = pd.DataFrame(
-            {
-                "direction": "i2t",
-                "query": range(self.images),
-                "query_text": names,
-                "rank": metrics.i2t.ranks + 1,
-                "top_answer": metrics.i2t.top1,
-                "top_text": [split.captions[caption] for caption in metrics.i2t.top1],
-                "own_text": [split.captions[split.captions_of_image(i)[0]] for i in range(self.images)],
+        split, captions = self.split, np.array(self.split.captions, dtype=object)
+        names = np.array([split.image_name(image) for image in range(self.images)], dtype=object)
+
+        def one_way(way: str, queries: np.ndarray, answers: np.ndarray, own: np.ndarray) -> pd.DataFrame:
+            found = getattr(self.metrics, way)
+            columns = {
+                "direction": way,
+                "query": range(len(queries)),
+                "query_text": queries,
+                "rank": found.ranks + 1,
+                "top_answer": found.top1,
+                "top_text": answers[found.top1],
+                "own_text": own,
             }
-        )
-        t2i = pd.DataFrame(
-            {
-                "direction": "t2i",
-                "query": range(self.captions),
-                "query_text": split.captions,
-                "rank": metrics.t2i.ranks + 1,
-                "top_answer": metrics.t2i.top1,
-                "top_text": [names[image] for image in metrics.t2i.top1],
-                "own_text": [names[image] for image in split.image_of_caption],
-            }
-        )
+            return pd.DataFrame(columns)
+
+        i2t = one_way("i2t", names, captions, captions[:: split.captions_per_image])
+        t2i = one_way("t2i", captions, names, names[split.image_of_caption])
         return pd.concat([i2t, t2i], ignore_index=True)
 
 
@@ -164,7 +162,7 @@ def evaluate(
         shared = Source.of(checkpoint, opened, vocabulary, precision, device)
         metrics = clustered_metrics(scheduler, shared, opened, protocol=protocol, top=top)
     elif not keep_scores:
-        check_memory(memory, folds(protocol, len(opened))[0].stop, opened.captions_per_image, model.device)
+        check_memory(memory, fold_size(protocol, len(opened)), opened.captions_per_image, model.device)
         encoded, per_image = encode_split(model, opened), opened.captions_per_image
         metrics = streamed_metrics(model, encoded, per_image, protocol=protocol, top=top, **how)
     else:

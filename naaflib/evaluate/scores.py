@@ -8,24 +8,24 @@ and with one version of the libraries; numbers of threads and memory budgets cha
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..data.captions import pad
 from ..data.splits import Split
-from ..errors import UsageError
+from ..errors import UsageError, unknown
 from ..files import atomic_path
-from ..metric.ranks import RankCounter
-from ..metric.retrieval import RetrievalMetrics, check_finite, metrics_of, retrieval_metrics
+from ..messages import progress_bar
+from ..metric.ranks import Counts, RankCounter, captions_of, cut, image_of
+from ..metric.retrieval import RetrievalMetrics, metrics_of, retrieval_metrics
 from ..model.model import Model
 from ..similarity.matrix import BLOCK_WORDS, Scorer, block_images
 from ..similarity.packing import Group, Packing, pack
 from ..similarity.threads import in_threads
-from .protocols import check_protocol, folds, joined
+from .protocols import fold_size
 
 CHUNK = 200  # images whose captions are packed together; a fold of 1000 holds whole chunks
 ENCODED = 40  # images encoded at a time
@@ -89,17 +89,15 @@ def _each(work, jobs: Sequence, model: Model) -> None:
             work(job)
 
 
-class Pairs:
-    """Any block of the score matrix of encoded images and captions."""
+class SplitScorer:
+    """Scores any block of the matrix of encoded images and captions."""
 
     def __init__(self, model: Model, encoded: Encoded, precision: str = "float32") -> None:
         """precision: "float32", or "bf16" for the matrix product alone, where the processor has it."""
         if precision not in PRODUCTS:
-            raise UsageError(
-                f"there is no scoring precision {precision!r}; precisions: {', '.join(PRODUCTS)}"
-            )
+            raise unknown("precision", precision, PRODUCTS)
         self.encoded, self.packing = encoded, encoded.packing
-        self.scorer = Scorer(
+        self.score = Scorer(
             encoded.words, encoded.packing, model.similarity, model.boundary.inference, PRODUCTS[precision]
         )
 
@@ -109,27 +107,25 @@ class Pairs:
 
     def block(self, images: slice, captions: slice) -> np.ndarray:
         """Scores (image, caption), captions in the split's order."""
-        chunk, rows = self.packing.chunk, self.scorer.block
+        chunk, rows = self.packing.chunk, self.score.block
         first, start = captions.start // chunk * chunk, images.start // rows * rows
         whole = slice(first, min(-(-captions.stop // chunk) * chunk, self.packing.captions))
-        packed = self.scorer(self.encoded.images[start : images.stop], whole)[images.start - start :]
+        packed = self.score(self.encoded.images[start : images.stop], whole)[images.start - start :]
         scores = self.packing.part(whole)[0].unpack(packed)
         return scores[:, captions.start - first : captions.stop - first].cpu().numpy()
 
     def rows_within(self, memory: float, captions: int) -> int:
         """How many images' scores with so many captions fit: at least one block of the grid."""
         fit = int(memory // (captions * SCORE_BYTES))
-        return max(self.scorer.block, min(fit, CHUNK) // self.scorer.block * self.scorer.block)
+        return max(self.score.block, min(fit, CHUNK) // self.score.block * self.score.block)
 
     def own(self, images: slice, captions_per_image: int, memory: float = MEMORY) -> np.ndarray:
         """The score (caption,) of each caption of these images with its own image."""
         result = []
-        size = min(CHUNK, self.rows_within(memory, self.packing.chunk))
-        for start in range(images.start, images.stop, size):
-            rows = slice(start, min(start + size, images.stop))
-            columns = slice(rows.start * captions_per_image, rows.stop * captions_per_image)
-            block = self.block(rows, columns)
-            result.append(block[np.arange(block.shape[1]) // captions_per_image, np.arange(block.shape[1])])
+        for rows in cut(images, min(CHUNK, self.rows_within(memory, self.packing.chunk))):
+            block = self.block(rows, captions_of(rows, captions_per_image))
+            columns = np.arange(block.shape[1])
+            result.append(block[image_of(columns, captions_per_image), columns])
         return np.concatenate(result)
 
 
@@ -144,11 +140,11 @@ def score_rows(
 
     memory: bytes for such a block; what holds the encoded split is not counted.
     """
-    pairs = Pairs(model, encoded, precision)
-    images, captions = pairs.shape
+    scorer = SplitScorer(model, encoded, precision)
+    images, captions = scorer.shape
     with _bar(images, progress) as bar:
-        for rows in _runs(slice(0, images), pairs.rows_within(memory, captions)):
-            yield pairs.block(rows, slice(0, captions))
+        for rows in cut(slice(0, images), scorer.rows_within(memory, captions)):
+            yield scorer.block(rows, slice(0, captions))
             bar.update(rows.stop - rows.start)
 
 
@@ -196,22 +192,19 @@ def streamed_metrics(
     images and their own captions at a time; then every block is counted and forgotten. top: best answers
     to keep of each query (`.i2t.best`, `.t2i.best`).
     """
-    pairs = Pairs(model, encoded, precision)
-    images = pairs.shape[0]
-    check_protocol(protocol, images)
-    found = []
-    with _bar(images, progress) as bar:
-        for fold in folds(protocol, images):
-            captions = slice(fold.start * captions_per_image, fold.stop * captions_per_image)
-            counter = RankCounter(pairs.own(fold, captions_per_image, memory), captions_per_image, top)
-            for rows in _runs(fold, pairs.rows_within(memory, captions.stop - captions.start)):
-                block = pairs.block(rows, captions)
-                check_finite(block, rows.start)
-                place = slice(rows.start - fold.start, rows.stop - fold.start)
-                counter.add(block, place, slice(0, block.shape[1]))
-                bar.update(len(block))
-            found.append(metrics_of(counter))
-    return joined(found, folds(protocol, images), captions_per_image)
+    scorer = SplitScorer(model, encoded, precision)
+    images = scorer.shape[0]
+    fold = fold_size(protocol, images)
+    own = scorer.own(slice(0, images), captions_per_image, memory)
+    counter = RankCounter(own, captions_per_image, top, fold)
+
+    def counts() -> Iterator[Counts]:
+        with _bar(images, progress) as bar:
+            for tile in counter.tiles(scorer.rows_within(memory, fold * captions_per_image)):
+                yield tile.counts(scorer.block(tile.images, tile.captions))
+                bar.update(tile.images.stop - tile.images.start)
+
+    return metrics_of(counter, counts())
 
 
 def validation_metrics(model: Model, split: Split) -> RetrievalMetrics:
@@ -242,9 +235,5 @@ def pick_device(device: str) -> torch.device:
         raise UsageError(f"torch cannot use the device {device!r} here; cpu always works") from None
 
 
-def _runs(images: slice, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, images.stop)) for start in range(images.start, images.stop, size))
-
-
-def _bar(images: int, progress: bool) -> tqdm:
-    return tqdm(total=images, desc="scoring", unit="image", disable=not progress, mininterval=1.0)
+def _bar(images: int, progress: bool) -> Any:
+    return progress_bar(total=images, desc="scoring", unit="image", disable=not progress, mininterval=1.0)

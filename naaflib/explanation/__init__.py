@@ -1,15 +1,15 @@
-"""Which word, which region, how much: pairs taken apart, samples of similarities, attention measured.
+"""Why a pair has its score: attribution to words and regions, the pointing game, foil detection.
 
-Nothing here draws; the results are arrays and tables that `viz` takes.
+Results are arrays and tables that `viz` takes; `drawing` calls it.
 
 pairs      a pair's score in parts that add up to it, with its words, names and boxes; many pairs
 drawing    a pair drawn
 choice     an image or a caption as a person names it
 tables     any number of pairs as one long table in a file
 samples    matched and mismatched similarities
-pointing   whether attention lies where the word speaks of
+pointing   the pointing game: whether attention lies where the word speaks of
 foils      captions of any data set with one word made wrong
-detection  whether the wrong word is found, and the caption told from the true one
+detection  AUC at finding the wrong word; how often the true caption scores higher
 """
 
 from .detection import FoilDetection, foil_detection

@@ -1,5 +1,7 @@
 """An image or a caption of a split as a person names it: a number, a file's name, or a text."""
 
+import numpy as np
+
 from ..data.splits import Split
 from ..errors import NaafError
 
@@ -28,16 +30,19 @@ def find_caption(text: str, split: Split) -> int | str:
     return text
 
 
-def check_image(image: int, split: Split) -> None:
+def check_image(image: int | np.integer, split: Split) -> None:
     """Raises NaafError for a picture outside the split."""
     if not 0 <= image < len(split):
-        raise NaafError(f"there is no picture {image}; the pictures are 0 to {len(split) - 1}")
+        raise NaafError(
+            f"there is no picture {image}; the pictures of {split.name} are 0 to {len(split) - 1}"
+        )
 
 
-def check_caption(caption: int, split: Split) -> int:
+def check_caption(caption: int | np.integer, split: Split) -> int | np.integer:
     """The caption's index. Raises NaafError for one outside the split."""
-    if not 0 <= caption < len(split.captions):
-        raise NaafError(f"there is no caption {caption}; the captions are 0 to {len(split.captions) - 1}")
+    last = len(split.captions) - 1
+    if not 0 <= caption <= last:
+        raise NaafError(f"there is no caption {caption}; the captions of {split.name} are 0 to {last}")
     return caption
 
 

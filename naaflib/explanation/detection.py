@@ -1,4 +1,4 @@
-"""Mismatch measured where the wrong word is known: is it found, and is its caption told from the true one?"""
+"""Foil detection: AUC of a word's evidence at finding the one wrong word; true caption against its foil."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -71,9 +71,8 @@ class FoilDetection:
         rows = []
         for name in sorted(set(kind)):
             foils, words = self.foils[kind == name], self.words[kind[self.words["foil"]] == name]
-            low, high = image_interval(foils["right"], foils["image"])
-            accuracy = {"accuracy": foils["right"].mean(), "accuracy_low": low, "accuracy_high": high}
             about = {"kind": name, "count": len(foils), "images": foils["image"].nunique()}
+            accuracy = _share("accuracy", foils["right"], foils["image"])
             rows.append(about | accuracy | _found(words, evidence) | _chances(words))
         return pd.DataFrame(rows).sort_values(["count", "kind"], ascending=[False, True], ignore_index=True)
 
@@ -132,13 +131,8 @@ def _listed(places: list[int]) -> str:
 def _foil_words(index: int, foil: Foil, pair: Explanation) -> dict[str, np.ndarray]:
     """Which word of which foil: the columns beside the evidence."""
     words = np.array(pair.words[1:-1], dtype=object)
-    place = np.arange(len(words))
-    return {
-        "foil": np.full_like(place, index),
-        "image": np.full_like(place, foil.image),
-        "word": words,
-        "wrong": place == foil.word,
-    }
+    about = {"foil": np.full(len(words), index), "image": np.full(len(words), foil.image)}
+    return about | {"word": words, "wrong": np.arange(len(words)) == foil.word}
 
 
 def _values(pair: Explanation, evidence: Sequence[str]) -> dict[str, np.ndarray]:
@@ -161,12 +155,16 @@ def _detection(words: pd.DataFrame, foils: pd.DataFrame, evidence: Sequence[str]
 
 def _found(words: pd.DataFrame, evidence: str) -> dict[str, float]:
     """One row of `FoilDetection.found`."""
-    row: dict[str, float] = ranked(-words[evidence], words["wrong"], words["image"])._asdict()
+    row = ranked(-words[evidence], words["wrong"], words["image"])._asdict()
     image = words.groupby("foil")["image"].first()
     for name, hit in (("first", _first(words, evidence)), ("paired", _paired(words, evidence))):
-        low, high = image_interval(hit, image)
-        row |= {name: float(hit.mean()), f"{name}_low": low, f"{name}_high": high}
+        row |= _share(name, hit, image)
     return row | {"auc_before": area_under_curve(-words[f"{evidence}_before"], words["wrong"])}
+
+
+def _share(name: str, hit: pd.Series, image: pd.Series) -> dict[str, float]:
+    low, high = image_interval(hit, image)
+    return {name: float(hit.mean()), f"{name}_low": low, f"{name}_high": high}
 
 
 def _first(words: pd.DataFrame, evidence: str) -> pd.Series:

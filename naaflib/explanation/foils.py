@@ -13,7 +13,7 @@ import numpy as np
 from ..data.captions import tokenize
 from ..data.scenes.dataset import Foil
 from ..data.splits import Split
-from ..errors import UsageError
+from ..errors import unknown
 
 LISTS = {
     "colour": """
@@ -102,7 +102,7 @@ class Meaning:
 def meanings(kind: str) -> tuple[Meaning, ...]:
     """The meanings of a kind of words. Raises UsageError for an unknown kind."""
     if kind not in LISTS:
-        raise UsageError(f"there is no list of words {kind!r}; lists: {', '.join(LISTS)}")
+        raise unknown("word list", kind, LISTS)
     lines = [line for line in LISTS[kind].splitlines() if line.strip()]
     return tuple(Meaning(*(frozenset(part.split()) for part in line.split("|"))) for line in lines)
 

@@ -1,4 +1,4 @@
-"""Image-caption pairs taken apart, word by word and region by region; the parts add up to the score."""
+"""The score of an image-caption pair attributed to words and regions; the parts add up to the score."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,12 +23,13 @@ from ..runs import Run
 from ..similarity import Similarity
 from ..similarity.base import Parts, pair_parts
 from ..similarity.methods import kind_of
-from .choice import find_pair
+from .choice import check_caption, check_image, find_pair
 
 if TYPE_CHECKING:
     from ..viz.style import Figure
 
 CHUNK = 256  # pairs encoded and taken apart at a time
+EFFECTS = ("feature_effect", "relevance_effect", "negative_effect")  # of a word; together its `effect`
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,16 +141,9 @@ class Explanation:
 
     def word_columns(self) -> dict[str, object]:
         """The columns of `to_frame`."""
-        names = ("feature_effect", "relevance_effect", "negative_effect", "effect", "propagated")
-        return {
-            "word": self.words,
-            "known": self.known,
-            **{name: getattr(self, name) for name in names},
-            "best_region": self.best_region,
-            "best_cosine": self.best_cosine,
-            "attended_region": self.attended_region,
-            "attention": self.attention.max(axis=1),
-        }
+        names = ("known", *EFFECTS, "effect", "propagated", "best_region", "best_cosine", "attended_region")
+        found = {name: getattr(self, name) for name in names}
+        return {"word": self.words, **found, "attention": self.attention.max(axis=1)}
 
     def region_columns(self) -> dict[str, object]:
         """The columns of `regions_frame`."""
@@ -164,9 +158,7 @@ class Explanation:
         if not np.isnan(self.region_effect).all():
             columns["region_effect"] = np.tile(self.region_effect, words)
         if self.boxes is not None:
-            columns |= {
-                name: np.tile(self.boxes[:, k], words) for k, name in enumerate(("x1", "y1", "x2", "y2"))
-            }
+            columns |= dict(zip(("x1", "y1", "x2", "y2"), np.tile(self.boxes, (words, 1)).T, strict=True))
         return columns
 
     def to_frame(self) -> pd.DataFrame:
@@ -193,14 +185,11 @@ def explain(
     Raises NaafError for what cannot be opened, an index or a name that the split lacks, a text without words
     and a model without a vocabulary.
     """
-    source, model = (
-        model,
-        model if isinstance(model, Model) else load_checkpoint(getattr(model, "path", model)),
-    )
+    opened = model if isinstance(model, Model) else load_checkpoint(getattr(model, "path", model))
     if not isinstance(split, Split):
-        folder = data_folder(source, split)
+        folder = data_folder(model, split)
         split = open_split(folder, evaluation_split(folder))
-    return next(explain_pairs(model, split, *([one] for one in find_pair(split, image, caption))))
+    return next(explain_pairs(opened, split, *([one] for one in find_pair(split, image, caption))))
 
 
 @torch.no_grad()
@@ -220,7 +209,7 @@ def explain_encoded(
     similarity, boundary: None for the model's own.
     regions: of the image; words: of the caption, `<start>` and `<end>` included. Raises as `explain` does.
     """
-    _check_index("image", image, len(split), split)
+    check_image(image, split)
     similarity = similarity or model.similarity
     boundary = model.boundary.inference if boundary is None else boundary
     parts = Parts(*(value.cpu() for value in pair_parts(similarity, regions, words, boundary)))
@@ -244,22 +233,14 @@ def explain_pairs(
             "this checkpoint came without a vocabulary; name its JSON (--vocabulary) to read captions"
         )
     for image in images:
-        _check_index("image", image, len(split), split)
+        check_image(image, split)
     texts = [_text(split, caption) for caption in captions]
     return _explained(model, split, images, captions, texts)
 
 
-def _check_index(kind: str, index: int | np.integer, count: int, split: Split) -> None:
-    if not 0 <= index < count:
-        raise NaafError(
-            f"{kind} {index} lies outside the split {split.name}; its {kind}s are 0 to {count - 1}"
-        )
-
-
 def _text(split: Split, caption: int | np.integer | str) -> str:
     if not isinstance(caption, str):
-        _check_index("caption", caption, len(split.captions), split)
-        return split.captions[caption]
+        return split.captions[check_caption(caption, split)]
     if not tokenize(caption):
         raise NaafError("the caption has no words; write at least one")
     return caption

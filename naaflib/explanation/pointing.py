@@ -1,4 +1,4 @@
-"""Attention measured where it is known which regions a word speaks of: the pointing game."""
+"""The pointing game: how often the region that a word attends to most is one that the word speaks of."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ..data.splits import Split
@@ -49,11 +48,5 @@ def _batch_samples(
     scores = scored(regions, words, lengths, model.similarity.in_training(), model.boundary.training)
     lowest = scores.fill_diagonal_(torch.inf).argmin(dim=0)
     inside = torch.arange(words.shape[1])[None] < lengths[:, None]
-    return tuple(best_cosines(regions[own], words)[inside] for own in (torch.arange(len(images)), lowest))
-
-
-def best_cosines(
-    regions: Float[Tensor, "pair region dim"], words: Float[Tensor, "pair word dim"]
-) -> Float[Tensor, "pair word"]:
-    """Largest cosine of each word over the regions of its pair's image."""
-    return cosines(words, regions).amax(dim=-1)
+    pairs = torch.arange(len(images)), lowest
+    return tuple(cosines(words, regions[image]).amax(dim=-1)[inside] for image in pairs)

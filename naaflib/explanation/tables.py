@@ -1,4 +1,4 @@
-"""Pairs taken apart as one long table in a file, CSV or Parquet: streamed, so a split of any size fits."""
+"""Explanations of many pairs as one long table, CSV or Parquet: streamed, so a split of any size fits."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager

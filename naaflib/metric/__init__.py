@@ -1,6 +1,6 @@
 """Numbers from scores; numpy only.
 
-ranks         scores to ranks, whole or block by block
+ranks         scores to ranks, tile by tile and fold by fold
 retrieval     ranks to recalls, medians, rsum
 significance  intervals and p-values over images and seeds
 detection     AUC, average precision, intervals over images

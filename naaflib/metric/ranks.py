@@ -4,9 +4,10 @@ numpy only. Axes: image, caption. Caption c belongs to image c // captions_per_i
 rank is a count of wrong answers that score at least as much as the right one, so the right ones' scores have
 to be known first (`own`). A pair of a caption with its own image is told by its place and never counted:
 another processor may have computed `own`, with other last bits. Blocks may come in any order; every pair
-comes once.
+of a fold comes once. The folds of a protocol are consecutive images, each ranked on its own.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,53 +33,48 @@ class Best:
     answers: np.ndarray  # (query, k)
     scores: np.ndarray  # (query, k)
 
-    def joined(self, other: "Best", k: int) -> "Best":
-        """The best k of both."""
-        answers = np.concatenate([self.answers, other.answers], axis=1)
-        scores = np.concatenate([self.scores, other.scores], axis=1)
-        order = np.lexsort((answers, -scores), axis=1)[:, :k]
-        return Best(np.take_along_axis(answers, order, 1), np.take_along_axis(scores, order, 1))
-
 
 @dataclass(frozen=True)
 class Counts:
-    """What one block of the matrix adds: small, whatever the block's size."""
+    """What one tile of the matrix adds: small, whatever the tile's size."""
 
     images: slice
     captions: slice
-    image_rivals: np.ndarray  # (image,) wrong captions of the block that score at least as its best own one
-    caption_rivals: np.ndarray  # (caption,) wrong images of the block that score at least as its own one
+    image_rivals: np.ndarray  # (image,) wrong captions of the tile that score at least as its best own one
+    caption_rivals: np.ndarray  # (caption,) wrong images of the tile that score at least as its own one
     image_best: Best  # answers counted over the whole matrix
     caption_best: Best
 
 
-def count(
-    block: np.ndarray,
-    images: slice,
-    captions: slice,
-    best_own: np.ndarray,
-    own: np.ndarray,
-    captions_per_image: int,
-    k: int = 1,
-) -> Counts:
-    """Counts of a block (image, caption) that stands at these images and captions of the matrix.
+@dataclass(frozen=True)
+class Tile:
+    """A block of the matrix that is to be counted, and what its scores are compared with."""
 
-    best_own (image,): each of the images' best own score; own (caption,): each of the captions' own score.
-    """
-    image_of_caption = image_of(np.arange(captions.start, captions.stop), captions_per_image)
-    column = np.flatnonzero((image_of_caption >= images.start) & (image_of_caption < images.stop))
-    right = image_of_caption[column] - images.start, column
-    if (block[right] != own[column]).any():  # then the best answers, too, go by the given own scores
-        block = block.copy()
-        block[right] = own[column]
-    return Counts(
-        images,
-        captions,
-        _wrong(block >= best_own[:, None], right).sum(axis=1),
-        _wrong(block >= own, right).sum(axis=0),
-        best_answers(block, k, captions.start),
-        best_answers(block.T, k, images.start),
-    )
+    images: slice
+    captions: slice
+    best_own: np.ndarray  # (image,) each image's best own score
+    own: np.ndarray  # (caption,) each caption's own score
+    captions_per_image: int
+    k: int  # best answers to keep
+
+    def counts(self, block: np.ndarray) -> Counts:
+        """block: its scores (image, caption). Raises NaafError for scores that are not all finite."""
+        check_finite(block, self.images.start)
+        captions = np.arange(self.captions.start, self.captions.stop)
+        row = image_of(captions, self.captions_per_image) - self.images.start
+        column = np.flatnonzero((row >= 0) & (row < len(block)))
+        right = row[column], column
+        if (block[right] != self.own[column]).any():  # then the best answers, too, go by the given own scores
+            block = block.copy()
+            block[right] = self.own[column]
+        return Counts(
+            self.images,
+            self.captions,
+            _wrong(block >= self.best_own[:, None], right).sum(axis=1),
+            _wrong(block >= self.own, right).sum(axis=0),
+            best_answers(block, self.k, self.captions.start),
+            best_answers(block.T, self.k, self.images.start),
+        )
 
 
 def _wrong(reach: np.ndarray, right: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -88,24 +84,47 @@ def _wrong(reach: np.ndarray, right: tuple[np.ndarray, np.ndarray]) -> np.ndarra
 
 
 class RankCounter:
-    """Gathers the counts of all blocks."""
+    """Gathers the counts of all tiles. Images of one fold compete with each other alone."""
 
-    def __init__(self, own: np.ndarray, captions_per_image: int, k: int = 1) -> None:
-        """own (caption,): the score of each caption with its own image; k: best answers to keep."""
+    def __init__(self, own: np.ndarray, captions_per_image: int, k: int = 1, fold: int | None = None) -> None:
+        """own (caption,): the score of each caption with its own image; k: best answers to keep.
+
+        fold: images that are ranked together; None: all. Raises NaafError for own scores that are not finite
+        and for images that do not fill their folds.
+        """
+        by_image = own.reshape(-1, captions_per_image)
+        check_finite(by_image, 0)  # nothing would reach a NaN: rank 0
         self.own, self.per_image, self.k, self.pairs = own, captions_per_image, k, 0
-        self.best_own = own.reshape(-1, captions_per_image).max(axis=1)
+        self.best_own = by_image.max(axis=1)
+        self.fold = fold or len(self.best_own)
+        if len(self.best_own) % self.fold:
+            raise NaafError(f"{len(self.best_own)} images do not fill folds of {self.fold}; take whole folds")
         self.image_rivals = np.zeros(len(self.best_own), np.int64)
         self.caption_rivals = np.zeros(len(own), np.int64)
-        self.image_best = _nothing(len(self.best_own), min(k, len(own)))
-        self.caption_best = _nothing(len(own), min(k, len(self.best_own)))
+        self.image_best = _nothing(len(self.best_own), min(k, self.fold * captions_per_image))
+        self.caption_best = _nothing(len(own), min(k, self.fold))
+
+    def tiles(self, rows: int, columns: int | None = None) -> Iterator[Tile]:
+        """All tiles to count, fold by fold: so many images each, with the captions of so many.
+
+        columns None: with all captions of the fold; else in bands, one band of captions after the other.
+        """
+        for start in range(0, len(self.best_own), self.fold):
+            fold = slice(start, start + self.fold)
+            for band in cut(fold, columns or self.fold):
+                for images in cut(fold, rows):
+                    yield self.tile(images, captions_of(band, self.per_image))
+
+    def tile(self, images: slice, captions: slice) -> Tile:
+        limits = self.best_own[images], self.own[captions]
+        return Tile(images, captions, *limits, self.per_image, self.k)
 
     def add(self, block: np.ndarray, images: slice, captions: slice) -> None:
         """One block (image, caption) of the matrix."""
-        limits = self.best_own[images], self.own[captions]
-        self.merge(count(block, images, captions, *limits, self.per_image, self.k))
+        self.merge(self.tile(images, captions).counts(block))
 
     def merge(self, counts: Counts) -> None:
-        """What was counted elsewhere."""
+        """What was counted, here or elsewhere."""
         self.pairs += len(counts.image_rivals) * len(counts.caption_rivals)
         self.image_rivals[counts.images] += counts.image_rivals
         self.caption_rivals[counts.captions] += counts.caption_rivals
@@ -118,22 +137,34 @@ class RankCounter:
 
         Raises NaafError where the counts cannot be those of the whole matrix, each pair counted once.
         """
-        return self._checked(self.image_rivals, len(self.own) - self.per_image)
+        return self._checked(self.image_rivals, (self.fold - 1) * self.per_image)
 
     @property
     def caption_ranks(self) -> np.ndarray:
         """From 0, among the other images. Raises NaafError as `image_ranks` does."""
-        return self._checked(self.caption_rivals, len(self.best_own) - 1)
+        return self._checked(self.caption_rivals, self.fold - 1)
 
     def _checked(self, ranks: np.ndarray, wrong: int) -> np.ndarray:
         """Ranks of queries that have so many wrong answers."""
-        pairs = len(self.own) * len(self.best_own)
+        pairs = len(self.own) * self.fold
         if self.pairs != pairs or ranks.min() < 0 or ranks.max() > wrong:
             raise NaafError(
                 f"ranks {ranks.min()} to {ranks.max()} among {wrong} wrong answers, from {self.pairs:,} of "
                 f"{pairs:,} pairs, cannot be right; count each pair once, by one naaflib everywhere"
             )
         return ranks
+
+
+def cut(images: slice, size: int) -> Iterator[slice]:
+    """A run of images in parts of one size; the last may be smaller."""
+    return (slice(start, min(start + size, images.stop)) for start in range(images.start, images.stop, size))
+
+
+def check_finite(block: np.ndarray, first_image: int) -> None:
+    """Raises NaafError for scores (image, caption) that are not all finite."""
+    if not np.isfinite(block).all():
+        image = first_image + int(np.argwhere(~np.isfinite(block))[0][0])
+        raise NaafError(f"a score of image {image} is not finite")
 
 
 def best_answers(scores: np.ndarray, k: int, first: int = 0) -> Best:
@@ -168,5 +199,8 @@ def _keep(kept: Best, queries: slice, new: Best) -> None:
         np.copyto(kept.answers[queries], new.answers, where=better)
         np.copyto(kept.scores[queries], new.scores, where=better)
         return
-    joined = Best(kept.answers[queries], kept.scores[queries]).joined(new, k)
-    kept.answers[queries], kept.scores[queries] = joined.answers, joined.scores
+    answers = np.concatenate([kept.answers[queries], new.answers], axis=1)
+    scores = np.concatenate([kept.scores[queries], new.scores], axis=1)
+    order = np.lexsort((answers, -scores), axis=1)[:, :k]
+    kept.answers[queries] = np.take_along_axis(answers, order, 1)
+    kept.scores[queries] = np.take_along_axis(scores, order, 1)

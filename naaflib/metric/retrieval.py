@@ -4,14 +4,14 @@ Axes: image, caption. Caption c belongs to image c // captions_per_image. Ranks 
 a wrong answer that scores the same stands before the right one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import NaafError
-from .ranks import Best, RankCounter, image_of
+from .ranks import Best, Counts, RankCounter, image_of
 
 WAYS = ("i2t", "t2i")  # image to text, text to image
 RECALL_RANKS = (1, 5, 10)  # the k of R@k
@@ -106,11 +106,14 @@ def named(saved: Mapping[str, Any]) -> dict[str, float]:
     return {**both, "rsum": saved["rsum"]}
 
 
-def retrieval_metrics(scores: Any, captions_per_image: int = 5, top: int = 1) -> RetrievalMetrics:
+def retrieval_metrics(
+    scores: Any, captions_per_image: int = 5, top: int = 1, fold: int | None = None
+) -> RetrievalMetrics:
     """Ranks and recalls of scores (image, caption), an array or a tensor; top: best answers to keep.
 
     The rank of an image is that of its best right caption among the WRONG ones: its own captions never
-    push each other down. Raises NaafError for scores that are not finite or do not fit.
+    push each other down. fold: so many consecutive images are ranked together, with their own captions;
+    None: all. Raises NaafError for scores that are not finite or do not fit.
     """
     scores = as_array(scores)
     images, captions = scores.shape if scores.ndim == 2 else (0, 0)
@@ -119,28 +122,21 @@ def retrieval_metrics(scores: Any, captions_per_image: int = 5, top: int = 1) ->
             f"scores {scores.shape} are not (images, captions) with {captions_per_image} captions an image"
         )
     own = np.asarray(scores[image_of(np.arange(captions), captions_per_image), np.arange(captions)])
-    counter = RankCounter(own, captions_per_image, top)
-    size = max(1, BLOCK // captions)
-    for start in range(0, images, size):
-        block = np.asarray(scores[start : start + size])
-        check_finite(block, start)
-        counter.add(block, slice(start, start + len(block)), slice(0, captions))
-    return metrics_of(counter)
+    counter = RankCounter(own, captions_per_image, top, fold)
+    tiles = counter.tiles(max(1, BLOCK // (counter.fold * captions_per_image)))
+    return metrics_of(
+        counter, (tile.counts(np.asarray(scores[tile.images, tile.captions])) for tile in tiles)
+    )
 
 
-def metrics_of(counter: RankCounter) -> RetrievalMetrics:
-    """The metrics of a matrix whose blocks have all been counted."""
+def metrics_of(counter: RankCounter, counts: Iterable[Counts] = ()) -> RetrievalMetrics:
+    """The metrics of a matrix whose tiles are counted here, in other processes, or before."""
+    for some in counts:
+        counter.merge(some)
     return RetrievalMetrics(
         Retrieval(counter.image_ranks, counter.image_best.answers[:, 0], counter.image_best),
         Retrieval(counter.caption_ranks, counter.caption_best.answers[:, 0], counter.caption_best),
     )
-
-
-def check_finite(block: np.ndarray, first_image: int) -> None:
-    """Raises NaafError for scores (image, caption) that are not all finite."""
-    if not np.isfinite(block).all():
-        image = first_image + int(np.argwhere(~np.isfinite(block))[0][0])
-        raise NaafError(f"a score of image {image} is not finite")
 
 
 def chance_recalls(images: int, captions_per_image: int = 5) -> dict[str, float]:

@@ -17,9 +17,10 @@ from ..data.manifest import layout_path
 from ..errors import NaafError
 from ..evaluate import evaluate
 from ..files import fingerprint, read_json, resolve, shown
+from ..messages import say
 from ..model import checkpoint
 from ..runs import FINISHED, TRAIN, VARIANT, Run, check_apart, environment, members, open_group
-from .folder import check_data, say, start_fingerprint, train_run
+from .folder import check_data, start_fingerprint, train_run
 from .variants import make_variant
 
 NOT_COMPARED = ("seconds",)
@@ -52,12 +53,12 @@ def rerun(source: str | Path, out: str | Path, data: str | Path | None = None) -
     for run, folder, place in zip(runs, folders, places, strict=True):
         say(f"repeating {run.name}")
         with _threads(run):
-            found.append(compare_runs(run, _repeat(run, folder, place), folder))
+            found.append(compare_repetition(run, _repeat(run, folder, place), folder))
     return pd.concat(found, ignore_index=True)
 
 
-def compare_runs(was: Run, now: Run, data: Path) -> pd.DataFrame:
-    """Two runs that should be the same: a row for weights, history, steps and each saved metric.
+def compare_repetition(was: Run, now: Run, data: Path) -> pd.DataFrame:
+    """A run and its repetition: a row for weights, history, steps and each saved metric.
 
     What the first one was evaluated on, the second one is evaluated on as well.
     """

@@ -1,7 +1,8 @@
-"""A trained run with some settings of inference changed: a run folder of its own, with nothing trained.
+"""A variant of a trained run: its weights under other settings of inference, as a run folder of its own.
 
-Evaluation, explanation and notebooks read a variant as any other run: its checkpoint carries the changed
-settings. config.json says whose weights they are.
+Evaluation, explanation and notebooks read it as any other run: its checkpoint carries the changed settings.
+config.json has the kind `variant` and says whose weights they are. In sweeps and comparisons a variant is any
+setting with a name, trained or made so.
 """
 
 from collections.abc import Mapping
@@ -9,21 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import Settings, constants, names, nearest, replace
+from ..config import MODEL_NAMES, ModelSettings, Settings, names, nearest, replace
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..evaluate import evaluate, pick_device, validation_metrics
 from ..explanation import matched_samples
 from ..files import resolve, shown, write_json
+from ..messages import say
 from ..metric.retrieval import MEASURES, RetrievalMetrics
 from ..model import checkpoint
 from ..model.model import Model
 from ..runs import VARIANT, Run, check_apart, environment
 from ..similarity.boundary import Boundaries
-from .folder import open_splits, say
+from .folder import open_splits
 
 FIXED = "mining.fixed_boundary"
-AT_INFERENCE = (*constants(), FIXED)
+OF_SIMILARITIES = (f"model.{name}" for name in MODEL_NAMES if name not in ModelSettings.model_fields)
+AT_INFERENCE = (*OF_SIMILARITIES, FIXED)
 
 
 def variant_settings(settings: Settings, overrides: Mapping[str, object]) -> Settings:

@@ -4,7 +4,7 @@ A plain table has a line a caption: image id or file name, a tab or a comma, the
 """
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,7 @@ from .image_ids import ImageIndex
 from .plain_tables import read_table
 
 # Karpathy's names; SCAN's COCO train split (113,287 images) is his train and restval together.
-KARPATHY_SPLITS = {
-    "train": ("train", "restval"),
-    "dev": ("val",),
-    "test": ("test",),
-    "testall": ("test",),
-}
+KARPATHY_SPLITS = {"train": ("train", "restval"), "dev": ("val",), "testall": ("test",)}
 ID_FIELDS = ("cocoid", "filename")
 
 
@@ -37,10 +32,10 @@ def read_captioned_images(
     path: Path,
     split: str,
     *,
-    captions_per_image: int = 5,
-    images: Path | None = None,
-    source_splits: Sequence[str] | None = None,
-    id_field: str | None = None,
+    captions_per_image: int,
+    images: Path | None,
+    source_splits: Sequence[str] | None,
+    id_field: str | None,
 ) -> list[CaptionedImage]:
     """The images of a split in the order of the file, or of the list `images` (a name a line).
 
@@ -49,7 +44,8 @@ def read_captioned_images(
     """
     if path.suffix.lower() == ".json":
         chosen = source_splits or KARPATHY_SPLITS.get(split, (split,))
-        found = _from_karpathy(path, None if images else chosen, id_field)
+        entries = _entries(path, None if images else chosen)
+        found = [_karpathy_image(entry, number, path, id_field) for number, entry in enumerate(entries)]
     else:
         if source_splits or id_field:
             raise UsageError(
@@ -64,21 +60,13 @@ def read_captioned_images(
                 f"{shown(path)}: image {image.name} has {len(image.captions)} captions,"
                 f" {captions_per_image} are needed; add some or convert with fewer captions an image"
             )
-    names = _file_names(found)
+    names = [image.name.replace("\\", "/").rsplit("/", 1)[-1] for image in found]
+    if len(set(names)) < len(names):  # two pictures of one name keep their folders, in images/ too
+        names = [image.name for image in found]
     return [
-        CaptionedImage(name, image.ids, image.captions[:captions_per_image])
-        for name, image in zip(names, found, strict=True)
+        replace(image, name=name, captions=image.captions[:captions_per_image])
+        for image, name in zip(found, names, strict=True)
     ]
-
-
-def image_index(images: Sequence[CaptionedImage], path: Path) -> ImageIndex:
-    """The images by their ids; an id that two of them share is refused."""
-    index = ImageIndex([image.ids for image in images])
-    if index.twice:
-        raise NaafError(
-            f"{shown(path)}: two images are called {index.twice[0]}; give every image an id of its own"
-        )
-    return index
 
 
 def fitting_field(path: Path, id_field: str | None, identifiers: Set[str]) -> str | None:
@@ -93,14 +81,8 @@ def fitting_field(path: Path, id_field: str | None, identifiers: Set[str]) -> st
     return best if best not in used and 2 * held[best] > len(identifiers) else None
 
 
-def _file_names(images: Sequence[CaptionedImage]) -> list[str]:
-    """Names without folders, as pictures lie in images/, unless two images would then have one name."""
-    short = [image.name.replace("\\", "/").rsplit("/", 1)[-1] for image in images]
-    return short if len(set(short)) == len(short) else [image.name for image in images]
-
-
 def _selected(found: list[CaptionedImage], listing: Path, path: Path) -> list[CaptionedImage]:
-    index = image_index(found, path)
+    index = ImageIndex((image.ids for image in found), path)
     names = [name for name in read_captions(listing) if name]
     chosen = {name: index.find(name) for name in names}
     missing = [name for name, places in chosen.items() if not places]
@@ -115,11 +97,6 @@ def _selected(found: list[CaptionedImage], listing: Path, path: Path) -> list[Ca
     if len({places[0] for places in chosen.values()}) < len(names):
         raise NaafError(f"{shown(listing)}: an image is listed twice; list every image once")
     return [found[chosen[name][0]] for name in names]
-
-
-def _from_karpathy(path: Path, splits: Sequence[str] | None, id_field: str | None) -> list[CaptionedImage]:
-    entries = _entries(path, splits)
-    return [_karpathy_image(entry, number, path, id_field) for number, entry in enumerate(entries)]
 
 
 def _entries(path: Path, splits: Sequence[str] | None) -> list[dict[str, Any]]:
@@ -139,10 +116,8 @@ def _karpathy_image(entry: dict[str, Any], number: int, path: Path, id_field: st
     fields = [id_field] if id_field else [field for field in ID_FIELDS if field in entry]
     try:
         ids = tuple(str(entry[field]) for field in fields)
-        texts = [
-            " ".join(str(sentence["raw"]).split()) for sentence in entry["sentences"]
-        ]  # COCO breaks lines
-        captions = tuple(text for text in texts if text)  # no words are no caption
+        raw = (str(sentence["raw"]).split() for sentence in entry["sentences"])
+        captions = tuple(" ".join(words) for words in raw if words)  # COCO breaks lines
         name = str(entry.get("filename", "")) or ids[0]
     except (KeyError, TypeError, IndexError) as error:
         needed = f"{id_field or ' or '.join(ID_FIELDS)} and sentences with raw"

@@ -1,37 +1,28 @@
 """Bottom-up-attention TSV files and captions -> the SCAN layout, streaming: one image in memory at a time.
 
-The TSV columns: image_id, image_w, image_h, num_boxes, boxes, features; the last two are base64 of
-little-endian float32, (num_boxes, 4) as x1, y1, x2, y2 in pixels and (num_boxes, dim).
-
-Own images need no TSV. The layout is what any region detector or a grid of a vision network can write:
-`{split}_ims.npy`, an array (images, regions, dim) of float32 or float16 with as many regions for every
-image, and `{split}_caps.txt` with five consecutive lines an image, none of them empty (another number goes
-into the folder's manifest.yaml: `{name: mine, captions_per_image: 1}`). For maps over the pictures add
-`{split}_ims_bbx.npy` (images, regions, 4), `{split}_ims_size.npy` (images, 2: width, height),
-`{split}_image_names.txt` and the pictures themselves in images/. `naaf data verify` checks the result.
+Own images need no TSV: any region detector, or a grid of a vision network, can write the layout's files
+(docs/data.md). `naaf data verify` checks the result.
 """
 
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from errno import ENOSPC
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
-from tqdm import tqdm
 
 from ...errors import NaafError, UsageError
 from ...files import shown
-from ..manifest import CAPTIONS_AN_IMAGE, OWN_MANIFEST, SPLITS, find_manifest, layout_path
+from ...messages import progress_bar
+from ..manifest import CAPTIONS_AN_IMAGE, SPLIT_FILES, SPLITS, find_manifest, layout_path
+from ..writing import create_arrays, state_captions, temporary_folder, write_lines
 from .caption_tables import CaptionedImage, read_captioned_images
 from .matches import Matches
-from .tsv import RegionRow, long_fields, read_rows
+from .tsv import RegionRow, read_rows
 
-ROLES = ("features", "boxes", "sizes", "names", "captions")
 FIELD_REGIONS = 36  # what every published file of the SCAN layout has
 
 
@@ -60,7 +51,7 @@ def convert_tsv(
     out: str | os.PathLike[str],
     split: str,
     *,
-    captions_per_image: int = 5,
+    captions_per_image: int = CAPTIONS_AN_IMAGE,
     regions: int | None = None,
     dtype: str = "float32",
     images: str | os.PathLike[str] | None = None,
@@ -92,14 +83,15 @@ def convert_tsv(
         source_splits=source_splits,
         id_field=id_field,
     )
-    with _unfinished_files(out, split) as temporary:
+    with temporary_folder(out if out.exists() else out.parent, out) as temporary:
         writer = _Writer(temporary, split, wanted, np.dtype(dtype), regions)
         matches = Matches(wanted, Path(captions), id_field)
         _fill(writer, sources, matches, progress)
         writer.finish()
-        for role in ROLES:
+        out.mkdir(exist_ok=True)
+        for role in SPLIT_FILES:
             os.replace(layout_path(temporary, split, role), layout_path(out, split, role))
-    _write_manifest(out, captions_per_image)
+        state_captions(out, captions_per_image)
     kept, dim = writer.shape
     return Converted(out, split, len(wanted), len(wanted) * captions_per_image, kept, dim, matches.duplicates)
 
@@ -123,7 +115,7 @@ def _check_request(
 def _check_folder(out: Path, split: str, captions_per_image: int, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise NaafError(f"{shown(out)}: is a file; give a folder to write to")
-    there = [path for role in ROLES if (path := layout_path(out, split, role)).exists()]
+    there = [path for role in SPLIT_FILES if (path := layout_path(out, split, role)).exists()]
     if there and not overwrite:
         raise NaafError(f"{shown(there[0])}: already there; give another folder or ask to overwrite")
     manifest = find_manifest(out)
@@ -134,129 +126,70 @@ def _check_folder(out: Path, split: str, captions_per_image: int, overwrite: boo
         )
 
 
-@contextmanager
-def _unfinished_files(out: Path, split: str) -> Iterator[Path]:
-    """A temporary folder inside out; on failure nothing stays, not even an out that was made for it."""
-    made = not out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{split}-", dir=out) as temporary:
-            yield Path(temporary)
-    except OSError as error:
-        raise NaafError(f"{shown(out)}: cannot be written ({error.strerror or error})") from error
-    finally:
-        if made and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
-
-
-def _write_manifest(out: Path, captions_per_image: int) -> None:
-    """Another number of captions than five must be written down, or the split cannot be read."""
-    if captions_per_image != CAPTIONS_AN_IMAGE and find_manifest(out) is None:
-        content = {"name": out.resolve().name, "captions_per_image": captions_per_image}
-        (out / OWN_MANIFEST).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-
-
 def _fill(writer: "_Writer", sources: list[Path], matches: Matches, progress: bool) -> None:
     """Put every wanted row in its place. Raises NaafError where an image has none."""
-    total = len(matches.wanted)
-    hidden = not progress
-    with long_fields(), tqdm(desc=writer.split, total=total, unit="image", disable=hidden) as bar:
-        for row in read_rows(sources):
+    bar = progress_bar(desc=writer.split, total=len(matches.wanted), unit="image", disable=not progress)
+    with bar, closing(read_rows(sources)) as rows:
+        for row in rows:
             place = matches.place(row)
             if place is not None:
                 try:
-                    content = writer.checked(row)
+                    writer.put(place, row)
                 except NaafError as error:
                     matches.damaged(place, row, error)
                 else:
                     bar.update(matches.filled(place, row))
-                    writer.put(place, content)
             if matches.complete:
                 break
     matches.check(sources, writer.split)
 
 
-class _Content(NamedTuple):
-    """A row that can be written."""
-
-    features: np.ndarray
-    boxes: np.ndarray
-    size: tuple[int, int]
-
-
+@dataclass
 class _Writer:
     """The split's files in a temporary folder; the arrays are made when the first image tells their shape."""
 
-    def __init__(
-        self,
-        folder: Path,
-        split: str,
-        wanted: list[CaptionedImage],
-        dtype: np.dtype,
-        regions: int | None,
-    ) -> None:
-        self.folder, self.split, self.wanted, self.dtype = folder, split, wanted, dtype
-        self.regions = regions
-        self.shape = (0, 0)
-        self._arrays: dict[str, Any] = {}
+    folder: Path
+    split: str
+    wanted: list[CaptionedImage]
+    dtype: np.dtype
+    regions: int | None
+    shape: tuple[int, int] = (0, 0)
+    arrays: dict[str, np.memmap] = field(default_factory=dict)
 
-    def checked(self, row: RegionRow) -> "_Content":
-        """What a row holds, as it is written. Raises NaafError for a row that cannot be."""
+    def put(self, place: int, row: RegionRow) -> None:
+        """Write what a row holds. Raises NaafError, and writes nothing, for a row that cannot be."""
         boxes, features = row.decode()
-        kept = self._kept(row, len(features))
-        if self._arrays and features.shape[1] != self.shape[1]:
-            before = f"the images before have {self.shape[1]}"
-            raise NaafError(f"{row.place}: {features.shape[1]} features a region, {before}")
+        size, found = row.size, len(features)
+        if self.regions is None and found != FIELD_REGIONS:
+            how = "--regions N keeps the first N of each image"
+            raise row.error(f"{found} regions instead of {FIELD_REGIONS}; {how}")
+        if self.regions is not None and found < self.regions:
+            raise row.error(f"{found} regions, fewer than the {self.regions} to keep; keep fewer")
+        kept = self.regions or FIELD_REGIONS
+        if self.arrays and features.shape[1] != self.shape[1]:
+            raise row.error(f"{features.shape[1]} features a region, the images before have {self.shape[1]}")
         with np.errstate(over="ignore", invalid="ignore"):  # the next line speaks of it
             values = features[:kept].astype(self.dtype)
         if not np.isfinite(values).all():
-            raise NaafError(
-                f"{row.place}: its features hold NaN, infinity or more than {self.dtype} can hold"
-            )
-        return _Content(values, boxes[:kept], row.size)
-
-    def put(self, place: int, content: "_Content") -> None:
-        if not self._arrays:
-            self._create(*content.features.shape)
-        self._arrays["features"][place] = content.features
-        self._arrays["boxes"][place] = content.boxes
-        self._arrays["sizes"][place] = content.size
-
-    def _kept(self, row: RegionRow, found: int) -> int:
-        if self.regions is None and found != FIELD_REGIONS:
-            how = "--regions N keeps the first N of each image"
-            raise NaafError(f"{row.place}: {found} regions instead of {FIELD_REGIONS}; {how}")
-        if self.regions is not None and found < self.regions:
-            raise NaafError(
-                f"{row.place}: {found} regions, fewer than the {self.regions} to keep; keep fewer"
-            )
-        return self.regions or FIELD_REGIONS
+            raise row.error(f"its features hold NaN, infinity or more than {self.dtype} can hold")
+        if not self.arrays:
+            self._create(*values.shape)
+        for role, content in (("features", values), ("boxes", boxes[:kept]), ("sizes", size)):
+            self.arrays[role][place] = content
 
     def _create(self, regions: int, dim: int) -> None:
+        """Raises OSError on a full disk: there a memory map ends the process, without a message."""
         self.shape = (regions, dim)
-        images = len(self.wanted)
-        # A memory map on a full disk ends the process with a bus error, without a message.
-        needed = images * regions * (dim * self.dtype.itemsize + 16)
+        needed = len(self.wanted) * regions * (dim * self.dtype.itemsize + 16)
         free = shutil.disk_usage(self.folder).free
         if needed > free:
-            raise NaafError(
-                f"{shown(self.folder.parent)}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} are free;"
-                " make room or write to another folder"
-            )
-        for role, dtype, shape in (
-            ("features", self.dtype, (images, regions, dim)),
-            ("boxes", np.dtype("float32"), (images, regions, 4)),
-            ("sizes", np.dtype("int32"), (images, 2)),
-        ):
-            path = layout_path(self.folder, self.split, role)
-            self._arrays[role] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+            raise OSError(ENOSPC, f"{needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} are free")
+        self.arrays = create_arrays(self.folder, self.split, len(self.wanted), regions, dim, self.dtype)
 
     def finish(self) -> None:
-        for array in self._arrays.values():
+        for array in self.arrays.values():
             array.flush()
-        self._arrays.clear()
-        names = [image.name for image in self.wanted]
-        captions = [caption for image in self.wanted for caption in image.captions]
-        for role, lines in (("names", names), ("captions", captions)):
-            text = "".join(f"{line}\n" for line in lines)
-            layout_path(self.folder, self.split, role).write_text(text, encoding="utf-8", newline="\n")
+        self.arrays.clear()
+        captions = (caption for image in self.wanted for caption in image.captions)
+        write_lines(layout_path(self.folder, self.split, "captions"), captions)
+        write_lines(layout_path(self.folder, self.split, "names"), (image.name for image in self.wanted))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ...errors import NaafError
 from ...files import shown
-from .caption_tables import CaptionedImage, fitting_field, image_index
+from .caption_tables import CaptionedImage, fitting_field
+from .image_ids import ImageIndex
 from .tsv import RegionRow
 
 MOST_DAMAGED = 100  # images: so many are no accident, and the rest of the file need not be read
@@ -14,28 +15,29 @@ MOST_DAMAGED = 100  # images: so many are no accident, and the rest of the file 
 
 @dataclass
 class _Found:
-    """What came by for one image. short: ids of rows that it has as a shortened or lengthened form."""
+    """The rows that came for one image. short: ids of those that have its own in a shorter or longer form."""
 
+    called: str  # in messages
     exact: bool = False
     filled: bool = False
     short: list[str] = field(default_factory=list)
     damage: NaafError | None = None  # of its first damaged row, the one of the exact id before others
     damaged_exact: bool = False
-    unclear: str = ""  # why a row that may be its own may be another's
+    unclear: NaafError | None = None  # why a row that may be its own may be another's
 
     @property
-    def problem(self) -> NaafError | str | None:
-        """Why the image has no row that is surely its own, or None. An empty text: no row came."""
+    def problem(self) -> NaafError | None:
+        """Why no row that came is surely the image's own; None where one is, or none came."""
         if self.exact:
             return None
         if self.damaged_exact:
             return self.damage
         if len(self.short) > 1:
-            rows = " and ".join(map(str, self.short[:2]))
-            return f"its id fits two rows, {rows}; write the whole id of the right one"
-        if self.filled:
-            return None
-        return self.damage or self.unclear
+            rows = " and ".join(self.short[:2])
+            return NaafError(
+                f"{self.called}: its id fits two rows, {rows}; write the whole id of the right one"
+            )
+        return None if self.filled else self.damage or self.unclear
 
 
 class Matches:
@@ -44,8 +46,9 @@ class Matches:
     def __init__(self, wanted: Sequence[CaptionedImage], captions: Path, id_field: str | None) -> None:
         self.wanted, self.captions, self.id_field = wanted, captions, id_field
         self.duplicates = 0
-        self._index = image_index(wanted, captions)
-        self._found = [_Found() for _ in wanted]
+        self._index = ImageIndex((image.ids for image in wanted), captions)
+        file = shown(captions)
+        self._found = [_Found(f"{file}, image {image.ids[-1]}") for image in wanted]
         self._seen: dict[str, None] = {}  # every id of the TSV files, in their order
         self._stray: NaafError | None = None  # a damaged row of an image that cannot be told
         self._exact = self._damaged = 0
@@ -60,22 +63,18 @@ class Matches:
         places = self._index.find(row.image_id)
         if not row.damage:
             self._seen.setdefault(row.image_id)
-        if len(places) > 1:
-            fits = " and ".join(self.wanted[place].ids[-1] for place in places[:2])
-            for place in places:
-                self._found[
-                    place
-                ].unclear = (
-                    f"two images are called {row.image_id} ({fits}); write the whole id at {row.place}"
-                )
+        elif len(places) != 1:
+            self._stray = self._stray or row.error(row.damage)
         if len(places) != 1:
-            if row.damage and not self._stray:
-                self._stray = NaafError(f"{row.place}: {row.damage}")
+            fits = " and ".join(self.wanted[place].ids[-1] for place in places[:2])
+            why = f"two images are called {row.image_id} ({fits}); write the whole id at {row.place}"
+            for found in (self._found[place] for place in places):
+                found.unclear = NaafError(f"{found.called}: {why}")
             return None
-        found = self._found[places[0]]
-        if not self._is_exact(row) and row.image_id not in found.short:
+        found, exact = self._found[places[0]], self._is_exact(row)
+        if not exact and row.image_id not in found.short:
             found.short.append(row.image_id)
-        if found.exact or (found.filled and not self._is_exact(row)):
+        if found.exact or (found.filled and not exact):
             self.duplicates += 1
             return None
         return places[0]
@@ -83,8 +82,7 @@ class Matches:
     def filled(self, place: int, row: RegionRow) -> bool:
         """Record a row that is whole; whether its image had none before."""
         found = self._found[place]
-        new = not found.filled
-        found.filled = True
+        new, found.filled = not found.filled, True
         if self._is_exact(row):
             found.exact = True
             self._exact += 1
@@ -101,14 +99,10 @@ class Matches:
 
     def check(self, sources: Sequence[Path], split: str) -> None:
         """Raises NaafError where an image has no row, a damaged one, or one that may be another's."""
-        problems = [found.problem for found in self._found]
-        for problem in problems:
-            if isinstance(problem, NaafError):
-                raise problem
-        for image, problem in zip(self.wanted, problems, strict=True):
-            if problem:
-                raise NaafError(f"{shown(self.captions)}, image {image.ids[-1]}: {problem}")
-        missing = [image for image, problem in zip(self.wanted, problems, strict=True) if problem is not None]
+        for found in self._found:
+            if found.problem:
+                raise found.problem
+        missing = [image for image, found in zip(self.wanted, self._found, strict=True) if not found.filled]
         if missing and self._stray:
             raise self._stray
         if missing:

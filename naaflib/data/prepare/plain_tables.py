@@ -6,24 +6,15 @@ columns in any order; without one the first is the image and the rest of the lin
 
 import csv
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import NaafError
 from ...files import read_text, shown
 
-IMAGE_HEADERS = (
-    "image_name",
-    "filename",
-    "file_name",
-    "image",
-    "image_id",
-    "name",
-    "id",
-)  # the first one wins
+# Of an image's headers the first one wins.
+IMAGE_HEADERS = ("image_name", "filename", "file_name", "image", "image_id", "name", "id")
 CAPTION_HEADERS = ("caption", "captions", "caption_text", "comment", "sentence", "text", "description", "raw")
-FORM = "write the image's id or name, a tab, and one caption"
 
 
 class Columns(NamedTuple):
@@ -36,17 +27,18 @@ class Columns(NamedTuple):
 
 def read_table(path: Path) -> dict[str, tuple[str, ...]]:
     """The captions of each image, in the file's order. Raises NaafError with the line that is no caption."""
-    lines = read_text(path).replace("\r\n", "\n").split("\n")
-    first = next((line for line, text in enumerate(lines, 1) if text.strip()), 1)
-    mark = _mark(lines[first - 1])
+    lines = enumerate(read_text(path).replace("\r\n", "\n").split("\n"), 1)
+    filled = [(f"{shown(path)}, line {line}", text) for line, text in lines if text.strip()]
+    mark = _mark(filled[0][1] if filled else "")
     columns, numbered = Columns(), True
     captions: dict[str, list[str]] = {}
-    for line, row in _rows(lines, mark, path):
-        if line == first and (found := _header(row, f"{shown(path)}, line {line}")):
+    for place, text in filled:
+        row = _quoted(text, mark, place) if mark in ",;" else text.split(mark)
+        if place == filled[0][0] and (found := _header(row, place)):
             columns = found
             continue
-        name, caption = _entry(row, columns, mark, f"{shown(path)}, line {line}")
-        numbered = numbered and not columns.count and len(row) > 2 and row[1].strip().isdecimal()
+        name, caption = _entry(row, columns, mark, place)
+        numbered = numbered and len(row) > 2 and row[1].strip().isdecimal()
         captions.setdefault(name, []).append(caption)
     if not captions:
         raise NaafError(f"{shown(path)}: no caption is in it; write a line a caption: image, tab, caption")
@@ -60,22 +52,21 @@ def read_table(path: Path) -> dict[str, tuple[str, ...]]:
 
 def _mark(first: str) -> str:
     """What stands between the columns."""
-    parted = (mark for mark in "|;" if _known(first.split(mark)))
+    parted = (mark for mark in "|;" if _known(_labels(first.split(mark))))
     return "\t" if "\t" in first else next(parted, ",")
 
 
-def _known(row: list[str]) -> bool:
-    names = {_label(cell) for cell in row}
-    return bool(names & set(IMAGE_HEADERS) and names & set(CAPTION_HEADERS))
+def _known(labels: list[str]) -> bool:
+    return not set(labels).isdisjoint(IMAGE_HEADERS) and not set(labels).isdisjoint(CAPTION_HEADERS)
 
 
-def _label(cell: str) -> str:
-    return cell.strip().strip('"').strip().lower()
+def _labels(row: list[str]) -> list[str]:
+    return [cell.strip().strip('"').strip().lower() for cell in row]
 
 
 def _header(row: list[str], place: str) -> Columns | None:
-    labels = [_label(cell) for cell in row]
-    if not _known(row) and labels[0] not in IMAGE_HEADERS:
+    labels = _labels(row)
+    if not _known(labels) and labels[0] not in IMAGE_HEADERS:
         return None
     image = next(labels.index(name) for name in IMAGE_HEADERS if name in labels)
     named = [labels.index(name) for name in CAPTION_HEADERS if name in labels]
@@ -99,27 +90,19 @@ def _entry(row: list[str], columns: Columns, mark: str, place: str) -> tuple[str
     caption = mark.join(row[columns.caption :]) if last else row[columns.caption]
     caption = " ".join(caption.split())
     if not name or not caption:
-        raise NaafError(f"{place}: {FORM}")
+        raise NaafError(f"{place}: write the image's id or name, a tab, and one caption")
     return re.sub(r"#\d+$", "", name), caption  # Flickr's token files number the captions: 1.jpg#0
 
 
-def _rows(lines: list[str], mark: str, path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers, from 1, and columns. Quotation marks mean something between commas and semicolons."""
-    for line, text in enumerate(lines, 1):
-        if text.strip():
-            yield (
-                line,
-                _quoted(text, mark, f"{shown(path)}, line {line}") if mark in ",;" else text.split(mark),
-            )
-
-
 def _quoted(text: str, mark: str, place: str) -> list[str]:
-    """The columns of one line. A quotation mark that nothing closes would take the next lines with it."""
+    """The columns between commas or semicolons, among which quotation marks mean something.
+
+    Line by line: a quotation mark that nothing closes would take the next lines with it.
+    """
     try:
         return next(csv.reader([text], delimiter=mark, strict=True))
     except csv.Error as error:
         raise NaafError(
-            f"{place}: a quotation mark opens or closes where no column does; write the caption on one "
-            "line in "
-            'quotation marks, each one inside doubled (""), or use tabs, between which they have no meaning'
+            f"{place}: a quotation mark opens or closes where no column does; write the caption on one line "
+            'in quotation marks, each one inside doubled (""), or use tabs, between which they mean nothing'
         ) from error

@@ -1,12 +1,17 @@
 """The result of checking a data set: one row a check, for a terminal, a notebook or a program."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from ...errors import NaafError
 from ...files import shown
 
+Content = TypeVar("Content")
+REFUSED = "cannot be used"
 MARKS = {True: "ok", False: "FAIL", None: "note"}
 
 
@@ -36,13 +41,42 @@ class CheckLog:
         sentence = "" if ok else f"{shown(path)}: {remedy}"
         self.checks.append(Check(self.split, what, str(expected), str(found), ok, sentence))
 
-    def refused(self, what: str, expected: str, error: NaafError, found: object = "cannot be used") -> None:
-        """Record what a reader refused: its sentence holds the file, the damage and the remedy."""
-        self.checks.append(Check(self.split, what, expected, str(found), False, str(error)))
+    def read(
+        self, what: str, expected: str, reader: Callable[..., Content], *source: Any, found: object = REFUSED
+    ) -> Content | None:
+        """What the reader makes of the source; None and a failed check with its sentence where it refuses."""
+        try:
+            return reader(*source)
+        except NaafError as error:
+            self.checks.append(Check(self.split, what, expected, str(found), False, str(error)))
+            return None
 
     @property
     def failed(self) -> bool:
         return any(check.ok is False for check in self.checks)
+
+
+@dataclass
+class Places:
+    """How many regions (or rows) were found, and the first of them."""
+
+    what: str = "regions"
+    count: int = 0
+    first: str = ""
+
+    def add(self, mask: np.ndarray, rows: np.ndarray | None = None) -> "Places":
+        """mask (row, region) or (row,): of all rows, or of a block whose row numbers are `rows`."""
+        if not self.count and mask.any():
+            row, *region = np.argwhere(mask)[0]
+            self.first = f"row {row if rows is None else rows[row]}" + "".join(
+                f", region {r}" for r in region
+            )
+        self.count += int(mask.sum())
+        return self
+
+    def __str__(self) -> str:
+        """As a check's `found`, where there should be none."""
+        return f"{self.count} {self.what} not" if self.count else "yes"
 
 
 @dataclass(frozen=True)
@@ -71,13 +105,12 @@ class Report:
 
     def table(self) -> str:
         """Aligned columns, with the remedies under the rows that need one."""
-        header = ("", "split", "check", "expected", "found")
-        cells = [(MARKS[c.ok], c.split, c.what, c.expected, c.found) for c in self.checks]
-        width = [max(len(row[column]) for row in (header, *cells)) for column in range(4)]
+        rows = [("", "split", "check", "expected", "found")]
+        rows += [(MARKS[c.ok], c.split, c.what, c.expected, c.found) for c in self.checks]
+        width = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = []
-        for row, remedy in zip((header, *cells), ("", *(c.remedy for c in self.checks)), strict=True):
-            padded = [f"{text:<{size}}" for text, size in zip(row, width, strict=False)]
-            lines.append("  ".join([*padded, row[4]]).rstrip())
+        for row, remedy in zip(rows, ("", *(c.remedy for c in self.checks)), strict=True):
+            lines.append("  ".join(map(str.ljust, row, width)).rstrip())
             if remedy:
                 lines.append(f"{'':<{width[0]}}  -> {remedy}")
         title = f"{shown(self.folder)} (manifest: {self.manifest})"

@@ -4,20 +4,19 @@ Nothing here raises for damaged data: a check says it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from ...errors import NaafError
+from ...messages import progress_bar
 from ..captions import read_captions, read_filled
-from ..manifest import Manifest, layout_path
+from ..manifest import Manifest, SplitCounts, layout_path
 from ..npy import open_array, read_header, release
-from ..row_counts import contradiction, first_unequal
+from ..row_counts import rows_an_image
 from ..splits import open_split
 from .picture_checks import check_names, check_pictures
-from .report import CheckLog
+from .report import CheckLog, Places
 
 BLOCK_BYTES = 2**26
 QUICK_ROWS = 512
@@ -35,7 +34,8 @@ class SplitChecks:
         self.images: int | None = None
         self.names: list[str] = []
 
-    def run(self) -> None:
+    def run(self, *, opens: bool) -> None:
+        """opens: check also that evaluation and training would refuse nothing else."""
         self._files()
         self._features()
         self._captions()
@@ -46,8 +46,10 @@ class SplitChecks:
         rows = None if self.features is None else len(self.features)
         lengths = tuple(dict.fromkeys(n for n in (self.images, rows) if n is not None))
         regions = None if self.features is None else self.features.shape[1]
-        check_pictures(self.log, self.folder, lengths, regions, self.manifest.captions_per_image)
+        check_pictures(self.log, self.folder, lengths, regions)
         self.names = check_names(self.log, self.folder, lengths)
+        if opens and not self.log.failed and self.features is not None and self.captions is not None:
+            self.log.read("opens", "as a split", open_split, self.folder, self.split)
 
     def path(self, role: str) -> Path:
         return layout_path(self.folder, self.split, role)
@@ -59,7 +61,7 @@ class SplitChecks:
             path = self.folder / file.path
             what = file.path if file.role == "other" else f"{file.role} file"
             if file.split == self.split and path.is_file():
-                found = f"{file.path}, {_amount(path.stat().st_size)}"
+                found = f"{file.path}, {tqdm.format_sizeof(path.stat().st_size)}B"
                 self.log.add(what, True, "present", found, path)
             elif file.split == self.split and file.required:
                 self.log.add(what, False, file.path, "missing", path, remedy)
@@ -68,10 +70,8 @@ class SplitChecks:
         path = self.path("features")
         if not path.is_file():
             return
-        try:
-            array = open_array(path)
-        except NaafError as error:
-            self.log.refused("features readable", "a whole .npy file", error)
+        array = self.log.read("features readable", "a whole .npy file", open_array, path)
+        if array is None:
             return
         usable: bool | None = array.dtype.kind == "f"
         if usable and array.dtype not in (np.dtype("float32"), np.dtype("float16")):
@@ -97,67 +97,30 @@ class SplitChecks:
 
     def _captions(self) -> None:
         path = self.path("captions")
-        if not path.is_file():
-            return
-        try:
-            captions = read_captions(path)
-        except NaafError as error:
-            self.log.refused("captions text", "UTF-8", error)
-            return
-        self.captions = len(captions)
-        self.log.add("captions text", True, "UTF-8", "UTF-8", path)
-        try:
-            read_filled(path)
-        except NaafError as error:
-            self.log.refused("empty captions", "none", error)
+        captions = self.log.read("captions text", "UTF-8", read_captions, path) if path.is_file() else None
+        if captions is not None:
+            self.captions = len(captions)
+            self.log.add("captions text", True, "UTF-8", "UTF-8", path)
+            self.log.read("empty captions", "none", read_filled, path)
 
     def _pairing(self, features: np.ndarray, captions: int) -> None:
         """Rows are images, or captions where a distribution repeats every image."""
         rows, each = len(features), self.manifest.captions_per_image
         repeated = rows == captions and each > 1 and rows % each == 0
         self.images = rows // each if repeated else rows
+        what, expected = "captions", f"{rows * each} ({each} an image)"
         found = f"{captions}, each image {each} times" if repeated else captions
-        remedy = (
-            f"{captions} captions for {rows} rows of features are neither {each} an image nor one a row;"
-            " one of the two files is cut short or of another version"
-        )
-        fits = repeated or rows * each == captions
-        expected = f"{rows * each} ({each} an image)"
-        if fits or rows != captions:
-            self.log.add("captions", fits, expected, found, self.path("captions"), remedy)
-        else:
-            self.log.refused("captions", expected, self._contradiction(features, captions), found)
-        if repeated:
-            self._repeats(features, each)
+        source = self.folder, self.split, features, captions, each
+        if self.log.read(what, expected, rows_an_image, *source, found=found):
+            self.log.add(what, True, expected, found, self.path("captions"))
         self._counts(self.images, captions)
 
-    def _repeats(self, features: np.ndarray, each: int) -> None:
-        different = first_unequal(features, each)
-        expected = f"{each} equal rows an image"
-        if different is None:
-            self.log.add("rows repeat", True, expected, "they do", self.path("features"))
-        else:
-            error = self._contradiction(features, len(features))
-            self.log.refused("rows repeat", expected, error, f"those of image {different} differ")
-
-    def _contradiction(self, features: np.ndarray, captions: int) -> NaafError:
-        each = self.manifest.captions_per_image
-        return NaafError(contradiction(self.folder, self.split, features, captions, each))
-
-    def opens(self) -> None:
-        """Check that evaluation and training would refuse nothing else."""
-        if not self.log.failed and self.features is not None and self.captions is not None:
-            try:
-                open_split(self.folder, self.split)
-            except NaafError as error:
-                self.log.refused("opens", "as a split", error)
-
     def _counts(self, images: int, captions: int) -> None:
-        counts = self.manifest.splits.get(self.split)
-        if counts is None:
-            return
-        found = {"images in all": images, "captions in all": captions}
-        for (what, number), expected in zip(found.items(), (counts.images, counts.captions), strict=True):
+        counts = self.manifest.splits.get(self.split, SplitCounts())
+        for what, number, expected in (
+            ("images in all", images, counts.images),
+            ("captions in all", captions, counts.captions),
+        ):
             if expected is not None:
                 remedy = (
                     f"{self.split} holds {number} {what}, manifest {self.manifest.name} says {expected};"
@@ -173,21 +136,18 @@ class SplitChecks:
         for rows in self._blocks(features):
             block = np.asarray(features[rows])
             seen += len(block)
-            unusable.add(rows, ~np.isfinite(block).all(axis=-1))
-            zero.add(rows, ~block.any(axis=-1))
-            empty.add(rows, ~block.any(axis=(1, 2))[:, None])
+            unusable.add(~np.isfinite(block).all(axis=-1), rows)
+            zero.add(~block.any(axis=-1), rows)
+            empty.add(~block.any(axis=(1, 2)), rows)
             release(features)
-        verdict = f"{unusable.count} regions not" if unusable.count else "yes"
-        extent = f"{verdict}, of {seen} of {len(features)} rows"
+        extent = f"{unusable}, of {seen} of {len(features)} rows"
         remedy = f"{unusable.first} holds NaN or infinity; compute these features again"
         self.log.add("finite values", not unusable.count, "all", extent, path, remedy)
         if zero.count:
             remedy = f"{zero.first} holds zeros only; such a region is padding and takes no part"
             self.log.add("zero regions", None, "none", zero.count, path, remedy)
         if empty.count:
-            remedy = (
-                f"{empty.first.split(',')[0]} holds zeros only: an image without regions; compute it again"
-            )
+            remedy = f"{empty.first} holds zeros only: an image without regions; compute it again"
             self.log.add("empty images", False, "none", empty.count, path, remedy)
 
     def _blocks(self, features: np.ndarray) -> Iterator[np.ndarray]:
@@ -197,27 +157,6 @@ class SplitChecks:
             rows = np.unique(np.linspace(0, len(features) - 1, QUICK_ROWS).astype(int))
         size = max(1, BLOCK_BYTES // features[0].nbytes)
         starts = range(0, len(rows), size)
-        for start in tqdm(starts, desc=f"{self.split} features", unit="block", disable=not self.progress):
+        what, hidden = f"{self.split} features", not self.progress
+        for start in progress_bar(starts, desc=what, unit="block", disable=hidden):
             yield rows[start : start + size]
-
-
-@dataclass
-class Places:
-    """How many regions were found, and the first of them."""
-
-    count: int = 0
-    first: str = ""
-
-    def add(self, rows: np.ndarray, mask: np.ndarray) -> None:
-        """mask (row, region) of a block whose row numbers are `rows`."""
-        if not self.count and mask.any():
-            row, region = np.argwhere(mask)[0]
-            self.first = f"row {rows[row]}, region {region}"
-        self.count += int(mask.sum())
-
-
-def _amount(size: int) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= scale:
-            return f"{size / scale:.3g} {unit}"
-    return f"{size} bytes"

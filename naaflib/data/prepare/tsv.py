@@ -3,8 +3,7 @@
 import base64
 import binascii
 import csv
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,9 @@ class RegionRow:
     def image_id(self) -> str:
         return self.fields.get("image_id", "").strip()
 
+    def error(self, text: str) -> NaafError:
+        return NaafError(f"{self.place}: {text}")
+
     @property
     def size(self) -> tuple[int, int]:
         """Width, height in pixels."""
@@ -47,27 +49,25 @@ class RegionRow:
         Raises NaafError for a damaged row, and for numbers of another type than little-endian float32.
         """
         if self.damage:
-            raise NaafError(f"{self.place}: {self.damage}")
+            raise self.error(self.damage)
         count = self._number("num_boxes")
         boxes, features = self._floats("boxes", count), self._floats("features", count)
         if boxes.size != count * 4:
-            raise NaafError(f"{self.place}: boxes hold {boxes.size} numbers, {count} boxes need {count * 4}")
+            raise self.error(f"boxes hold {boxes.size} numbers, {count} boxes need {count * 4}")
         if not features.size or features.size % count:
-            raise NaafError(f"{self.place}: {features.size} numbers of features do not fit {count} boxes")
+            raise self.error(f"{features.size} numbers of features do not fit {count} boxes")
         if not np.isfinite(boxes).all():
-            raise NaafError(f"{self.place}: its boxes are not finite; extract this image again")
+            raise self.error("its boxes are not finite; extract this image again")
         return boxes.reshape(count, 4), features.reshape(count, -1)
 
     def _number(self, column: str) -> int:
+        text = self.fields[column]
         try:
-            number = int(float(self.fields[column]))
+            number = int(float(text))
         except (ValueError, OverflowError) as error:
-            text = self.fields[column][:20]
-            raise NaafError(
-                f"{self.place}: {column} is {text!r}, not a number; get the file again"
-            ) from error
+            raise self.error(f"{column} is {text[:20]!r}, not a number; get the file again") from error
         if number < 1:
-            raise NaafError(f"{self.place}: {column} is {number}; it must be at least 1")
+            raise self.error(f"{column} is {number}; it must be at least 1")
         return number
 
     def _floats(self, column: str, count: int) -> np.ndarray:
@@ -75,38 +75,36 @@ class RegionRow:
         try:
             content = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError) as error:
-            hint = "; it was written as b'...': decode it to ASCII first" if text.startswith("b'") else ""
-            reason = f"{column} are not base64 of float32{hint or ', the row is damaged'}"
-            raise NaafError(f"{self.place}: {reason}") from error
-        written = _box_type(content, count) if column == "boxes" else None
-        written = written or other_type(content, count)
-        if written:
-            raise NaafError(
-                f"{self.place}: its {column} were written as {written} and are read as little-endian float32;"
+            bytes_text = "; it was written as b'...': decode it to ASCII first"
+            hint = bytes_text if text.startswith("b'") else ", the row is damaged"
+            raise self.error(f"{column} are not base64 of float32{hint}") from error
+        widths = {8: TYPES["<f2"], 32: TYPES["<f8"]} if column == "boxes" else {}  # a box has four numbers
+        if written := widths.get(len(content) / count) or other_type(content, count):
+            raise self.error(
+                f"its {column} were written as {written} and are read as little-endian float32;"
                 f" write all boxes and features with .astype('{READ_AS}')"
             )
         if len(content) % np.dtype(READ_AS).itemsize:
-            raise NaafError(f"{self.place}: {column} are not base64 of float32, the row is damaged")
+            raise self.error(f"{column} are not base64 of float32, the row is damaged")
         return np.frombuffer(content, dtype=READ_AS)
 
 
-def _box_type(content: bytes, count: int) -> str | None:
-    """A box has four numbers: its bytes say how wide they are."""
-    return {count * 4 * 2: TYPES["<f2"], count * 4 * 8: TYPES["<f8"]}.get(len(content))
-
-
-def read_rows(paths: Iterable[Path]) -> Iterator[RegionRow]:
-    """The rows of several files in order, under `long_fields`. A header line may order the columns.
+def read_rows(paths: Iterable[Path]) -> Generator[RegionRow, None, None]:
+    """The rows of several files in order. A header line may order the columns.
 
     A damaged row is yielded with its damage, and the reading goes on: perhaps nobody asks for its image.
     Raises NaafError for a binary file.
     """
-    for path in paths:
-        with path.open("rb") as start:
-            if b"\0" in start.read(PROBE):  # a binary file may hold no line end at all
-                raise NaafError(f"{shown(path)}, line 1: not a TSV file of regions; get it again")
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-            yield from _rows(path, csv.reader(stream, delimiter="\t"))
+    before = csv.field_size_limit(LONGEST_FIELD)  # it belongs to the process: the end puts it back
+    try:
+        for path in paths:
+            with path.open("rb") as start:
+                if b"\0" in start.read(PROBE):  # a binary file may hold no line end at all
+                    raise NaafError(f"{shown(path)}, line 1: not a TSV file of regions; get it again")
+            with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+                yield from _rows(path, csv.reader(stream, delimiter="\t"))
+    finally:
+        csv.field_size_limit(before)
 
 
 def _rows(path: Path, reader: Any) -> Iterator[RegionRow]:
@@ -124,24 +122,11 @@ def _rows(path: Path, reader: Any) -> Iterator[RegionRow]:
         if line == 1 and set(row) >= set(COLUMNS):
             columns = tuple(row)
         elif row:
-            fields, damage = dict(zip(columns, row, strict=False)), _damage(row, columns)
+            fields, damage = dict(zip(columns, row, strict=False)), ""
+            if len(row) == 1:
+                damage = "not a row of a TSV file of regions; get the file again"
+            elif len(row) != len(columns):
+                wanted = f"{len(columns)} columns ({', '.join(columns)})"
+                damage = f"{len(row)} columns instead of {wanted}; get the file again"
             image = "" if damage else f", image {fields['image_id']}"
             yield RegionRow(fields, f"{shown(path)}, line {line}{image}", damage)
-
-
-def _damage(row: list[str], columns: tuple[str, ...]) -> str:
-    if len(row) == len(columns):
-        return ""
-    if len(row) == 1:
-        return "not a row of a TSV file of regions; get the file again"
-    return f"{len(row)} columns instead of {len(columns)} columns ({', '.join(columns)}); get the file again"
-
-
-@contextmanager
-def long_fields() -> Iterator[None]:
-    """csv's limit belongs to the process: it is put back."""
-    before = csv.field_size_limit(LONGEST_FIELD)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)

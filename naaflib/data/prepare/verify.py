@@ -4,11 +4,10 @@ import os
 from itertools import combinations
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ...errors import NaafError
 from ...files import shown
-from ..manifest import LAYOUT, SPLITS, Manifest, find_manifest
+from ...messages import progress_bar
+from ..manifest import SPLIT_FILES, SPLITS, Manifest, find_manifest, layout_path
 from ..vocabulary import Vocabulary
 from .report import CheckLog, Report
 from .split_checks import SplitChecks
@@ -27,13 +26,10 @@ def verify(folder: str | os.PathLike[str], *, quick: bool = False, progress: boo
         raise NaafError(f"{shown(folder)}: no such folder; give the one that holds train_ims.npy")
     log = CheckLog(BETWEEN)
     manifest, name = _manifest(log, folder)
-    jobs = [
-        SplitChecks(folder, s, manifest, quick=quick, progress=progress) for s in _splits(folder, manifest)
-    ]
-    for job in jobs:
-        job.run()
-        if not log.failed:  # without its manifest no split opens
-            job.opens()
+    jobs = []
+    for split in _splits(folder, manifest):
+        jobs.append(job := SplitChecks(folder, split, manifest, quick=quick, progress=progress))
+        job.run(opens=not log.failed)  # without its manifest no split opens
     _presence(log, folder, manifest, jobs)
     _across(log, folder, jobs)
     if not quick:
@@ -45,20 +41,16 @@ def verify(folder: str | os.PathLike[str], *, quick: bool = False, progress: boo
 def _manifest(log: CheckLog, folder: Path) -> tuple[Manifest, str]:
     """The manifest to check against; a damaged one becomes a failed check, and the generic layout serves."""
     generic = Manifest(name=folder.name or "generic")
-    try:
-        manifest = find_manifest(folder)
-    except NaafError as error:
-        log.refused("manifest", "readable", error)
-        return generic, "damaged, the generic layout"
-    return (manifest, manifest.name) if manifest else (generic, "none, the generic layout")
+    if manifest := log.read("manifest", "readable", find_manifest, folder):
+        return manifest, manifest.name
+    return generic, f"{'damaged' if log.failed else 'none'}, the generic layout"
 
 
 def _splits(folder: Path, manifest: Manifest) -> list[str]:
     """Splits that the manifest requires or of which any file is there."""
     required = [split for split, counts in manifest.splits.items() if counts.required]
     known = dict.fromkeys((*SPLITS, *manifest.splits))
-    endings = [file.path for file in LAYOUT if "{split}" in file.path]
-    present = [s for s in known if any((folder / ending.format(split=s)).exists() for ending in endings)]
+    present = [s for s in known if any(layout_path(folder, s, role).exists() for role in SPLIT_FILES)]
     return [split for split in known if split in required or split in present]
 
 
@@ -68,9 +60,8 @@ def _presence(log: CheckLog, folder: Path, manifest: Manifest, jobs: list[SplitC
         log.add("splits", False, "at least one", "none", folder, remedy)
     checked = [job.split for job in jobs]
     for split in (split for split in manifest.splits if split not in checked):
-        log.add(
-            f"split {split}", None, "optional", "not there", folder, f"nothing can be computed on {split}"
-        )
+        remedy = f"nothing can be computed on {split}"
+        log.add(f"split {split}", None, "optional", "not there", folder, remedy)
     for file in manifest.concrete_files():
         if file.split is None and file.required:
             path, remedy = folder / file.path, f"missing; manifest {manifest.name} requires it"
@@ -98,7 +89,7 @@ def _checksums(log: CheckLog, folder: Path, manifest: Manifest, progress: bool) 
     import pooch
 
     known = [file for file in manifest.concrete_files() if file.sha256 and (folder / file.path).is_file()]
-    for file in tqdm(known, desc="checksums", disable=not (known and progress)):
+    for file in progress_bar(known, desc="checksums", disable=not (known and progress)):
         found = pooch.file_hash(str(folder / file.path), alg="sha256")
         remedy = "not the file that the manifest describes; `naaf data fetch` or get it again"
         expected = str(file.sha256)
@@ -110,7 +101,6 @@ def _vocabularies(log: CheckLog, folder: Path, manifest: Manifest) -> None:
     """Any vocabulary JSON beside the data must be one that training and checkpoints can use."""
     named = [folder / f"{name}.json" for name in (folder.name, manifest.name)]
     for path in sorted({path for path in (*folder.glob("*vocab*.json"), *named) if path.is_file()}):
-        try:
-            log.add(f"vocabulary {path.name}", True, "readable", f"{len(Vocabulary.read(path))} words", path)
-        except NaafError as error:
-            log.refused(f"vocabulary {path.name}", "readable", error)
+        what = f"vocabulary {path.name}"
+        if vocabulary := log.read(what, "readable", Vocabulary.read, path):
+            log.add(what, True, "readable", f"{len(vocabulary)} words", path)

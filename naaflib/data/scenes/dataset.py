@@ -10,42 +10,25 @@ and its number only: the same seed gives the same bytes, whatever the sizes of t
 """
 
 import os
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from tqdm import tqdm
+from pydantic import TypeAdapter
 
 from ...errors import NaafError, UsageError
 from ...files import read_json, read_yaml, shown
-from ..manifest import LAYOUT
+from ...messages import progress_bar, say
+from ..manifest import CAPTIONS_AN_IMAGE, LAYOUT, OWN_MANIFEST, layout_path
+from ..writing import temporary_folder
 from .features import DIM
-from .maker import CAPTIONS, RECORDS, record_path, write_split
+from .foils import Foil
+from .maker import RECORDS, record_path, write_split
 from .regions import REGIONS
 from .world import Scene, SceneObject
 
 SIZES = {"train": 1500, "dev": 250, "test": 250}  # images of the default set
 VERSION = 1  # of the generator: another version may give other bytes
-
-
-@dataclass(frozen=True)
-class Foil:
-    """A caption made false: caption number `caption` of the split, which speaks of image number `image`, with
-    token number `word` (without <start>) changed from `was` to `now`, another word of the same kind."""
-
-    caption: int
-    image: int
-    text: str
-    word: int
-    was: str
-    now: str
-    kind: str
 
 
 def build(
@@ -67,16 +50,24 @@ def build(
         )
     manifest = _manifest(seed, sizes)
     if _is_built(folder, manifest):
-        _say(f"{shown(folder)} already holds these scenes; nothing to do")
+        say(f"{shown(folder)} already holds these scenes; nothing to do")
         return folder
+    images = sum(sizes.values())
     with (
-        _appearing(folder, manifest) as partial,
-        tqdm(total=sum(sizes.values()), desc="rendering scenes", unit=" images", mininterval=0.5) as progress,
+        temporary_folder(folder.parent, folder) as room,
+        progress_bar(total=images, desc="rendering scenes", unit=" images", mininterval=0.5) as progress,
     ):
+        partial = room / folder.name
+        layout_path(partial, "", "pictures").mkdir(parents=True)
         for split, images in sizes.items():
             write_split(partial, split, images, seed, progress.update)
         text = yaml.safe_dump(manifest, sort_keys=False, width=110)
-        (partial / "manifest.yaml").write_text(text, encoding="utf-8")
+        (partial / OWN_MANIFEST).write_text(text, encoding="utf-8")
+        try:
+            partial.replace(folder)
+        except OSError:  # meanwhile somebody else put something there: fine if it is the same set
+            if not _is_built(folder, manifest):
+                raise
     return folder
 
 
@@ -84,7 +75,7 @@ def ensure(folder: str | os.PathLike[str]) -> Path:
     """The folder; where it is missing or empty, the default set is built first."""
     folder = Path(folder)
     if not folder.is_dir() or not any(folder.iterdir()):
-        _say(f"{shown(folder)} is missing: rendering the built-in data set (about 20 seconds)")
+        say(f"{shown(folder)} is missing: rendering the built-in data set (about 20 seconds)")
         build(folder)
     return folder
 
@@ -114,12 +105,7 @@ def read_mentions(folder: str | os.PathLike[str], split: str) -> list[list[list[
 
 def read_scenes(folder: str | os.PathLike[str], split: str) -> list[Scene]:
     """What each picture shows: size, background, objects with their attributes and true boxes."""
-    return [_scene(**record) for record in _read(folder, split, "objects")]
-
-
-def _scene(objects: list[dict[str, Any]], **rest: Any) -> Scene:
-    things = (SceneObject(**{**record, "box": tuple(record["box"])}) for record in objects)
-    return Scene(objects=tuple(things), **rest)
+    return TypeAdapter(list[Scene]).validate_python(_read(folder, split, "objects"))
 
 
 def read_objects(folder: str | os.PathLike[str], split: str) -> list[tuple[SceneObject, ...]]:
@@ -133,16 +119,11 @@ def read_foils(folder: str | os.PathLike[str], split: str) -> list[Foil]:
 
 
 def _read(folder: str | os.PathLike[str], split: str, what: str) -> Any:
-    path = record_path(Path(folder), split, what)
     return read_json(
-        path,
+        record_path(Path(folder), split, what),
         f"only the scenes set has {what}: `naaf data build scenes {shown(folder)}` makes it",
         f"delete {shown(folder)} and build it again",
     )
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
 
 
 def _manifest(seed: int, sizes: dict[str, int]) -> dict[str, Any]:
@@ -155,7 +136,7 @@ def _manifest(seed: int, sizes: dict[str, int]) -> dict[str, Any]:
     return {
         "name": "scenes",
         "title": "Scenes, the built-in data set, rendered on your machine from a seed",
-        "captions_per_image": CAPTIONS,
+        "captions_per_image": CAPTIONS_AN_IMAGE,
         "regions": REGIONS,
         "dim": DIM,
         "dtype": "float16",
@@ -174,41 +155,15 @@ def _is_built(folder: Path, manifest: dict[str, Any]) -> bool:
     if not folder.exists() or not any(folder.iterdir()):
         return False
     try:
-        found = read_yaml(folder / "manifest.yaml")
+        found = read_yaml(folder / OWN_MANIFEST)
     except NaafError:
         found = None
     if found != manifest:
-        other = (
-            "scenes of other settings"
-            if isinstance(found, dict) and found.get("name") == "scenes"
-            else "other files"
-        )
+        scenes = isinstance(found, dict) and found.get("name") == manifest["name"]
+        other = "scenes of other settings" if scenes else "other files"
         raise NaafError(f"{shown(folder)} already holds {other}; delete it or build into another folder")
     names = [file["path"].format(split=split) for file in manifest["files"] for split in manifest["splits"]]
     missing = [name for name in names if not (folder / name).exists()]
     if missing:
         raise NaafError(f"{shown(folder)} lacks {missing[0]}; delete the folder and build it again")
     return True
-
-
-@contextmanager
-def _appearing(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
-    """A folder to write to, which takes the wanted name when the block ends well and vanishes otherwise."""
-    room = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        room = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        (room / folder.name / "images").mkdir(parents=True)
-        yield room / folder.name
-        try:
-            (room / folder.name).replace(folder)
-        except OSError:  # meanwhile somebody else put something there: fine if it is the same set
-            if not _is_built(folder, manifest):
-                raise
-    except OSError as error:
-        raise NaafError(
-            f"{shown(folder)} cannot be written ({error.strerror}); choose another place"
-        ) from None
-    finally:
-        if room is not None:
-            shutil.rmtree(room, ignore_errors=True)

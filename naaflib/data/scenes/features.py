@@ -16,6 +16,12 @@ from .layout import sample_scene
 from .pixels import render
 from .regions import sample_boxes
 
+Picture = UInt8[np.ndarray, "row column 3"]
+Boxes = Float[np.ndarray, "region 4"]
+Crop = Float[np.ndarray, "region row column 3"]
+Plane = Float[np.ndarray, "region row column"]
+Parts = Float[np.ndarray, "region part"]
+Group = Float[np.ndarray, "region _"]
 DIM = 128
 NOISE = 0.25  # the signal spreads by 0.57
 _SIDE = 16  # pixels a side to which every crop is brought
@@ -25,9 +31,7 @@ _REFERENCE = 32  # scenes
 _SHARE = {"colours": 2.0, "places": 0.3, "edges": 1.0, "texture": 1.0, "figure": 1.0, "extent": 0.3}
 
 
-def features(
-    picture: UInt8[np.ndarray, "row column 3"], boxes: Float[np.ndarray, "region 4"], rng: Generator
-) -> Float32[np.ndarray, "region dim"]:
+def features(picture: Picture, boxes: Boxes, rng: Generator) -> Float32[np.ndarray, "region dim"]:
     """Description, fixed random layer, noise; of about unit length."""
     mean, gain, weight = _layer()
     mixed = np.tanh(np.einsum("rp,pd->rd", (_joined(describe(picture, boxes)) - mean) * gain, weight))
@@ -38,26 +42,23 @@ def features(
 @cache
 def _layer() -> tuple[Float[np.ndarray, " part"], Float[np.ndarray, " part"], Float[np.ndarray, "part dim"]]:
     """Mean and gain of each part of a description, on reference scenes, and the random weights."""
-    groups: list[dict[str, Float[np.ndarray, "region part"]]] = []
+    groups: list[dict[str, Group]] = []
     for number in range(_REFERENCE):
         rng = np.random.default_rng([_SEED, number])
         scene = sample_scene(rng)
         groups.append(describe(render(scene, rng), sample_boxes(scene, rng)))
     described = np.concatenate([_joined(one) for one in groups])
-    share = np.concatenate(
-        [np.full(part.shape[1], _SHARE[name] / part.shape[1]) for name, part in groups[0].items()]
-    )
+    sizes = {name: part.shape[1] for name, part in groups[0].items()}
+    share = np.concatenate([np.full(size, _SHARE[name] / size) for name, size in sizes.items()])
     gain = np.sqrt(share / share.sum()) / (described.std(axis=0) + 0.02)
     return described.mean(axis=0), gain, np.random.default_rng(_SEED).normal(size=(len(gain), DIM))
 
 
-def _joined(groups: dict[str, Float[np.ndarray, "region _"]]) -> Float[np.ndarray, "region part"]:
+def _joined(groups: dict[str, Group]) -> Parts:
     return np.concatenate(list(groups.values()), axis=1).astype(np.float64)
 
 
-def describe(
-    picture: UInt8[np.ndarray, "row column 3"], boxes: Float[np.ndarray, "region 4"]
-) -> dict[str, Float[np.ndarray, "region _"]]:
+def describe(picture: Picture, boxes: Boxes) -> dict[str, Group]:
     """What is in each box, by groups."""
     whole = Image.fromarray(picture)
     small = [whole.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, tuple(box)) for box in boxes.tolist()]
@@ -82,7 +83,7 @@ def _cells(crop: Float[np.ndarray, "region row column part"], cells: int) -> Flo
     return rows.reshape(count, cells, cells, step, parts).sum(axis=3).reshape(count, -1) / step**2
 
 
-def _colours(crop: Float[np.ndarray, "region row column 3"]) -> Float[np.ndarray, "region bin"]:
+def _colours(crop: Crop) -> Float[np.ndarray, "region bin"]:
     """How much of each of 27 colours the whole and its middle hold, shared out between neighbouring bins."""
     coarse = crop[:, ::2, ::2]
     red, green, blue = np.clip(1 - np.abs(2 * np.moveaxis(coarse, 3, 0)[..., None] - _THIRDS), 0, 1)
@@ -94,9 +95,7 @@ def _colours(crop: Float[np.ndarray, "region row column 3"]) -> Float[np.ndarray
     return np.sqrt(both)
 
 
-def _edges(
-    crop: Float[np.ndarray, "region row column 3"],
-) -> tuple[Float[np.ndarray, "region bin"], Float[np.ndarray, "region part"]]:
+def _edges(crop: Crop) -> tuple[Float[np.ndarray, "region bin"], Parts]:
     """Which directions the edges have in sixteen cells; how strong and aligned they are, however turned."""
     right, down = _slopes(crop)
     strength = np.hypot(right, down)
@@ -114,9 +113,7 @@ def _edges(
     return np.sqrt(_cells(directions, 4)), np.stack(texture, axis=1)
 
 
-def _slopes(
-    crop: Float[np.ndarray, "region row column 3"],
-) -> tuple[Float[np.ndarray, "region row column"], Float[np.ndarray, "region row column"]]:
+def _slopes(crop: Crop) -> tuple[Plane, Plane]:
     """Change to the right and downwards in each pixel, of the channel that changes most."""
     right, down = np.zeros_like(crop), np.zeros_like(crop)
     right[:, :, 1:-1] = (crop[:, :, 2:] - crop[:, :, :-2]) / 2
@@ -125,7 +122,7 @@ def _slopes(
     return np.take_along_axis(right, most, axis=3)[..., 0], np.take_along_axis(down, most, axis=3)[..., 0]
 
 
-def _figure(crop: Float[np.ndarray, "region row column 3"]) -> Float[np.ndarray, "region row column 1"]:
+def _figure(crop: Crop) -> Float[np.ndarray, "region row column 1"]:
     """How unlike the corners' colour each pixel is: the object before its ground, in a fitting box."""
     ends = np.r_[0:3, -3:0]
     ground = crop[:, ends][:, :, ends].mean(axis=(1, 2), keepdims=True)
@@ -133,7 +130,7 @@ def _figure(crop: Float[np.ndarray, "region row column 3"]) -> Float[np.ndarray,
     return np.clip(unlike / (0.6 * unlike.max(axis=(1, 2), keepdims=True) + 0.05), 0, 1)
 
 
-def _extent(boxes: Float[np.ndarray, "region 4"]) -> Float[np.ndarray, "region part"]:
+def _extent(boxes: Boxes) -> Parts:
     """Size and place of the box in the picture."""
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
     x, y = ((boxes[:, 2:] + boxes[:, :2]) / 2).T

@@ -10,6 +10,20 @@ from .world import Claim, Scene, referents
 
 
 @dataclass(frozen=True)
+class Foil:
+    """A caption made false: caption number `caption` of the split, which speaks of image number `image`, with
+    token number `word` (without <start>) changed from `was` to `now`, another word of the same kind."""
+
+    caption: int
+    image: int
+    text: str
+    word: int
+    was: str
+    now: str
+    kind: str
+
+
+@dataclass(frozen=True)
 class Swap:
     """The word at `word` is replaced by `now`, which says something else of the same kind."""
 

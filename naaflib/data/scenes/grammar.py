@@ -7,17 +7,8 @@ from typing import TypeVar
 
 from numpy.random import Generator
 
-from .words import ATTRIBUTES, Draft, Word
-from .world import (
-    Claim,
-    Description,
-    Scene,
-    SceneObject,
-    matches,
-    position_holds,
-    referents,
-    relation_holds,
-)
+from .words import Draft, Word
+from .world import Claim, Description, Scene, SceneObject, matches, position_holds, referents, relation_holds
 
 _Option = TypeVar("_Option")
 _SHORTEST, _LONGEST = 5, 18  # words, the full stop included
@@ -96,10 +87,15 @@ def _perhaps_ground(draft: Draft, scene: Scene, chance: float) -> None:
         draft.ground(scene.background)
 
 
+def _phrase(draft: Draft, thing: SceneObject, *, tail: bool = False) -> int:
+    """Some of the object's attributes as a noun phrase, and its description's index."""
+    return draft.phrase(_describe(draft.rng, thing), tail=tail)
+
+
 def _related(draft: Draft, name: str, first: int, other: SceneObject, *, tail: bool = True) -> None:
     """above a blue circle"""
     draft.relate(name, first, len(draft.claim.descriptions))
-    draft.phrase(_describe(draft.rng, other), tail=tail)
+    _phrase(draft, other, tail=tail)
 
 
 def _pair(draft: Draft, scene: Scene) -> None:
@@ -110,7 +106,7 @@ def _pair(draft: Draft, scene: Scene) -> None:
     opened = draft.rng.random() < 0.4
     if opened:
         draft.choose(*_OPENERS)
-    first = draft.phrase(_describe(draft.rng, a))
+    first = _phrase(draft, a)
     if not opened:
         draft.choose("", "is", *(("sits", "lies", "rests") if name != "around" else ("goes",)))
     _related(draft, name, first, b)
@@ -126,7 +122,7 @@ def _two_relations(draft: Draft, scene: Scene) -> None:
     if not others:
         return
     other, c = _one_of(draft, others)
-    first = draft.phrase(_describe(draft.rng, a))
+    first = _phrase(draft, a)
     draft.choose("", "is")
     _related(draft, name, first, b, tail=False)
     draft.say("and")
@@ -139,9 +135,9 @@ def _company(draft: Draft, scene: Scene) -> None:
         return
     name, a, b = held
     draft.choose("", *_OPENERS)
-    second = draft.phrase(_describe(draft.rng, b))
+    second = _phrase(draft, b)
     draft.say("with")
-    first = draft.phrase(_describe(draft.rng, a))
+    first = _phrase(draft, a)
     draft.relate(name, first, second)
     draft.say("it")
 
@@ -152,9 +148,9 @@ def _fronted(draft: Draft, scene: Scene) -> None:
         return
     name, a, b = held
     draft.relate(name, 1, 0)
-    draft.phrase(_describe(draft.rng, b))
+    _phrase(draft, b)
     draft.choose("there is", "there is", "is", "lies", "sits")
-    draft.phrase(_describe(draft.rng, a), tail=True)
+    _phrase(draft, a, tail=True)
 
 
 def _list(draft: Draft, scene: Scene) -> None:
@@ -164,7 +160,7 @@ def _list(draft: Draft, scene: Scene) -> None:
     for position, thing in enumerate(things):
         if position:
             draft.say("and" if position == len(things) - 1 else ",")
-        draft.phrase(_describe(draft.rng, thing), tail=position == len(things) - 1)
+        _phrase(draft, thing, tail=position == len(things) - 1)
     _perhaps_ground(draft, scene, 0.3)
 
 
@@ -173,9 +169,8 @@ def _ground_first(draft: Draft, scene: Scene) -> None:
     draft.ground(scene.background).choose("there is", "lies", "we see", ",")
     things = _some(draft, scene, 1 + int(draft.rng.integers(2)))
     for position, thing in enumerate(things):
-        draft.say("and" if position else "").phrase(
-            _describe(draft.rng, thing), tail=position == len(things) - 1
-        )
+        draft.say("and" if position else "")
+        _phrase(draft, thing, tail=position == len(things) - 1)
 
 
 def _placed(draft: Draft, scene: Scene) -> None:
@@ -186,30 +181,31 @@ def _placed(draft: Draft, scene: Scene) -> None:
     for turn, i in enumerate(draft.rng.permutation(len(spots))[: 1 + int(draft.rng.integers(2))]):
         thing, name = spots[i]
         draft.say("and" if turn else "")
-        draft.place(name, draft.phrase(_describe(draft.rng, thing)))
+        draft.place(name, _phrase(draft, thing))
 
 
 def _alone(draft: Draft, scene: Scene) -> None:
     """a big red star with stripes (on the sand)"""
     thing = _some(draft, scene, 1)[0]
-    draft.choose("", *_OPENERS).phrase(_describe(draft.rng, thing), tail=True)
+    draft.choose("", *_OPENERS)
+    _phrase(draft, thing, tail=True)
     _perhaps_ground(draft, scene, 0.7)
 
 
 def _counted(draft: Draft, scene: Scene) -> None:
     """(there are) two red stars (and a blue circle) (on the sand)"""
     thing = _some(draft, scene, 1)[0]
-    kinds = [kind for kind in ATTRIBUTES[:2] if draft.rng.random() < 0.6] or ["shape"]
+    kinds = [kind for kind in ("shape", "colour") if draft.rng.random() < 0.6] or ["shape"]
     said = Description(**{kind: getattr(thing, kind) for kind in kinds})
     same = [one for one in scene.objects if matches(said, one)]
     if len(same) < 2:
         return
-    draft.choose("", "there are", "you can see", "a picture of").phrase(
-        replace(said, count=len(same)), tail=True
-    )
+    draft.choose("", "there are", "you can see", "a picture of")
+    draft.phrase(replace(said, count=len(same)), tail=True)
     others = [one for one in scene.objects if one not in same]
     if others and draft.rng.random() < 0.6:
-        draft.say("and").phrase(_describe(draft.rng, _one_of(draft, others)), tail=True)
+        draft.say("and")
+        _phrase(draft, _one_of(draft, others), tail=True)
     _perhaps_ground(draft, scene, 0.3)
 
 
@@ -222,9 +218,8 @@ def _total(draft: Draft, scene: Scene) -> None:
     else:
         draft.choose("are shown", "are here", "can be seen")
     if draft.rng.random() < 0.75:
-        draft.choose("including", ", one of them", ", among them").phrase(
-            _describe(draft.rng, thing), tail=True
-        )
+        draft.choose("including", ", one of them", ", among them")
+        _phrase(draft, thing, tail=True)
 
 
 def _predicate(draft: Draft, scene: Scene) -> None:
@@ -238,14 +233,10 @@ def _predicate(draft: Draft, scene: Scene) -> None:
     if draft.rng.random() < 0.7:
         _related(draft, name, first, b, tail=False)
     draft.say("is")
-    kinds = [
-        "colour",
-        *(["texture"] if a.texture != "plain" else []),
-        *(["size"] if a.size != "medium" else []),
-    ]
-    order = [kinds[i] for i in draft.rng.permutation(len(kinds))[:2]]
-    for turn, kind in enumerate(order):
-        draft.say("and" if turn else "").predicate(kind, getattr(a, kind), first)
+    unsaid = {"texture": "plain", "size": "medium"}
+    kinds = [kind for kind in ("colour", "texture", "size") if getattr(a, kind) != unsaid.get(kind)]
+    for turn, k in enumerate(draft.rng.permutation(len(kinds))[:2]):
+        draft.say("and" if turn else "").predicate(kinds[k], getattr(a, kinds[k]), first)
 
 
 _TEMPLATES: dict[Callable[[Draft, Scene], None], float] = {

@@ -10,19 +10,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy.random import Generator
 
-from .world import (
-    COLOURS,
-    CONTAINERS,
-    HIDDEN_ON,
-    RADII,
-    SHAPES,
-    TEXTURES,
-    Box,
-    Scene,
-    SceneObject,
-    alike,
-)
+from .world import COLOURS, CONTAINERS, HIDDEN_ON, RADII, SHAPES, TEXTURES, Box, Scene, SceneObject, alike
 
+Points = Float[np.ndarray, "_ 2"]
 _TURNS = {"circle": 0, "ring": 0, "heart": 15, "diamond": 10, "square": 12, "triangle": 20, "hexagon": 30}
 _MARGIN, _GAP = 4, 3  # pixels to the picture's edge, and between boxes
 
@@ -111,14 +101,14 @@ def box_around(shape: str, angle: int, centre: tuple[float, float], radius: floa
     return x1, y1, x1 + round(2 * half[0]), y1 + round(2 * half[1])
 
 
-def turned(shape: str, angle: float) -> tuple[Float[np.ndarray, "_ 2"], ...]:
+def turned(shape: str, angle: float) -> tuple[Points, ...]:
     """The shape's outline, turned by `angle` degrees."""
     sin, cos = math.sin(math.radians(angle)), math.cos(math.radians(angle))
     return tuple(points @ np.array([[cos, sin], [-sin, cos]]) for points in outline(shape))
 
 
 @cache
-def outline(shape: str) -> tuple[Float[np.ndarray, "_ 2"], ...]:
+def outline(shape: str) -> tuple[Points, ...]:
     """The shape's rounded border around (0, 0), radius about 1; a second polygon is a hole."""
     if shape == "ring":
         return _polygon(64), 0.55 * _polygon(64)
@@ -132,8 +122,8 @@ def outline(shape: str) -> tuple[Float[np.ndarray, "_ 2"], ...]:
         return (np.stack([np.sin(t) ** 3, -(y + 2.5) / 16], axis=1),)
     if shape == "cross":
         corner = [(0.36, -1), (0.36, -0.36), (1, -0.36)]
-        arms = np.array([_quarter_turn(point, k) for k in range(4) for point in corner])
-        return (_rounded(arms),)
+        arms = [[(x, y), (-y, x), (-x, -y), (y, -x)][k] for k in range(4) for x, y in corner]
+        return (_rounded(np.array(arms)),)
     sides = {"triangle": 3, "square": 4, "diamond": 4, "hexagon": 6, "star": 10, "circle": 64}[shape]
     turn = {"square": 45, "hexagon": 30}.get(shape, 0)
     points = _polygon(sides, turn)
@@ -144,22 +134,19 @@ def outline(shape: str) -> tuple[Float[np.ndarray, "_ 2"], ...]:
     return (_rounded(points) if sides < 64 else points,)
 
 
-def _polygon(sides: int, turn: float = 0.0) -> Float[np.ndarray, "_ 2"]:
-    angle = 2 * math.pi * np.arange(sides) / sides - math.pi / 2 + math.radians(turn)
+def _polygon(sides: int, turn: float = 0.0) -> Points:
+    return _on_circle(2 * math.pi * np.arange(sides) / sides - math.pi / 2 + math.radians(turn))
+
+
+def _arc(start: float, end: float) -> Points:
+    return _on_circle(np.linspace(start, end, 48))
+
+
+def _on_circle(angle: Float[np.ndarray, " _"]) -> Points:
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _quarter_turn(point: tuple[float, float], times: int) -> tuple[float, float]:
-    x, y = point
-    return [(x, y), (-y, x), (-x, -y), (y, -x)][times]
-
-
-def _arc(start: float, end: float) -> Float[np.ndarray, "_ 2"]:
-    angle = np.linspace(start, end, 48)
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-
-def _rounded(points: Float[np.ndarray, "corner 2"]) -> Float[np.ndarray, "_ 2"]:
+def _rounded(points: Float[np.ndarray, "corner 2"]) -> Points:
     """Each corner replaced by a parabola that begins a sixth of the side before it."""
     t = np.linspace(0, 1, 7)[:, None]
     before, after = (points + (np.roll(points, k, axis=0) - points) / 6 for k in (1, -1))

@@ -13,21 +13,19 @@ from jaxtyping import Float32, UInt8
 from numpy.random import Generator, default_rng
 from PIL import Image
 
-from ..manifest import layout_path
+from ..manifest import CAPTIONS_AN_IMAGE, SPLITS, layout_path
+from ..writing import create_arrays, write_lines
 from .features import DIM, features
-from .foils import Swap, sample_foils
+from .foils import Foil, Swap, sample_foils
 from .grammar import Caption, sample_captions
 from .layout import sample_scene
 from .pixels import render
 from .regions import REGIONS, overlap, sample_boxes
 from .world import Scene
 
-SPLITS = ("train", "dev", "test")
-CAPTIONS = 5  # an image
 FOILS = 2  # a caption, at most
 OVERLAP = 0.5  # intersection over union from which a region shows an object
 RECORDS = ("objects", "mentions", "links", "foils")  # what only scenes have
-ARRAYS = {"features": ((REGIONS, DIM), "<f2"), "boxes": ((REGIONS, 4), "<f4"), "sizes": ((2,), "<i4")}
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ def make_sample(seed: int, split: str, image: int) -> Sample:
     scene = sample_scene(rng(0))
     picture = render(scene, rng(1))
     boxes = sample_boxes(scene, rng(2))
-    captions = sample_captions(scene, CAPTIONS, rng(3))
+    captions = sample_captions(scene, CAPTIONS_AN_IMAGE, rng(3))
     draw = rng(4)
     foils = tuple(tuple(sample_foils(caption, scene, FOILS, draw)) for caption in captions)
     return Sample(scene, picture, boxes, features(picture, boxes, rng(5)), tuple(captions), foils)
@@ -72,16 +70,14 @@ def record_path(folder: Path, split: str, what: str) -> Path:
 
 def write_split(folder: Path, split: str, images: int, seed: int, tick: Callable[[], object]) -> None:
     """Renders so many images and writes every file of the split; `tick` is called after each image."""
-    arrays = {
-        role: np.lib.format.open_memmap(layout_path(folder, split, role), "w+", dtype, (images, *shape))
-        for role, (shape, dtype) in ARRAYS.items()
-    }
+    arrays = create_arrays(folder, split, images, REGIONS, DIM, "<f2")
     lines: dict[str, list[str]] = {"captions": [], "names": []}
     records: dict[str, list[object]] = {what: [] for what in RECORDS}
     for image in range(images):
         sample = make_sample(seed, split, image)
         name = f"{split}_{image:05d}.jpg"
-        Image.fromarray(sample.picture).save(folder / "images" / name, quality=85, subsampling=0)
+        path = layout_path(folder, split, "pictures") / name
+        Image.fromarray(sample.picture).save(path, quality=85, subsampling=0)
         arrays["features"][image], arrays["boxes"][image] = sample.regions, sample.boxes
         arrays["sizes"][image] = sample.scene.width, sample.scene.height
         lines["captions"] += [caption.text for caption in sample.captions]
@@ -94,28 +90,26 @@ def write_split(folder: Path, split: str, images: int, seed: int, tick: Callable
     for array in arrays.values():
         array.flush()
     for role, text in lines.items():
-        path = layout_path(folder, split, role)
-        path.write_text("\n".join(text) + "\n", encoding="utf-8", newline="\n")
+        write_lines(layout_path(folder, split, role), text)
     for what, rows in records.items():
         content = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
-        record_path(folder, split, what).write_text(f"[{content}]\n", encoding="utf-8", newline="\n")
+        write_lines(record_path(folder, split, what), [f"[{content}]"])
 
 
-def _foil_records(sample: Sample, image: int) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
+def _foil_records(sample: Sample, image: int) -> list[object]:
+    rows: list[object] = []
     for number, (caption, swaps) in enumerate(zip(sample.captions, sample.foils, strict=True)):
-        tokens = [word.text for word in caption.words]
         for swap in swaps:
-            changed = [*tokens[: swap.word], swap.now, *tokens[swap.word + 1 :]]
-            rows.append(
-                {
-                    "caption": image * CAPTIONS + number,
-                    "image": image,
-                    "text": " ".join(changed),
-                    "word": swap.word,
-                    "was": tokens[swap.word],
-                    "now": swap.now,
-                    "kind": caption.words[swap.word].kind,
-                }
+            tokens = [word.text for word in caption.words]
+            tokens[swap.word] = swap.now
+            foil = Foil(
+                caption=image * CAPTIONS_AN_IMAGE + number,
+                image=image,
+                text=" ".join(tokens),
+                word=swap.word,
+                was=caption.words[swap.word].text,
+                now=swap.now,
+                kind=str(caption.words[swap.word].kind),
             )
+            rows.append(asdict(foil))
     return rows

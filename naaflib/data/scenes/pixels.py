@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFilter
 from .layout import turned
 from .world import COLOURS, Scene, SceneObject
 
+Plane = Float[np.ndarray, "row column"]
+Picture = Float[np.ndarray, "row column 3"]
 GROUNDS = {  # colour at the top and at the bottom of the picture
     "sky": ((140, 188, 232), (212, 231, 243)),
     "water": ((136, 194, 206), (88, 154, 180)),
@@ -40,21 +42,21 @@ def _area(thing: SceneObject) -> int:
     return (x2 - x1) * (y2 - y1)
 
 
-def _draw(picture: Float[np.ndarray, "row column 3"], thing: SceneObject, rng: Generator) -> None:
+def _draw(picture: Picture, thing: SceneObject, rng: Generator) -> None:
     """Blends shadow and object into the picture, in place."""
     x1, y1, x2, y2 = thing.box
     top, left = max(y1 - _PAD, 0), max(x1 - _PAD, 0)
     part = picture[top : y2 + _PAD, left : x2 + _PAD]
+    inside = np.s_[top - y1 + _PAD :, left - x1 + _PAD :]  # of what is drawn, where the picture begins
+    rows, columns, _ = part.shape
     mask = _mask(thing)
-    body = mask[top - y1 + _PAD :, left - x1 + _PAD :][: part.shape[0], : part.shape[1]]
-    fallen = np.roll(_blurred(mask, 2.5), (3, 2), axis=(0, 1))
-    shadow = fallen[top - y1 + _PAD :, left - x1 + _PAD :][: part.shape[0], : part.shape[1], None]
+    shadow = np.roll(_blurred(mask, 2.5), (3, 2), axis=(0, 1))[inside][:rows, :columns, None]
     part *= 1 - 0.32 * shadow
-    paint = _paint(thing, mask, rng)[top - y1 + _PAD :, left - x1 + _PAD :][: part.shape[0], : part.shape[1]]
-    part += body[..., None] * (paint - part)
+    paint = _paint(thing, mask, rng)[inside][:rows, :columns]
+    part += mask[inside][:rows, :columns, None] * (paint - part)
 
 
-def _mask(thing: SceneObject) -> Float[np.ndarray, "row column"]:
+def _mask(thing: SceneObject) -> Plane:
     """How much of each pixel of the padded box the shape covers."""
     x1, y1, x2, y2 = thing.box
     border, *holes = turned(thing.shape, thing.angle)
@@ -68,14 +70,12 @@ def _mask(thing: SceneObject) -> Float[np.ndarray, "row column"]:
     return np.asarray(canvas.reduce(_FINE), np.float32) / 255
 
 
-def _blurred(mask: Float[np.ndarray, "row column"], radius: float) -> Float[np.ndarray, "row column"]:
+def _blurred(mask: Plane, radius: float) -> Plane:
     picture = Image.fromarray(np.rint(mask * 255).astype(np.uint8))
     return np.asarray(picture.filter(ImageFilter.GaussianBlur(radius)), np.float32) / 255
 
 
-def _paint(
-    thing: SceneObject, mask: Float[np.ndarray, "row column"], rng: Generator
-) -> Float[np.ndarray, "row column 3"]:
+def _paint(thing: SceneObject, mask: Plane, rng: Generator) -> Picture:
     """The object's colour with its texture, lit from the upper left, darker towards its rim."""
     base = np.array(COLOURS[thing.colour], np.float32) + rng.normal(0, 6) + rng.normal(0, 3, 3)
     base = np.clip(base, 22, 252).astype(np.float32)
@@ -92,13 +92,7 @@ def _paint(
     return np.clip(paint * (glow * rim)[..., None], 0, 255)
 
 
-def _texture(
-    texture: str,
-    u: Float[np.ndarray, "row column"],
-    v: Float[np.ndarray, "row column"],
-    radius: float,
-    rng: Generator,
-) -> Float[np.ndarray, "row column"]:
+def _texture(texture: str, u: Plane, v: Plane, radius: float, rng: Generator) -> Plane:
     """The second colour's share in each pixel, for coordinates from the object's middle."""
     angle = rng.uniform(0, math.pi)
     period = max(6.0, 0.42 * radius) * rng.uniform(0.9, 1.1)
@@ -115,12 +109,12 @@ def _texture(
     return np.zeros_like(u)
 
 
-def _edge(wave: Float[np.ndarray, "row column"], sharpness: float) -> Float[np.ndarray, "row column"]:
+def _edge(wave: Plane, sharpness: float) -> Plane:
     """A step at 0 that is about one pixel wide."""
     return np.clip(0.5 + wave * sharpness, 0, 1)
 
 
-def _background(scene: Scene, rng: Generator) -> Float[np.ndarray, "row column 3"]:
+def _background(scene: Scene, rng: Generator) -> Picture:
     top, bottom = (np.array(colour, np.float32) for colour in GROUNDS[scene.background])
     tint = rng.normal(0, 4, 3).astype(np.float32)
     height, width = scene.height, scene.width
@@ -130,9 +124,7 @@ def _background(scene: Scene, rng: Generator) -> Float[np.ndarray, "row column 3
     return rows + (_pattern(scene.background, y, x, rng) + light)[..., None]
 
 
-def _pattern(
-    name: str, y: Float[np.ndarray, "row column"], x: Float[np.ndarray, "row column"], rng: Generator
-) -> Float[np.ndarray, "row column"]:
+def _pattern(name: str, y: Plane, x: Plane, rng: Generator) -> Plane:
     """What tells one ground from another: added brightness."""
     size = y.shape
     if name == "sky":  # clouds
@@ -156,13 +148,13 @@ def _pattern(
     return _stars(rng, size) + 7 * _cloud(rng, size, (4, 4))
 
 
-def _cloud(rng: Generator, size: tuple[int, int], cells: tuple[int, int]) -> Float[np.ndarray, "row column"]:
+def _cloud(rng: Generator, size: tuple[int, int], cells: tuple[int, int]) -> Plane:
     """Smooth noise of about unit spread with so many bumps (across, down)."""
     coarse = Image.fromarray(rng.normal(size=cells[::-1]).astype(np.float32))
     return np.asarray(coarse.resize(size[::-1], Image.Resampling.BICUBIC), np.float32)
 
 
-def _stars(rng: Generator, size: tuple[int, int]) -> Float[np.ndarray, "row column"]:
+def _stars(rng: Generator, size: tuple[int, int]) -> Plane:
     """Points of light, too small to pass for an object."""
     points = np.zeros(size, np.float32)
     rows, columns = rng.integers(0, size[0], 40), rng.integers(0, size[1], 40)

@@ -8,6 +8,8 @@ from numpy.random import Generator
 
 from .world import Box, Scene
 
+Boxes = Float[np.ndarray, "_ 4"]
+Frame = Float[np.ndarray, "4"]
 REGIONS = 36
 
 
@@ -18,20 +20,16 @@ def sample_boxes(scene: Scene, rng: Generator) -> Float32[np.ndarray, "36 4"]:
     close = np.concatenate([_jittered(things, 0.05, rng), _jittered(things, 0.09, rng)])
     parts = np.concatenate([_shifted(things, rng), _shifted(things, rng)])
     first, second = (rng.integers(len(things), size=4) for _ in range(2))
-    pairs = np.concatenate(
-        [
-            np.minimum(things[first, :2], things[second, :2]),
-            np.maximum(things[first, 2:], things[second, 2:]),
-        ],
-        axis=1,
-    )[first != second]
+    low = np.minimum(things[first, :2], things[second, :2])
+    high = np.maximum(things[first, 2:], things[second, 2:])
+    pairs = np.concatenate([low, high], axis=1)[first != second]
     found = np.concatenate([frame[None] * (0, 0, 1, 1), close, parts, _jittered(pairs, 0.02, rng)])
     rest = _background_boxes(things, frame, REGIONS - len(found), rng)
     boxes = _clipped(np.concatenate([found, rest]), frame)
     return rng.permutation(boxes, axis=0).astype(np.float32)
 
 
-def _jittered(boxes: Float[np.ndarray, "box 4"], spread: float, rng: Generator) -> Float[np.ndarray, "box 4"]:
+def _jittered(boxes: Boxes, spread: float, rng: Generator) -> Boxes:
     """Each side moved by about `spread` of the box, and at most by twice that.
 
     At a spread of 0.05 the intersection over union with the first box stays above one half.
@@ -40,7 +38,7 @@ def _jittered(boxes: Float[np.ndarray, "box 4"], spread: float, rng: Generator) 
     return boxes + side * spread * np.clip(rng.normal(size=boxes.shape), -2, 2)
 
 
-def _shifted(boxes: Float[np.ndarray, "box 4"], rng: Generator) -> Float[np.ndarray, "box 4"]:
+def _shifted(boxes: Boxes, rng: Generator) -> Boxes:
     """Crops that hold a part of the object: moved by half its side or more, and resized."""
     side = boxes[:, 2:] - boxes[:, :2]
     angle = rng.uniform(0, 2 * np.pi, len(boxes))
@@ -50,9 +48,7 @@ def _shifted(boxes: Float[np.ndarray, "box 4"], rng: Generator) -> Float[np.ndar
     return np.concatenate([centre - half, centre + half], axis=1)
 
 
-def _background_boxes(
-    things: Float[np.ndarray, "box 4"], frame: Float[np.ndarray, "4"], count: int, rng: Generator
-) -> Float[np.ndarray, "patch 4"]:
+def _background_boxes(things: Boxes, frame: Frame, count: int, rng: Generator) -> Boxes:
     """Of eight random boxes each, the one that objects cover least."""
     side = rng.uniform(22, 90, (count, 8, 2))
     corner = rng.uniform(0, 1, (count, 8, 2)) * (frame[:2] - side)
@@ -61,7 +57,7 @@ def _background_boxes(
     return boxes[np.arange(count), covered.argmin(axis=1)]
 
 
-def _clipped(boxes: Float[np.ndarray, "box 4"], frame: Float[np.ndarray, "4"]) -> Float[np.ndarray, "box 4"]:
+def _clipped(boxes: Boxes, frame: Frame) -> Boxes:
     """Whole pixels inside the picture, at least eight a side."""
     boxes = np.rint(boxes)
     low = np.clip(boxes[:, :2], 0, frame[:2] - 8)

@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from .world import Claim, Description
 
-ATTRIBUTES = ("shape", "colour", "size", "texture")
+ONE_ONLY = ("plus", "rhombus")  # nouns whose plurals are seldom read
 LEXICON: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("shape", "one"): {
         "circle": ("circle", "disc"),
@@ -23,18 +23,6 @@ LEXICON: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
         "hexagon": ("hexagon",),
         "ring": ("ring", "hoop"),
         "moon": ("moon", "crescent"),
-    },
-    ("shape", "many"): {
-        "circle": ("circles", "discs"),
-        "square": ("squares", "boxes"),
-        "triangle": ("triangles",),
-        "star": ("stars",),
-        "heart": ("hearts",),
-        "cross": ("crosses",),
-        "diamond": ("diamonds",),
-        "hexagon": ("hexagons",),
-        "ring": ("rings", "hoops"),
-        "moon": ("moons", "crescents"),
     },
     ("colour", "adjective"): {
         "red": ("red", "crimson"),
@@ -84,6 +72,10 @@ LEXICON: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
         "grass": ("grass", "meadow"),
         "snow": ("snow",),
     },
+}
+LEXICON["shape", "many"] = {
+    shape: tuple(noun + ("es" if noun[-1] in "sx" else "s") for noun in nouns if noun not in ONE_ONLY)
+    for shape, nouns in LEXICON["shape", "one"].items()
 }
 ANY_SHAPE = {"one": ("shape", "object", "thing"), "many": ("shapes", "objects", "things")}
 TOTAL = -1  # the index of a number word that counts everything

@@ -36,25 +36,13 @@ HIDDEN_ON = {  # colours that the eye would lose on a background
     "paper": ("white", "yellow"),
     "night": ("black", "purple", "blue"),
 }
+ATTRIBUTES = ("shape", "colour", "size", "texture")
 CONTAINERS = ("circle", "square", "hexagon", "ring", "heart")
-_ALIKE = (  # what one viewer calls this, another may call that
-    {"red", "orange"},
-    {"red", "pink"},
-    {"orange", "yellow"},
-    {"orange", "brown"},
-    {"brown", "black"},
-    {"green", "turquoise"},
-    {"turquoise", "blue"},
-    {"blue", "purple"},
-    {"purple", "pink"},
-    {"grey", "white"},
-    {"grey", "black"},
-    {"circle", "ring"},
-    {"circle", "hexagon"},
-    {"square", "diamond"},
-    {"small", "medium"},
-    {"medium", "large"},
+_PAIRS = (  # what one viewer calls this, another may call that
+    "red/orange red/pink orange/yellow orange/brown brown/black green/turquoise turquoise/blue blue/purple "
+    "purple/pink grey/white grey/black circle/ring circle/hexagon square/diamond small/medium medium/large"
 )
+_ALIKE = [set(pair.split("/")) for pair in _PAIRS.split()]
 
 Box = tuple[int, int, int, int]
 
@@ -115,11 +103,8 @@ def alike(said: str | None, true: str) -> bool:
 
 def matches(description: Description, thing: SceneObject, *, generous: bool = False) -> bool:
     """Whether the attributes that are said are the object's."""
-    for kind in ("shape", "colour", "size", "texture"):
-        said, true = getattr(description, kind), getattr(thing, kind)
-        if not (alike(said, true) if generous else said in (None, true)):
-            return False
-    return True
+    pairs = [(getattr(description, kind), getattr(thing, kind)) for kind in ATTRIBUTES]
+    return all(alike(said, true) if generous else said in (None, true) for said, true in pairs)
 
 
 def contains(outer: SceneObject, inner: SceneObject, *, generous: bool = False) -> bool:
@@ -161,13 +146,11 @@ def referents(claim: Claim, scene: Scene, *, generous: bool = False) -> tuple[fr
     if any(not found for found in fitting):
         return None
     single = [i for i, description in enumerate(claim.descriptions) if description.count is None]
-    filled: list[set[int]] = [set(found) for found in fitting]
-    for i in single:
-        filled[i] = set()
+    filled = [set() if i in single else set(found) for i, found in enumerate(fitting)]
     for choice in _choices(claim, scene, single, fitting, generous):
         for i, chosen in choice.items():
             filled[i].add(chosen)
-    return None if any(not found for found in filled) else tuple(frozenset(found) for found in filled)
+    return tuple(map(frozenset, filled)) if all(filled) else None
 
 
 def _fitting(description: Description, scene: Scene, generous: bool) -> list[int]:

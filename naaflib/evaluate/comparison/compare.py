@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...data.npy import open_array
 from ...data.splits import split_names
-from ...errors import NaafError, UsageError
+from ...errors import NaafError, UsageError, unknown
 from ...files import fingerprint, read_json, resolve, shown
 from ...metric.retrieval import RetrievalMetrics
 from ...runs import Run
@@ -38,11 +38,10 @@ class Comparison:
 
     def variant(self, name: str) -> Variant:
         """Raises UsageError for a name that is not compared."""
-        for variant in self.variants:
-            if variant.name == name:
-                return variant
-        names = ", ".join(variant.name for variant in self.variants)
-        raise UsageError(f"there is no variant {name!r} in this comparison; variants: {names}")
+        found = {variant.name: variant for variant in self.variants}
+        if name not in found:
+            raise unknown("variant", name, found)
+        return found[name]
 
     def __repr__(self) -> str:
         return f"{self.sentence()}: {', '.join(variant.name for variant in self.variants[1:])}"
@@ -107,12 +106,9 @@ compare = compare_runs  # as the command and `naaflib` call it
 
 
 def _common_split(runs: Sequence[Run]) -> str:
-    """The first split that all runs are scored on, else that most are, else dev."""
-    scored = {split: [run.scores_path(split).is_file() for run in runs] for split in SPLITS}
-    for split in SPLITS:
-        if all(scored[split]):
-            return split
-    return max(SPLITS, key=lambda split: sum(scored[split])) if any(map(any, scored.values())) else "dev"
+    """The first split that most runs are scored on, else dev."""
+    scored = {split: sum(run.scores_path(split).is_file() for run in runs) for split in SPLITS}
+    return max(SPLITS, key=scored.__getitem__) if any(scored.values()) else "dev"
 
 
 def _check_scored(runs: Sequence[Run], split: str, data: str | Path | None) -> None:

@@ -1,4 +1,4 @@
-"""What a comparison comes to: a table of differences with their intervals, spreads over seeds, LaTeX.
+"""Tables of a comparison: differences with confidence intervals and p-values, spreads over seeds, LaTeX.
 
 A row says what its interval and p-value cover. "images": the trained models as they are, asked other images.
 "images and seeds": the settings trained anew and asked other images; both settings need two seeds or more.
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from ...errors import UsageError
+from ...errors import unknown
 from ...metric.retrieval import MEASURES
 from ...metric.significance import (
     Difference,
@@ -86,7 +86,7 @@ def _image_means(comparison: Comparison, places: list[int]) -> np.ndarray:
 
 def _place(measure: str) -> int:
     if measure not in MEASURES:
-        raise UsageError(f"there is no measure {measure!r}; measures: {', '.join(MEASURES)}")
+        raise unknown("measure", measure, MEASURES)
     return MEASURES.index(measure)
 
 
@@ -221,13 +221,10 @@ def coverage_note(
         said.append(
             f"Compared with the seeds of the baseline whose weights they take, not with all: {names}."
         )
-    fixes = {"holm": "Holm", "bh": "Benjamini and Hochberg", "none": "nobody"}
-    fix = f"p corrected by {fixes[correction]}" if correction != "none" else "p, uncorrected,"
-    count = len(compared)
-    said.append(
-        f"Verdicts: {fix} for {count} comparison{'s' if count != 1 else ''}, at {1 - confidence:.3g}; "
-        "each interval stands for itself."
-    )
+    by = {"holm": "Holm", "bh": "Benjamini and Hochberg"}.get(correction)
+    p = f"p corrected by {by}" if by else "p, uncorrected,"
+    count = f"{len(compared)} comparison{'s' if len(compared) != 1 else ''}"
+    said.append(f"Verdicts: {p} for {count}, at {1 - confidence:.3g}; each interval stands for itself.")
     return "\n".join(said)
 
 

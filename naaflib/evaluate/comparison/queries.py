@@ -1,14 +1,15 @@
-"""Query by query: which right answers rose and which fell between two variants.
+"""Changes of rank between two variants, query by query: which right answers rose and which fell.
 
-A place counts from 1. With several seeds the place of a query is the geometric mean over them, and shares are
-over all pairs of seeds.
+A place is a rank counted from 1. With several seeds the place of a query is the geometric mean over them, and
+shares are over all pairs of seeds.
 """
 
 import numpy as np
 import pandas as pd
 
-from ...errors import UsageError
+from ...errors import unknown
 from ...metric.ranks import image_of
+from ...metric.retrieval import WAYS
 from .compare import Comparison
 from .settings import Variant
 
@@ -17,8 +18,8 @@ ENDS = (1, 5, 10, 50)  # last place of each class but the open one at the end: t
 
 def places(variant: Variant, direction: str) -> np.ndarray:
     """Place of each query's best right answer: (seed, query). direction: "i2t" or "t2i"."""
-    if direction not in ("i2t", "t2i"):
-        raise UsageError(f"there is no direction {direction!r}; directions: i2t, t2i")
+    if direction not in WAYS:
+        raise unknown("direction", direction, WAYS)
     return np.stack([getattr(metrics, direction).ranks + 1 for metrics in variant.metrics])
 
 
@@ -29,7 +30,7 @@ def query_changes(comparison: Comparison, name: str) -> pd.DataFrame:
     seed of the variant lies on the same side of every seed of the baseline.
     """
     tables = []
-    for direction in ("i2t", "t2i"):
+    for direction in WAYS:
         before, after = (places(v, direction) for v in (comparison.baseline, comparison.variant(name)))
         mean_before, mean_after = (np.exp(np.log(part).mean(axis=0)) for part in (before, after))
         rose, fell = (before.min(axis=0) > after.max(axis=0)), (before.max(axis=0) < after.min(axis=0))

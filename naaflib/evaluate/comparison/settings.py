@@ -1,7 +1,7 @@
 """Which runs belong together: the variants that lie in run folders, groups and sweeps.
 
 A variant is one setting with the runs that differ in their seed alone: a run folder, a group (members/), or
-the rows of a sweep that have one name.
+the rows of a sweep that have one name. Its weights are trained, or another variant's (`training.variants`).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float
-from safetensors import safe_open
+from torch import Tensor
 
 from ...config import SEED, changed, of_any_seed
 from ...errors import NaafError, UsageError
@@ -20,7 +21,7 @@ from ...files import resolve, shown
 from ...metric.retrieval import RetrievalMetrics
 from ...metric.significance import image_measures
 from ...model import checkpoint
-from ...runs import SWEEP, TRAIN, Run, as_paths
+from ...runs import SWEEP, TRAIN, Run, as_paths, member_folders
 
 ENCODERS = ("model.image_encoder.", "model.text_encoder.")
 
@@ -80,7 +81,7 @@ def _variants(path: Path, left_out: list[str]) -> list[Variant]:
 
 
 def _is_variant(path: Path) -> bool:
-    return (path / "config.json").is_file() or any(path.glob("members/*/config.json"))
+    return (path / "config.json").is_file() or bool(member_folders(path))
 
 
 def _scored_or_trained(path: Path) -> bool:
@@ -113,8 +114,7 @@ def _of_sweep(path: Path, left_out: list[str]) -> Iterator[Variant]:
 def _members(path: Path, left_out: list[str]) -> list[Run]:
     """The members of a group that are trained to their end."""
     found = []
-    order = sorted(path.glob("members/*/config.json"), key=lambda p: (len(p.parent.name), p.parent.name))
-    for run in (Run.open(config.parent) for config in order):
+    for run in map(Run.open, member_folders(path)):
         reason = _unfinished(run)
         if reason:
             left_out.append(f"{run.name}: {reason}")
@@ -142,8 +142,6 @@ def members_apart(variants: list[Variant]) -> list[Variant]:
 
 def check_seeds(variant: Variant) -> None:
     """Raises NaafError where the runs of a variant differ in more than their seed, or not in it."""
-    if len(variant.runs) < 2:
-        return
     first = variant.runs[0]
     for run in variant.runs[1:]:
         names = [name for name in changed(first.settings, run.settings) if name != SEED]
@@ -226,14 +224,10 @@ def _same_encoders(one: Run, other: Run) -> bool:
         return True
     if not all(path.is_file() for path in paths):
         return False
-    for path in paths:
-        checkpoint.header(path)  # says what is wrong with a damaged file
-    with safe_open(paths[0], framework="np") as first, safe_open(paths[1], framework="np") as second:
-        names, others = _encoder_names(first), _encoder_names(second)
-        same = (np.array_equal(first.get_tensor(name), second.get_tensor(name)) for name in names)
-        return names == others and all(same)
+    first, second = (_encoders(path) for path in paths)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def _encoder_names(file: safe_open) -> list[str]:
-    names: list[str] = file.keys()
-    return sorted(name for name in names if name.startswith(ENCODERS))
+def _encoders(path: Path) -> dict[str, Tensor]:
+    tensors, _ = checkpoint.read(path)
+    return {name: tensor for name, tensor in tensors.items() if name.startswith(ENCODERS)}
