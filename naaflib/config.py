@@ -6,7 +6,7 @@ whole `Settings`. What a run used stands in its `config.json`.
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import (
     BaseModel,
@@ -15,7 +15,6 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
-    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -35,6 +34,10 @@ class Section(BaseModel):
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
             raise ValueError("neither true nor false fits here")
         return value
+
+    def is_set(self, name: str) -> bool:
+        """Whether a setting has another value than its default."""
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
 
 
 class DataSettings(Section):
@@ -84,7 +87,7 @@ class PooledSettings(ModelSettings):
 
     @model_validator(mode="after")
     def _pools(self):
-        if self.pooling == "mean" and self.lambda_lse != type(self).model_fields["lambda_lse"].default:
+        if self.pooling == "mean" and self.is_set("lambda_lse"):
             raise ValueError("model.lambda_lse belongs to model.pooling lse")
         return self
 
@@ -115,16 +118,15 @@ class VseSettings(ModelSettings):
     method: Literal["vse"] = "vse"
 
 
-Method = (
-    Annotated[NaafSettings, Tag("naaf")]
-    | Annotated[ScanT2iSettings, Tag("scan-t2i")]
-    | Annotated[ScanI2tSettings, Tag("scan-i2t")]
-    | Annotated[ChanSettings, Tag("chan")]
-    | Annotated[VseSettings, Tag("vse")]
+TYPES = (
+    NaafSettings,
+    ScanT2iSettings,
+    ScanI2tSettings,
+    ChanSettings,
+    VseSettings,
 )
-METHODS: dict[str, type[ModelSettings]] = {
-    tag.tag: kind for kind, tag in (get_args(choice) for choice in get_args(Method))
-}
+METHODS: dict[str, type[ModelSettings]] = {kind.model_fields["method"].default: kind for kind in TYPES}
+MODEL_NAMES = tuple(dict.fromkeys(name for kind in METHODS.values() for name in kind.model_fields))
 
 
 def _of_its_method(values: object) -> object:
@@ -138,15 +140,15 @@ def _of_its_method(values: object) -> object:
     method = values.get("method", NaafSettings.model_fields["method"].default)
     if method not in METHODS:
         raise _at("method", method, f"no such method{nearest(str(method), METHODS)}; {', '.join(METHODS)}")
-    own = METHODS[method].model_fields
-    for name in values.keys() - own.keys():
+    own, kept = METHODS[method].model_fields, {"method": method}
+    for name, value in values.items():
         owners = {other: kind for other, kind in METHODS.items() if name in kind.model_fields}
-        if owners and not any(_is_default(kind, name, values[name]) for kind in owners.values()):
+        if name in own or not owners:
+            kept[name] = value
+        elif not any(_is_default(kind, name, value) for kind in owners.values()):
             belongs = f"belongs to model.method {' or '.join(owners)}; {method} has no such part"
-            raise _at(name, values[name], belongs)
-        if owners:
-            values = {key: value for key, value in values.items() if key != name}
-    return {**values, "method": method}
+            raise _at(name, value, belongs)
+    return kept
 
 
 def _at(name: str, given: object, sentence: str) -> PydanticCustomError:
@@ -155,7 +157,7 @@ def _at(name: str, given: object, sentence: str) -> PydanticCustomError:
 
 def _is_default(kind: type[ModelSettings], name: str, value: object) -> bool:
     try:
-        return bool(getattr(kind.model_validate({name: value}), name) == kind.model_fields[name].default)
+        return not kind.model_validate({name: value}).is_set(name)
     except ValidationError:
         return False
 
@@ -164,22 +166,13 @@ def _method(values: object) -> object:
     return values["method"] if isinstance(values, Mapping) else getattr(values, "method", None)
 
 
-AnyModel = Annotated[
-    Annotated[Method, Discriminator(_method)],
-    BeforeValidator(_of_its_method),
-]
-_ANY_MODEL: TypeAdapter[ModelSettings] = TypeAdapter(AnyModel)
+_TAGGED = tuple(Annotated[kind, Tag(method)] for method, kind in METHODS.items())
+AnyModel = Annotated[Union[_TAGGED], Discriminator(_method), BeforeValidator(_of_its_method)]  # noqa: UP007
 
 
 def model_settings(**values: object) -> ModelSettings:
-    """The settings of values["method"] (default naaf). Raises pydantic's ValidationError."""
-    return _ANY_MODEL.validate_python(values)
-
-
-def constants() -> tuple[str, ...]:
-    """The settings of similarities, as `model.name`: those that act at inference too."""
-    own = (name for kind in METHODS.values() for name in kind.model_fields)
-    return tuple(f"model.{name}" for name in dict.fromkeys(own) if name not in ModelSettings.model_fields)
+    """The settings of values["method"] (the default one's without). Raises pydantic's ValidationError."""
+    return Settings(model=values, train={"seed": 0}).model
 
 
 class MiningSettings(Section):
@@ -190,10 +183,6 @@ class MiningSettings(Section):
     momentum: float = Field(0.7, gt=0, le=1)  # weight of a batch's estimate in the running boundary
     min_words: int = Field(200, ge=2)  # an estimate needs more sampled words than this
     fixed_boundary: float | None = Field(None, ge=-1, le=1)  # not mined: this value, in training and after
-
-
-# min_words, which a preset sets for its data, does no harm without a boundary
-OF_THE_BOUNDARY = ("mining.mode", "mining.alpha", "mining.momentum", "mining.fixed_boundary")
 
 
 class LossSettings(Section):
@@ -236,60 +225,49 @@ class Settings(Section):
     def _fits(self):
         if self.mining.fixed_boundary is not None and self.mining.mode == "sequential":
             raise ValueError("mining.fixed_boundary leaves mining.mode sequential nothing to move")
-        if self.loss.negatives != "adaptive" and self._is_set("loss.recall_momentum"):
+        if self.loss.negatives != "adaptive" and self.loss.is_set("recall_momentum"):
             raise ValueError("loss.recall_momentum belongs to loss.negatives adaptive")
-        mined = [name for name in OF_THE_BOUNDARY if self._is_set(name)]
+        # min_words, which a preset sets for its data, does no harm without a boundary
+        mined = [name for name in ("mode", "alpha", "momentum", "fixed_boundary") if self.mining.is_set(name)]
         if mined and not self.model.has_boundary:
             having = " or ".join(method for method, kind in METHODS.items() if kind.has_boundary)
-            what = mined[0] if mined[0] != "mining.mode" else f"mining.mode {self.mining.mode}"
-            raise ValueError(f"{what} belongs to model.method {having}; {self.model.method} has no boundary")
+            what = f"mode {self.mining.mode}" if mined[0] == "mode" else mined[0]
+            raise ValueError(
+                f"mining.{what} belongs to model.method {having}; {self.model.method} has no boundary"
+            )
         return self
 
-    def _is_set(self, name: str) -> bool:
-        """Whether a setting has another value than its default."""
-        section, field = name.split(".")
-        part = getattr(self, section)
-        return bool(getattr(part, field) != type(part).model_fields[field].default)
 
-
+SEED = "train.seed"
 # The safe start: hardest negatives only as far as a batch can be ranked, and a learning rate that rises. With
 # the hardest negatives from the first step, or by the calendar, all scores can become equal (docs/log.md).
-SAFE_START: dict[str, dict[str, object]] = {
-    "loss": {"negatives": "adaptive"},
-    "train": {"warmup_steps": 100},
-}
-
-
-def _safe(**sections: dict[str, object]) -> dict[str, dict[str, object]]:
-    """The sections of a preset with the safe start."""
-    names = dict.fromkeys([*SAFE_START, *sections])
-    return {name: {**SAFE_START.get(name, {}), **sections.get(name, {})} for name in names}
-
+SAFE_START: dict[str, object] = {"loss.negatives": "adaptive", "train.warmup_steps": 100}
 
 # f30k and coco are the published arguments; f30k-safe and coco-safe the same with the safe start.
-PRESET_VALUES: dict[str, dict[str, dict[str, object]]] = {
-    "scenes": _safe(
-        data={"min_word_count": 1},
+F30K: dict[str, object] = {"data.validation_images": 1000}
+COCO = F30K | {"train.batch_size": 256}
+PRESET_VALUES: dict[str, dict[str, object]] = {
+    "scenes": SAFE_START
+    | {
+        "data.min_word_count": 1,
+        "model.dim": 128,
         # 64 numbers of +-0.1 are half as long as the published 300: words would start at a cosine of 0.92
-        model={"dim": 128, "word_dim": 64, "word_init": 0.5},
-        mining={"min_words": 100},
-        train={"seed": 0, "epochs": 6, "batch_size": 64, "learning_rate": 2e-3, "decay_epoch": 5},
-    ),
+        "model.word_dim": 64,
+        "model.word_init": 0.5,
+        "mining.min_words": 100,
+        "train.epochs": 6,
+        "train.batch_size": 64,
+        "train.learning_rate": 2e-3,
+        "train.decay_epoch": 5,
+    },
     # an epoch on summed negatives first: five points of rsum at the end (docs/log.md)
-    "flickr8k": _safe(
-        model={"dim": 256}, loss={"warmup_epochs": 1}, train={"seed": 0, "epochs": 8, "decay_epoch": 6}
-    ),
-    "f30k": {
-        "data": {"validation_images": 1000},
-        "train": {"seed": 0},
-    },
-    "f30k-safe": _safe(data={"validation_images": 1000}, train={"seed": 0}),
-    "coco": {
-        "data": {"validation_images": 1000},
-        "train": {"seed": 0, "batch_size": 256},
-    },
-    "coco-safe": _safe(data={"validation_images": 1000}, train={"seed": 0, "batch_size": 256}),
-    "general": _safe(train={"seed": 0}),  # any other data set
+    "flickr8k": SAFE_START
+    | {"model.dim": 256, "loss.warmup_epochs": 1, "train.epochs": 8, "train.decay_epoch": 6},
+    "f30k": F30K,
+    "f30k-safe": F30K | SAFE_START,
+    "coco": COCO,
+    "coco-safe": COCO | SAFE_START,
+    "general": SAFE_START,  # any other data set
 }
 PRESETS = tuple(PRESET_VALUES)
 OTHER_DATA = "general"  # the preset of a data set that has none of its own
@@ -297,12 +275,11 @@ OTHER_DATA = "general"  # the preset of a data set that has none of its own
 
 def names() -> list[str]:
     """Every setting as `section.field`, in the order of the file."""
-    found = []
-    for section, field in Settings.model_fields.items():
-        kinds = METHODS.values() if section == "model" else (field.annotation,)
-        fields = dict.fromkeys(name for kind in kinds for name in kind.model_fields)
-        found += [f"{section}.{name}" for name in fields]
-    return found
+    return [
+        f"{section}.{name}"
+        for section, field in Settings.model_fields.items()
+        for name in (MODEL_NAMES if section == "model" else field.annotation.model_fields)
+    ]
 
 
 def preset(name: str, overrides: Mapping[str, object] = {}) -> Settings:
@@ -315,16 +292,12 @@ def preset(name: str, overrides: Mapping[str, object] = {}) -> Settings:
         raise UsageError(
             f"there is no preset {name!r}{nearest(name, PRESETS)} (presets: {', '.join(PRESETS)})"
         )
-    values = {section: dict(fields) for section, fields in PRESET_VALUES[name].items()}
-    return _settings(values, overrides)
+    return _settings({}, {SEED: 0, **PRESET_VALUES[name], **overrides})
 
 
 def replace(settings: Settings, overrides: Mapping[str, object]) -> Settings:
     """The settings with some values replaced, validated again. Raises UsageError as `preset` does."""
     return _settings(settings.model_dump(), overrides)
-
-
-SEED = "train.seed"
 
 
 def flat(settings: Settings) -> dict[str, object]:
@@ -377,11 +350,12 @@ def _settings(values: dict[str, dict[str, object]], overrides: Mapping[str, obje
         return Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        at = first.get("ctx", {}) if first["type"] == "method" else {}
-        parts = [str(part) for part in (*first["loc"], *filter(None, [at.get("at")])) if part not in METHODS]
-        place = ".".join(parts) if len(parts) > 1 else ""  # else of several settings together
-        given = f" (given: {at.get('given', first['input'])!r})" if place else ""
+        context = {"given": first["input"], **first.get("ctx", {})}
+        parts = [*first["loc"], *filter(None, [context.get("at")])]
+        place = ".".join(str(part) for part in parts if part not in METHODS)
+        several = "." not in place  # settings that do not fit each other
+        given = "" if several else f" (given: {context['given']!r})"
         message = first["msg"].removeprefix("Value error, ")
         raise UsageError(
-            f"setting {place or 'combination'}: {message[0].lower() + message[1:]}{given}"
+            f"setting {'combination' if several else place}: {message[0].lower() + message[1:]}{given}"
         ) from None

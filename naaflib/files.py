@@ -17,10 +17,11 @@ from .errors import NaafError
 WHOLE_CHECKSUM = 2**28  # larger files are recognised by their size and their two ends
 ENDS = 2**20
 BRACKETS = "a key in brackets; a key is one word"
+MARKS = ("data_manifests", "notebooks/02_training.ipynb")  # one of them is beside, or in, our own notebooks/
 
 
 def project_root() -> Path:
-    """The folder that holds `notebooks/` and `data_manifests/`.
+    """The folder that holds `notebooks/`, with `data_manifests/` beside it or naaflib's own notebooks in it.
 
     Looked for in this order: the environment variable NAAF_ROOT, the folder of the installed package's
     source tree, the working directory and its parents; the working directory where none is found.
@@ -29,9 +30,15 @@ def project_root() -> Path:
         return Path(os.environ["NAAF_ROOT"]).expanduser().resolve()
     here = Path.cwd()
     for folder in (Path(__file__).resolve().parent.parent, here, *here.parents):
-        if (folder / "notebooks").is_dir() and (folder / "data_manifests").is_dir():
+        if (folder / "notebooks").is_dir() and any((folder / mark).exists() for mark in MARKS):
             return folder
     return here
+
+
+def project_folders(name: str) -> list[Path]:
+    """Where `notebooks` or `data_manifests` lie: the project's own folder, then an installed wheel's."""
+    places = (project_root() / name, Path(__file__).resolve().parent / name)
+    return [place for place in places if place.is_dir()]
 
 
 def resolve(path: str | os.PathLike[str]) -> Path:
@@ -143,13 +150,11 @@ def read_json(path: Path, missing: str = "", damaged: str = "restore or remove i
 def fingerprint(path: Path) -> dict[str, object]:
     """Size and SHA-256 of a file; of a large one, of its first and last megabyte."""
     size = path.stat().st_size
-    digest = hashlib.sha256()
     with path.open("rb") as file:
         if size <= WHOLE_CHECKSUM:
-            while block := file.read(ENDS):
-                digest.update(block)
+            digest = hashlib.file_digest(file, "sha256")
         else:
-            digest.update(file.read(ENDS))
+            digest = hashlib.sha256(file.read(ENDS))
             file.seek(-ENDS, os.SEEK_END)
             digest.update(file.read(ENDS))
     return {"bytes": size, "sha256" if size <= WHOLE_CHECKSUM else "sha256_of_ends": digest.hexdigest()}

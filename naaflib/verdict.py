@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .config import SAFE_START, Settings, of_any_seed
+from .config import SAFE_START, Settings, flat, of_any_seed
 from .errors import NaafError
 from .metric.retrieval import best_row
 from .runs import FINISHED, Run
@@ -59,11 +59,6 @@ def verdicts(runs: Sequence[Run]) -> list[str]:
     return list(_by_run(runs).values())
 
 
-def verdict(run: Run) -> str:
-    """What `verdicts` says of one run alone; "" where it has learnt."""
-    return "".join(verdicts([run]))
-
-
 def verdicts_below(folder: Path) -> dict[Path, str]:
     """`verdicts` of the trained runs at or below a folder, by run folder; members are judged together.
 
@@ -92,14 +87,14 @@ def _by_run(runs: Sequence[Run]) -> dict[Path, str]:
     for _, best, group, _ in found:
         top[group] = max(best, top.get(group, best))
     sentences = {}
-    for run, best, group, sentence in found:
-        if not sentence and best < DIFFERS * top[group]:
-            sentence = (
+    for run, best, group, reason in found:
+        if not reason and best < DIFFERS * top[group]:
+            reason = (
                 f"its best rsum on dev is {best:.1f} and another member's {top[group]:.1f}, more than seeds "
-                f"explain; {_remedy(run.settings)}"
+                "explain"
             )
-        if sentence:
-            sentences[run.path] = f"{run.name}: {sentence}"
+        if reason:
+            sentences[run.path] = f"{run.name}: {reason}; {_remedy(run.settings)}"
     return sentences
 
 
@@ -116,31 +111,31 @@ def is_near_chance(value: float, chance: float, most: float) -> bool:
 
 
 def _alone(run: Run) -> str:
-    history, settings = run.history(), run.settings
+    """Why a run has not learnt, read from its own record; "" where it has."""
+    history, sizes = run.history(), run.config.get("sizes", {})
     best, last = best_row(history), history.iloc[-1]
-    chance = _chance(run)
+    chance = float(sizes.get("chance_rsum", math.nan))  # in rsum, on the validation images
     if is_near_chance(best["rsum"], chance, 600.0):
         return (
             f"it has not learnt: its best rsum on dev is {best['rsum']:.1f}, where blind guessing gives "
-            f"{chance:.1f}; {_remedy(settings)}"
+            f"{chance:.1f}"
         )
-    pairs = pairs_a_batch(run)
-    if is_near_chance(_batch_recall(last), 100 / pairs, 100.0):
+    pairs, recall = pairs_a_batch(run), _batch_recall(last)
+    equal = equal_scores_loss(run.settings, pairs, int(last["epoch"]))
+    if is_near_chance(recall, 100 / pairs, 100.0):
         return (
             f"its training collapsed: in epoch {last['epoch']:.0f} the loss is {last['loss']:.1f}, equal "
-            f"scores cost {equal_scores_loss(settings, pairs, int(last['epoch'])):.1f}, and a batch finds "
-            f"{_batch_recall(last):.1f} % of its own pairs; {_remedy(settings)}"
+            f"scores cost {equal:.1f}, and a batch finds {recall:.1f} % of its own pairs"
         )
-    if last["epoch"] > 1 and _batch_recall(last) < min(FEW, FEW_OF_CHANCE * 100 / pairs):
+    if last["epoch"] > 1 and recall < min(FEW, FEW_OF_CHANCE * 100 / pairs):
         return (
-            f"it has hardly learnt: in epoch {last['epoch']:.0f} a batch finds {_batch_recall(last):.1f} % "
-            f"of its own pairs, and the loss is {last['loss']:.1f} where equal scores cost "
-            f"{equal_scores_loss(settings, pairs, int(last['epoch'])):.1f}; {_remedy(settings)}"
+            f"it has hardly learnt: in epoch {last['epoch']:.0f} a batch finds {recall:.1f} % of its own "
+            f"pairs, and the loss is {last['loss']:.1f} where equal scores cost {equal:.1f}"
         )
     if last["rsum"] < FELL_BACK * best["rsum"]:
         return (
             f"its training fell back: rsum on dev is {last['rsum']:.1f} in the last epoch and was "
-            f"{best['rsum']:.1f} in epoch {best['epoch']:.0f}, which is kept; {_remedy(settings)}"
+            f"{best['rsum']:.1f} in epoch {best['epoch']:.0f}, which is kept"
         )
     return ""
 
@@ -155,16 +150,10 @@ def pairs_a_batch(run: Run) -> int:
     return int(run.config.get("sizes", {}).get("pairs_per_batch", run.settings.train.batch_size))
 
 
-def _chance(run: Run) -> float:
-    """What blind guessing gives in rsum on the validation images; NaN where their number was not kept."""
-    return float(run.config.get("sizes", {}).get("chance_rsum", float("nan")))
-
-
 def _remedy(settings: Settings) -> str:
     """What to train anew with, as settings, or where else the cause may lie."""
-    safe = {(part, name): value for part, values in SAFE_START.items() for name, value in values.items()}
-    if any(getattr(getattr(settings, part), name) != value for (part, name), value in safe.items()):
-        advice = " ".join(f"{part}.{name}={value}" for (part, name), value in safe.items())
+    if not SAFE_START.items() <= flat(settings).items():
+        advice = " ".join(f"{name}={value}" for name, value in SAFE_START.items())
     else:
         rate = min(settings.train.learning_rate / 4, HIGHEST_RATE)
         advice = (

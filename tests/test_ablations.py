@@ -10,15 +10,14 @@ import naaflib
 from naaflib.config import preset, replace
 from naaflib.errors import UsageError
 from naaflib.model.model import similarity_of
-from naaflib.similarity import autograd as differentiable
+from naaflib.similarity import autograd
 from naaflib.similarity.base import Block, Effects
 from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.matrix import all_cosines
 from naaflib.similarity.naaf import Naaf, naaf_score
 from naaflib.similarity.packing import pack
 from naaflib.training.folder import train_run
-from naaflib.training.loop import _mine_in_order
-from naaflib.training.mining import sequential_mining
+from naaflib.training.mining import mine_in_order, sequential_mining
 
 pytestmark = pytest.mark.trains
 SOME = [Effects(*switches) for switches in product((True, False), repeat=3) if any(switches)]
@@ -63,8 +62,8 @@ def readable(images, captions, effects):
 def dtype(request, monkeypatch):
     form, _, dtype = request.param.partition("-")
     if form == "eager":
-        monkeypatch.setattr(differentiable, "kernels", lambda: None)
-    elif differentiable.kernels() is None:
+        monkeypatch.setattr(autograd, "kernels", lambda: None)
+    elif autograd.kernels() is None:
         pytest.skip("numba is not installed: there are no fused kernels to test")
     return getattr(torch, dtype)
 
@@ -98,7 +97,7 @@ def test_the_effects_of_a_score_add_up(dtype):
 def test_a_setting_is_the_similarity_of_training_and_inference():
     settings = replace(SETTINGS, {"model.feature_effect": False, "model.lambda_intra": None})
     similarity = similarity_of(settings.model)
-    assert similarity.counted == Effects(feature=False)
+    assert similarity.kept_effects == Effects(feature=False)
     assert similarity.lambda_intra is None
 
 
@@ -142,7 +141,7 @@ def test_mining_in_order_scores_with_the_effects_that_count(effects):
     rules = {"alpha": 2.0, "momentum": 0.7, "min_words": 5}
     similarity, packed = Naaf(3.0, None, *effects), packing.gather(captions)
     block = Block(all_cosines(images, packed), images @ images.mT, packed, packing.groups)
-    mined = _mine_in_order(block, packing, similarity, old, rules)
+    mined = mine_in_order(block, packing, similarity, old, **rules)
 
     words = [caption[:length] for caption, length in zip(captions, lengths, strict=True)]
 
@@ -153,7 +152,7 @@ def test_mining_in_order_scores_with_the_effects_that_count(effects):
     def best_of(caption):
         return (words[caption] @ images.mT).amax(dim=-1)
 
-    plain = sequential_mining(score_captions, best_of, list(range(len(lengths))), lengths, old, **rules)
+    plain = sequential_mining(score_captions, best_of, lengths, old, **rules)
     assert len(set(plain.by_caption.tolist())) > 5  # the boundary moves
     torch.testing.assert_close(mined.by_caption, plain.by_caption, rtol=1e-12, atol=1e-12)
     assert mined.samples == pytest.approx(plain.samples, rel=1e-12)

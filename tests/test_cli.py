@@ -75,7 +75,7 @@ def test_every_command_teaches():
     from naaflib.cli import build_parser
 
     found = list(commands(build_parser()))
-    assert len(found) == 17
+    assert len(found) == 18
     for words, parser in found:
         text = parser.format_help()
         assert parser.description, words
@@ -408,6 +408,26 @@ def test_paths_among_the_parameters_are_taken_from_the_working_directory(tmp_pat
         "split": "mine",
     }
     assert _parameters([["data", "data/scenes"], ["seed", "-1"]]) == {"data": "data/scenes", "seed": "-1"}
+
+
+def test_notebooks_are_copied_out_and_nothing_is_replaced(naaf, tmp_path, monkeypatch):
+    from naaflib.batch.notebooks import available
+
+    monkeypatch.chdir(tmp_path)
+    status, out, err = naaf("notebooks", "mine")
+    assert status == 0
+    assert [tmp_path / line for line in out.splitlines()] == sorted((tmp_path / "mine").iterdir())
+    assert [path.read_bytes() for path in available()] == [
+        path.read_bytes() for path in sorted((tmp_path / "mine").iterdir())
+    ]
+    assert "jupyter lab mine" in err
+    (tmp_path / "taken").mkdir()
+    edited = tmp_path / "taken" / available()[2].name
+    edited.write_text("edited")
+    refused(naaf("notebooks", "taken"), 1, f"taken/{edited.name} is there already; name another folder")
+    assert [path.read_text() for path in (tmp_path / "taken").iterdir()] == ["edited"]
+    (tmp_path / "file").write_text("")
+    refused(naaf("notebooks", "file"), 1, "file is there already; name another folder")
 
 
 @pytest.mark.parametrize(

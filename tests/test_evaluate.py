@@ -106,9 +106,8 @@ def test_scores_are_the_model_s_scores_of_everything_at_once(data, settings, dty
 
 def test_rows_come_in_blocks_and_chunks_of_captions_change_nothing(data, model, monkeypatch):
     from naaflib.evaluate import scores
-    from naaflib.similarity import matrix as scoring
 
-    monkeypatch.setattr(scoring, "BLOCK_IMAGES", 8)
+    monkeypatch.setattr("naaflib.similarity.matrix.BLOCK_IMAGES", 8)
     split = open_split(data, "train")
     whole = score_encoded(model, encode_split(model, split), progress=False)
     monkeypatch.setattr(scores, "CHUNK", 3)

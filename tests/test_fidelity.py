@@ -15,14 +15,14 @@ from naaflib.training.loop import Trainer
 
 # the oracle's names of what a step leaves -> ours
 STEP = {
-    "loss": lambda step, model: step.loss,
-    "grad_norm": lambda step, model: step.grad_norm,
-    "boundary": lambda step, model: model.boundary.training,
-    "boundary_safe": lambda step, model: model.boundary.inference,
-    "mean_pos": lambda step, model: step.samples.mean_matched,
-    "std_pos": lambda step, model: step.samples.std_matched,
-    "mean_neg": lambda step, model: step.samples.mean_mismatched,
-    "std_neg": lambda step, model: step.samples.std_mismatched,
+    "loss": lambda step, trainer: step.loss,
+    "grad_norm": lambda step, trainer: step.grad_norm,
+    "boundary": lambda step, trainer: trainer.model.boundary.training,
+    "boundary_safe": lambda step, trainer: trainer.model.boundary.inference,
+    "mean_pos": lambda step, trainer: trainer.samples.mean_matched,
+    "std_pos": lambda step, trainer: trainer.samples.std_matched,
+    "mean_neg": lambda step, trainer: trainer.samples.mean_mismatched,
+    "std_neg": lambda step, trainer: trainer.samples.std_mismatched,
 }
 
 
@@ -85,7 +85,7 @@ def test_sequential_training_is_the_released_code_s(training, prefix, rate, roun
     for number, captions in enumerate(training[f"{prefix}batches"]):
         step = trainer.step(_batch(training, captions), epoch=1)
         for name, read in STEP.items():
-            ours, theirs = read(step, model), training[f"{prefix}step.{name}"][number]
+            ours, theirs = read(step, trainer), training[f"{prefix}step.{name}"][number]
             ours = 0.0 if math.isnan(ours) else ours  # the oracle writes 0 before the first estimate
             assert ours == pytest.approx(theirs, rel=1e-6), f"step {number}, {name}"
     for name, parameter in _parameters(model).items():

@@ -1,6 +1,8 @@
 """The methods beside NAAF and SCAN, against their definitions; the registry and the settings agree."""
 
+import ast
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,6 +71,49 @@ def test_the_registry_and_the_settings_name_the_same_methods_and_constants():
         assert kind.needs_boundary == config.METHODS[method].has_boundary
         constants = config.model_settings(method=method).model_dump()
         assert make(method, constants) == kind()  # the published constants in both places
+
+
+SOURCES = Path(naaflib.__file__).parent
+REGISTRY = "similarity/methods.py"
+# naaf is also the name of the command and of the header in a checkpoint, and `naaf_score` is public
+ANOTHER_NAAF = {"cli/__init__.py", "model/checkpoint.py", "runs.py", "similarity/__init__.py"}
+
+
+def words_of_code(path):
+    """Identifiers, imports and quoted strings of a file, each with its enclosing class; no docstrings."""
+
+    def walk(node, inside):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+                continue
+            names = (getattr(child, name, None) for name in ("id", "attr", "name", "asname", "arg", "module"))
+            found = [*names, child.value if isinstance(child, ast.Constant) else None]
+            yield from ((word.rpartition(".")[2], inside) for word in found if isinstance(word, str))
+            yield from walk(child, child.name if isinstance(child, ast.ClassDef) else inside)
+
+    return set(walk(ast.parse(path.read_text("utf-8")), ""))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_s_name_stands_in_its_own_file_its_settings_type_and_the_registry_only(method):
+    kind, settings = METHODS[method], config.METHODS[method].__name__
+    own = kind.__module__.removeprefix("naaflib.").replace(".", "/") + ".py"
+    names = {method, method.replace("-", "_"), kind.__name__, settings}
+    found = {
+        (path.relative_to(SOURCES).as_posix(), word, inside)
+        for path in SOURCES.rglob("*.py")
+        for word, inside in words_of_code(path)
+        if word in names
+    }
+    allowed = {own, REGISTRY, *(ANOTHER_NAAF if method == "naaf" else ())}
+    elsewhere = [where for where in found if where[0] not in allowed]
+    assert [where for where in elsewhere if where[0] != "config.py" or settings not in where[1:]] == []
+    assert {own, REGISTRY, "config.py"} <= {path for path, *_ in found}
+
+
+def test_no_file_compares_a_method_s_name():
+    texts = {path: path.read_text("utf-8") for path in SOURCES.rglob("*.py")}
+    assert [path for path, text in texts.items() if "method ==" in text or "method !=" in text] == []
 
 
 @pytest.mark.parametrize(("method", "pooling"), POOLED)

@@ -7,7 +7,7 @@ import torch
 
 from naaflib import retrieval_metrics
 from naaflib.errors import NaafError
-from naaflib.metric import retrieval as metric
+from naaflib.metric import retrieval
 
 WAYS = ("i2t", "t2i")
 
@@ -61,7 +61,7 @@ def test_ranks_are_those_of_a_plain_loop(per_image, levels):
 def test_blocks_change_nothing(monkeypatch, block):
     scores = random_scores(11, 5, levels=4)
     whole = retrieval_metrics(scores)
-    monkeypatch.setattr(metric, "BLOCK", block)
+    monkeypatch.setattr(retrieval, "BLOCK", block)
     parts = retrieval_metrics(scores)
     for way in WAYS:
         np.testing.assert_array_equal(getattr(parts, way).ranks, getattr(whole, way).ranks)
@@ -69,14 +69,14 @@ def test_blocks_change_nothing(monkeypatch, block):
 
 
 def test_recalls_count_ranks_below_k_and_medians_are_the_floor_plus_one():
-    one = metric.Retrieval(np.array([0, 1, 4, 5, 9, 10]), np.zeros(6, int))
+    one = retrieval.Retrieval(np.array([0, 1, 4, 5, 9, 10]), np.zeros(6, int))
     assert (one.at_1, one.at_5, one.at_10) == pytest.approx((100 / 6, 50, 500 / 6))
     assert one.median_rank == 5  # floor(4.5) + 1
     assert one.mean_rank == pytest.approx(29 / 6 + 1)
     assert one.recall(2) == pytest.approx(100 / 3)
-    other = metric.Retrieval(np.array([0, 1, 3]), np.zeros(3, int))
+    other = retrieval.Retrieval(np.array([0, 1, 3]), np.zeros(3, int))
     assert other.median_rank == 2
-    both = metric.RetrievalMetrics(one, other)
+    both = retrieval.RetrievalMetrics(one, other)
     recalls = [getattr(way, name) for way in (one, other) for name in ("at_1", "at_5", "at_10")]
     assert both.rsum == pytest.approx(sum(recalls))
     table = both.to_frame()
@@ -187,7 +187,7 @@ def test_tensors_are_measured_as_they_are(kind):
 def test_scores_on_disk_are_read_and_left_alone(tmp_path, monkeypatch):
     scores = random_scores(11, 5)
     np.save(tmp_path / "s.npy", scores)
-    monkeypatch.setattr(metric, "BLOCK", 200)
+    monkeypatch.setattr(retrieval, "BLOCK", 200)
     mapped = np.load(tmp_path / "s.npy", mmap_mode="r")
     found = retrieval_metrics(mapped)
     np.testing.assert_array_equal(found.i2t.ranks, retrieval_metrics(scores).i2t.ranks)
@@ -199,7 +199,7 @@ def test_scores_on_disk_are_read_and_left_alone(tmp_path, monkeypatch):
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [(0, 0), (5, 3), (10, 54)])
 def test_a_score_that_is_not_finite_is_refused_with_its_image(bad, place, monkeypatch):
-    monkeypatch.setattr(metric, "BLOCK", 3 * 55)
+    monkeypatch.setattr(retrieval, "BLOCK", 3 * 55)
     scores = random_scores(11, 5)
     scores[place] = bad
     with pytest.raises(NaafError, match=f"image {place[0]} is not finite"):

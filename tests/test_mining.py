@@ -114,10 +114,7 @@ def packed(batch):
 
 def test_batch_mining_samples_the_words_of_correct_captions(batch):
     scores, _, best = batch
-    ours = batch_mining(
-        *packed(batch)[:2], packed(batch)[2].order, packed(batch)[2], Boundaries(0.0, 0.0),
-        alpha=2.0, momentum=1.0, min_words=2,
-    )  # fmt: skip
+    ours = batch_mining(*packed(batch), Boundaries(0.0, 0.0), alpha=2.0, momentum=1.0, min_words=2)
     right = [c for c in range(7) if scores[:, c].argmax() == c]
     assert 0 < len(right) < 7
     matched = np.concatenate([best[c][c] for c in right])
@@ -132,19 +129,16 @@ def test_batch_mining_waits_for_enough_words(batch):
     old = Boundaries(0.3, 0.1)
     total = sum(length for c, length in enumerate(batch[1]) if batch[0][:, c].argmax() == c)
     how = {"alpha": 2.0, "momentum": 0.7}
-    assert batch_mining(scores, words, packing.order, packing, old, **how, min_words=total).boundaries == old
-    assert (
-        batch_mining(scores, words, packing.order, packing, old, **how, min_words=total - 1).boundaries != old
-    )
+    assert batch_mining(scores, words, packing, old, **how, min_words=total).boundaries == old
+    assert batch_mining(scores, words, packing, old, **how, min_words=total - 1).boundaries != old
 
 
 def test_the_first_image_wins_a_tie():
     scores = torch.tensor([[1.0, 1.0], [1.0, 1.0]])  # caption 0 is right, caption 1 is not
     packing = pack(torch.tensor([2, 2]))
     words = torch.tensor([[0.9, 0.1, 0.8, 0.2], [0.3, 0.4, 0.5, 0.6]])
-    mined = batch_mining(
-        scores, words, packing.order, packing, Boundaries(0.0, 0.0), alpha=2.0, momentum=0.7, min_words=1
-    )
+    how = {"alpha": 2.0, "momentum": 0.7, "min_words": 1}
+    mined = batch_mining(scores, words, packing, Boundaries(0.0, 0.0), **how)
     assert mined.samples.mean_matched == pytest.approx(0.85)
 
 
@@ -157,7 +151,7 @@ def sequential(batch, min_words, old=(0.4, 0.2)):
         return torch.tensor(scores)[:, captions]
 
     mined = sequential_mining(
-        score_captions, lambda c: torch.tensor(best[c]), list(range(7)), lengths, Boundaries(*old),
+        score_captions, lambda c: torch.tensor(best[c]), lengths, Boundaries(*old),
         alpha=2.0, momentum=0.7, min_words=min_words,
     )  # fmt: skip
     return mined, asked

@@ -1,6 +1,6 @@
-"""The six notebooks, walked in order on a tiny data set, and what their cells call.
+"""The six notebooks, executed in order on a tiny data set, and what their cells call.
 
-They run once in kernels of their own; what differs from that walk (no run, one member, no pictures) runs
+They run once in kernels of their own; what differs from that (no run, one member, no pictures) runs
 their cells here.
 """
 
@@ -56,7 +56,7 @@ NAMES = [notebook.name for notebook in select()]  # 01 to 06; 07 compares runs a
 
 
 @pytest.fixture(scope="module")
-def walked(scenes, tmp_path_factory):
+def executed(scenes, tmp_path_factory):
     """The record of all six notebooks, two members trained."""
     from naaflib.batch import run_notebooks
 
@@ -86,40 +86,49 @@ def run_cells(name: str, **parameters) -> dict:
     return names
 
 
-def test_all_notebooks_run_in_their_order(walked):
-    assert walked.failed is None, walked.sentence()
-    assert [entry.name for entry in walked.notebooks if entry.status == "done"] == NAMES
+def test_all_notebooks_run_in_their_order(executed):
+    assert executed.failed is None, executed.sentence()
+    assert [entry.name for entry in executed.notebooks if entry.status == "done"] == NAMES
 
 
 @pytest.mark.parametrize("number", FIGURES)
-def test_a_notebook_leaves_its_figures_and_tables_in_the_run_folder(walked, number):
+def test_a_notebook_leaves_its_figures_and_tables_in_the_run_folder(executed, number):
     for name in FIGURES[number]:
         for suffix in ("png", "pdf"):
-            assert (walked.out / "figures" / f"{number}_{name}.{suffix}").stat().st_size > 1000
+            assert (executed.out / "figures" / f"{number}_{name}.{suffix}").stat().st_size > 1000
     for name in TABLES[number]:
-        assert len(pd.read_csv(walked.out / "tables" / f"{number}_{name}.csv"))
-    others = [path.stem for path in (walked.out / "figures").glob(f"{number}_*.png")]
+        assert len(pd.read_csv(executed.out / "tables" / f"{number}_{name}.csv"))
+    others = [path.stem for path in (executed.out / "figures").glob(f"{number}_*.png")]
     assert sorted(others) == sorted(f"{number}_{name}" for name in FIGURES[number])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_output_holds_an_error_or_a_warning(walked, name):
-    for output in outputs(walked, name):
+def test_no_output_holds_an_error_or_a_warning(executed, name):
+    for output in outputs(executed, name):
         assert output.output_type != "error"
         assert "Traceback" not in texts(output)
         own = re.sub(r"(?im)^warning: walk/.*$", "", texts(output))  # what is said of runs as tiny as these
         assert "warning" not in own.lower().replace("iopub", "")
 
 
+def test_progress_and_messages_are_plain_output_and_nothing_stands_in_red(executed):
+    """Jupyter shows standard error in red."""
+    found = {name: outputs(executed, name) for name in NAMES}
+    assert [one.text for some in found.values() for one in some if one.get("name") == "stderr"] == []
+    said = "".join(one.text for one in found["02_training"] if one.get("name") == "stdout")
+    for message in (f"member {MEMBERS[0]}: training into", "epoch 2: loss", "epoch 2/2: 100%"):
+        assert message in said
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_shows_the_figures_that_it_keeps(walked, name):
-    shown = [set(output.get("data", {})) for output in outputs(walked, name)]
+def test_a_notebook_shows_the_figures_that_it_keeps(executed, name):
+    shown = [set(output.get("data", {})) for output in outputs(executed, name)]
     figures = [kinds for kinds in shown if kinds == {"image/png", "text/plain"}]
     assert len(figures) == len(FIGURES[name[:2]])
 
 
-def test_results_stand_beside_their_chance_levels(walked):
-    retrieval, words = (pd.read_csv(walked.out / "tables" / f"0{k}_results.csv") for k in (3, 5))
+def test_results_stand_beside_their_chance_levels(executed):
+    retrieval, words = (pd.read_csv(executed.out / "tables" / f"0{k}_results.csv") for k in (3, 5))
     assert list(retrieval.columns) == list(words.columns)
     results = pd.concat([retrieval, words])
     assert len(results) == 7
@@ -130,22 +139,21 @@ def test_results_stand_beside_their_chance_levels(walked):
     assert (known["value"] <= known["high"]).all()
 
 
-def test_the_ensemble_stands_beside_its_members(walked):
-    table = pd.read_csv(walked.out / "tables" / "04_ensemble.csv", index_col=0)
+def test_the_ensemble_stands_beside_its_members(executed):
+    table = pd.read_csv(executed.out / "tables" / "04_ensemble.csv", index_col=0)
     assert list(table.index) == [*(f"walk/{name}" for name in MEMBERS), "ensemble of 2", "chance"]
-    assert (walked.out / "ensemble" / "metrics" / "test.full.json").is_file()
+    assert (executed.out / "ensemble" / "metrics" / "test.full.json").is_file()
 
 
-def test_parts_of_the_first_pair_add_up_to_its_score(walked):
-    words = pd.read_csv(walked.out / "tables" / "05_words_pair1.csv")
-    pairs = pd.read_csv(walked.out / "tables" / "05_pairs.csv")
+def test_parts_of_the_first_pair_add_up_to_its_score(executed):
+    words = pd.read_csv(executed.out / "tables" / "05_words_pair1.csv")
+    pairs = pd.read_csv(executed.out / "tables" / "05_pairs.csv")
     assert words["effect"].mean() == pytest.approx(pairs["score"][0], abs=2e-3)
 
 
-def test_an_own_data_set_without_boxes_and_pictures_is_shown_too(walked, scenes, tmp_path):
+def test_an_own_data_set_without_boxes_and_pictures_is_shown_too(executed, scenes, tmp_path):
     """Features and captions are all that a user must have."""
-    from naaflib import open_split
-    from naaflib import pages as walk
+    from naaflib import open_split, pages
 
     bare, run = tmp_path / "flickr8k_precomp", tmp_path / "walk"
     bare.mkdir()
@@ -153,27 +161,27 @@ def test_an_own_data_set_without_boxes_and_pictures_is_shown_too(walked, scenes,
         shutil.copy(path, bare)
         caps = f"{path.stem.removesuffix('_ims')}_caps.txt"
         shutil.copy(scenes / caps, bare)
-    shutil.copytree(walked.out, run)
+    shutil.copytree(executed.out, run)
     names = run_cells("05_attention_maps", data=str(bare), run=str(run), pairs="1")
     assert not names["measured"].table().index.str.startswith("pointing").any()
     assert names["measured"].pointing_figure() is None
     assert set(names["measured"].kinds()["kind"]) == {"colour", "number"}  # of swapped words
     split = open_split(bare, "test")
-    assert walk.image_sheet(split, count=1).axes[1].texts[0].get_text() == "0"  # a grid of numbered regions
+    assert pages.image_sheet(split, count=1).axes[1].texts[0].get_text() == "0"  # a grid of numbered regions
     result = evaluation(np.eye(len(split)).repeat(5, axis=1), split)
-    sheet = walk.query_sheet(result, "t2i", "best", count=1)
+    sheet = pages.query_sheet(result, "t2i", "best", count=1)
     assert split.captions[0][:9] in "".join(t.get_text() for ax in sheet.axes for t in ax.texts)
     assert "does not say which region" in names["measured"].sentence()
 
 
-def test_one_member_alone_is_said_not_failed(walked, scenes, tmp_path, capsys):
-    run = shutil.copytree(walked.out / "members" / MEMBERS[1], tmp_path / "alone")
+def test_one_member_alone_is_said_not_failed(executed, scenes, tmp_path, capsys):
+    run = shutil.copytree(executed.out / "members" / MEMBERS[1], tmp_path / "alone")
     run_cells("04_ensemble", data=str(scenes), run=str(run))
     assert "alone stands alone, so there is nothing to join" in capsys.readouterr().out
 
 
-def test_training_one_member_keeps_what_the_others_left(walked, scenes, tmp_path, capsys):
-    run = shutil.copytree(walked.out, tmp_path / "walk")
+def test_training_one_member_keeps_what_the_others_left(executed, scenes, tmp_path, capsys):
+    run = shutil.copytree(executed.out, tmp_path / "walk")
     first, second = (f"walk/{seed}" for seed in MEMBERS)
     asked = {"settings": SETTINGS, "seed": int(MEMBERS[0]), "members": 1}
     names = run_cells("02_training", data=str(scenes), run=str(run), **asked)
@@ -206,39 +214,36 @@ def test_a_group_that_is_not_trained_yet_is_told_the_same(scenes, tmp_path):
 
 
 def test_missing_scenes_are_rendered_and_other_missing_data_are_not(tmp_path, monkeypatch):
-    from naaflib import NaafError
-    from naaflib import pages as walk
+    from naaflib import NaafError, pages
     from naaflib.data.scenes import dataset as scenes
 
     build = scenes.build
     monkeypatch.setattr(scenes, "build", lambda folder: build(folder, train=1, dev=1, test=1))
-    assert (walk.open_data(tmp_path / "scenes") / "train_ims.npy").is_file()
+    assert (pages.open_data(tmp_path / "scenes") / "train_ims.npy").is_file()
     with pytest.raises(NaafError, match="mine does not exist; `naaf data list`"):
-        walk.open_data(tmp_path / "mine")
+        pages.open_data(tmp_path / "mine")
     with pytest.raises(NaafError, match="`naaf data fetch f30k_precomp`"):
-        walk.open_data(tmp_path / "f30k_precomp")
+        pages.open_data(tmp_path / "f30k_precomp")
 
 
-def test_a_member_that_is_not_there_is_named_with_those_that_are(walked):
-    from naaflib import NaafError
-    from naaflib import pages as walk
+def test_a_member_that_is_not_there_is_named_with_those_that_are(executed):
+    from naaflib import NaafError, pages
 
-    assert walk.trained_run(walked.out, 1).name == f"walk/{MEMBERS[1]}"
+    assert pages.trained_run(executed.out, 1).name == f"walk/{MEMBERS[1]}"
     for member in (2, -2):
         with pytest.raises(
             NaafError, match=rf"no member {member} in .*0: walk/{MEMBERS[0]}, 1: walk/{MEMBERS[1]}"
         ):
-            walk.trained_run(walked.out, member)
+            pages.trained_run(executed.out, member)
 
 
 def test_settings_win_over_epochs_and_epochs_over_the_preset(scenes):
-    from naaflib import pages as walk
-    from naaflib import preset
+    from naaflib import pages, preset
 
-    assert walk.settings_for(scenes, seed=3) == preset("scenes", {"train.seed": 3})
-    both = walk.settings_for(scenes, "flickr8k", " train.epochs = 2 ,model.dim=8,", epochs=5)
+    assert pages.settings_for(scenes, seed=3) == preset("scenes", {"train.seed": 3})
+    both = pages.settings_for(scenes, "flickr8k", " train.epochs = 2 ,model.dim=8,", epochs=5)
     assert both == preset("flickr8k", {"train.epochs": 2, "model.dim": 8})
-    assert walk.settings_for(scenes, epochs=5).train.epochs == 5
+    assert pages.settings_for(scenes, epochs=5).train.epochs == 5
 
 
 @pytest.mark.parametrize(
@@ -250,18 +255,18 @@ def test_settings_win_over_epochs_and_epochs_over_the_preset(scenes):
     ],
 )
 def test_a_misspelt_setting_is_refused(scenes, settings, sentence):
-    from naaflib import pages as walk
+    from naaflib import pages
     from naaflib.errors import UsageError
 
     with pytest.raises(UsageError, match=sentence):
-        walk.settings_for(scenes, settings=settings)
+        pages.settings_for(scenes, settings=settings)
 
 
 def test_data_without_a_preset_of_its_own_gets_the_general_one_and_is_told(tmp_path, capsys):
-    from naaflib import pages as walk
+    from naaflib import pages
     from naaflib.config import preset
 
-    assert walk.settings_for(tmp_path / "holiday") == preset("general")
+    assert pages.settings_for(tmp_path / "holiday") == preset("general")
     assert "preset general, because none is named like" in capsys.readouterr().err
 
 
@@ -287,19 +292,17 @@ def test_chance_is_the_mean_over_random_scores():
 
 
 def test_a_query_succeeds_where_its_margin_is_positive(scenes):
-    from naaflib import open_split
-    from naaflib import pages as walk
+    from naaflib import open_split, pages
 
     split = open_split(scenes, "test")
     scores = seeds.rng(1).normal(size=(len(split), len(split.captions)))
     result = evaluation(scores, split)
-    for way, margin in walk.margins(result).items():
+    for way, margin in pages.margins(result).items():
         np.testing.assert_array_equal(margin > 0, getattr(result.metrics, way).ranks == 0)
 
 
 def test_margins_of_folds_know_nothing_of_other_folds(scenes, monkeypatch):
-    from naaflib import open_split
-    from naaflib import pages as walk
+    from naaflib import open_split, pages
     from naaflib.pages import results
 
     split = open_split(scenes, "test")
@@ -309,8 +312,8 @@ def test_margins_of_folds_know_nothing_of_other_folds(scenes, monkeypatch):
     first = evaluation(scores[:half, : half * each], split.first(half))
     monkeypatch.setattr(results, "FOLD", half)
     object.__setattr__(whole, "protocol", "coco-1k")
-    for way, margin in walk.margins(whole).items():
-        other = walk.margins(first)[way]
+    for way, margin in pages.margins(whole).items():
+        other = pages.margins(first)[way]
         np.testing.assert_allclose(margin[: len(other)], other)
 
 
@@ -327,21 +330,19 @@ def test_a_sheet_shows_the_right_answer_however_far_down(scenes):
 
 @pytest.mark.parametrize(("direction", "which"), [("t2t", "best"), ("t2i", "nicest")])
 def test_a_sheet_of_another_kind_is_refused(scenes, direction, which):
-    from naaflib import open_split
-    from naaflib import pages as walk
+    from naaflib import open_split, pages
     from naaflib.errors import UsageError
 
     split = open_split(scenes, "test")
     result = evaluation(np.zeros((len(split), len(split.captions))), split)
     with pytest.raises(UsageError, match="i2t or t2i, best or worst"):
-        walk.query_sheet(result, direction, which)
+        pages.query_sheet(result, direction, which)
 
 
 def published_rows_of(scenes, tmp_path, images: int):
     from dataclasses import replace
 
-    from naaflib import open_split
-    from naaflib import pages as walk
+    from naaflib import open_split, pages
     from naaflib.data.features import Regions
 
     np.save(tmp_path / "test_ims.npy", np.ones((images, 1, 1), np.float32))
@@ -353,46 +354,44 @@ def published_rows_of(scenes, tmp_path, images: int):
         regions=Regions(tmp_path / "test_ims.npy"),
     )
     result = evaluation(np.eye(images), split)
-    return walk.recall_table({"mine": result.metrics}, result)
+    return pages.recall_table({"mine": result.metrics}, result)
 
 
 def test_published_rows_stand_beside_a_whole_test_split_only(scenes, tmp_path):
-    from naaflib import pages as walk
+    from naaflib import pages
 
     whole = published_rows_of(scenes, tmp_path, 1000)
     assert whole.loc["published: Bi-GRU, single", "rsum"] == 491.5
     assert list(whole.index[:2]) == ["mine", "chance"]
-    labels = walk.recall_page(whole).axes[0].get_legend_handles_labels()[1]
+    labels = pages.recall_page(whole).axes[0].get_legend_handles_labels()[1]
     assert labels == ["chance", "published"]
     assert list(published_rows_of(scenes, tmp_path, 100).index) == ["mine", "chance"]
 
 
 @pytest.fixture(scope="module")
-def model(walked):
+def model(executed):
     from naaflib import load_checkpoint
 
-    return load_checkpoint(walked.out / "members" / MEMBERS[0])
+    return load_checkpoint(executed.out / "members" / MEMBERS[0])
 
 
 def test_pairs_are_taken_by_number_or_by_name(model, scenes):
-    from naaflib import open_split
-    from naaflib import pages as walk
+    from naaflib import open_split, pages
 
     split = open_split(scenes, "test")
-    named = walk.pick_pairs(model, split, f"{split.image_name(3)}:15; 4 : a red star ;")
+    named = pages.pick_pairs(model, split, f"{split.image_name(3)}:15; 4 : a red star ;")
     assert [(pair.image, pair.caption, pair.text) for pair in named.right] == [
         (3, 15, split.captions[15]),
         (4, None, "a red star"),
     ]
-    assert len(walk.pick_pairs(model, split, 4).right) == 4
+    assert len(pages.pick_pairs(model, split, 4).right) == 4
 
 
 def test_the_right_caption_is_the_images_own_and_the_wrong_ones_bound_all_others(model, scenes):
-    from naaflib import explain, open_split
-    from naaflib import pages as walk
+    from naaflib import explain, open_split, pages
 
     split = open_split(scenes, "test")
-    found = walk.pick_pairs(model, split, 1)
+    found = pages.pick_pairs(model, split, 1)
     image = found.right[0].image
     own = split.captions_of_image(image)
     scores = np.array([explain(model, split, image, caption).score for caption in range(len(split.captions))])
@@ -405,48 +404,45 @@ def test_the_right_caption_is_the_images_own_and_the_wrong_ones_bound_all_others
 
 @pytest.mark.parametrize("pairs", ["", "3:", ":3", "x:2", "3-4", "-1:0", "99:0", "3:-1", "3:9999"])
 def test_pairs_that_are_none_are_refused(model, scenes, pairs):
-    from naaflib import open_split
-    from naaflib import pages as walk
+    from naaflib import open_split, pages
     from naaflib.errors import UsageError
 
     with pytest.raises(UsageError, match="pairs "):
-        walk.pick_pairs(model, open_split(scenes, "test"), pairs)
+        pages.pick_pairs(model, open_split(scenes, "test"), pairs)
 
 
-def test_samples_can_be_taken_on_another_split(walked, scenes):
-    from naaflib import pages as walk
+def test_samples_can_be_taken_on_another_split(executed, scenes):
+    from naaflib import pages
 
-    run = walk.trained_run(walked.out)
-    before, after = walk.sample_panels(run, scenes, "test").values()
+    run = pages.trained_run(executed.out)
+    before, after = pages.sample_panels(run, scenes, "test").values()
     assert set(before) == {"matched", "mismatched"}
-    kept = list(walk.sample_panels(run, scenes).values())[1]
+    kept = list(pages.sample_panels(run, scenes).values())[1]
     assert not np.array_equal(after["matched"], kept["matched"])
-    hard = walk.hard_samples(run, scenes)
+    hard = pages.hard_samples(run, scenes)
     assert hard["mismatched"].mean() > kept["mismatched"].mean()
     assert len(hard["matched"]) == len(hard["mismatched"])
 
 
 def test_a_kept_table_has_program_names_in_its_file_and_headings_for_the_eye(tmp_path):
-    from naaflib import Run
-    from naaflib import pages as walk
+    from naaflib import Run, pages
 
     run = Run.create(tmp_path / "run", "group")
     table = pd.DataFrame({"i2t_at_1": [1.234, np.nan], "text": ["<start>", "b"]}, index=["a", "b"])
-    shown = walk.keep(run, table.rename_axis("model"), "table", digits=1).to_html()
+    shown = pages.keep(run, table.rename_axis("model"), "table", digits=1).to_html()
     assert (run.path / "tables" / "table.csv").read_text().splitlines()[0] == "model,i2t_at_1,text"
     for piece in (">i2t R@1<", ">1.2<", ">–<", "&lt;start&gt;", ">model<"):
         assert piece in shown
-    assert walk.keep(run, None, "nothing") is None
+    assert pages.keep(run, None, "nothing") is None
     assert not (run.path / "tables" / "nothing.csv").exists()
 
 
 def test_a_kept_figure_is_shown_as_its_file(tmp_path):
-    from naaflib import Run
-    from naaflib import pages as walk
+    from naaflib import Run, pages
     from naaflib.viz.style import panels
 
     run = Run.create(tmp_path / "run", "group")
-    content, size = walk.keep(run, panels(width=3, height=2)[0], "figure")._repr_png_()
+    content, size = pages.keep(run, panels(width=3, height=2)[0], "figure")._repr_png_()
     assert content == (run.figures / "figure.png").read_bytes()
     assert 190 < size["height"] < size["width"] < 330
 

@@ -1,11 +1,15 @@
 """pip, conda and the pinned set ask for the same packages; what is installed can be cited and found."""
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
+import venv
 from pathlib import Path
 
+import nbconvert
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -20,9 +24,7 @@ CONDA_NAMES = {
 
 
 IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "ipython": "IPython"}  # where they are not PyPI's
-NOT_IMPORTED = {  # but needed: notebooks, Dask's dashboard, pandas' Styler, torch's SummaryWriter, requests
-    "jupyterlab", "ipykernel", "bokeh", "jinja2", "tensorboard", "urllib3",
-}  # fmt: skip
+NOT_IMPORTED = {"jupyterlab", "bokeh", "tensorboard", "urllib3"}  # dashboard, SummaryWriter, requests
 COME_WITH = {"llvmlite": "numba", "pydantic_core": "pydantic"}  # one release of it for each of the other
 
 
@@ -102,10 +104,60 @@ def test_ranges_are_open_upwards():
         assert re.fullmatch(r">=[\d.]+", bounds), f"{name}{bounds}"
 
 
-def test_manifests_travel_with_the_wheel():
-    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel["force-include"] == {"data_manifests": "naaflib/data_manifests"}
-    assert list((ROOT / "data_manifests").glob("*.yaml"))
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The `naaf` of an environment that has the wheel, built from this tree, and the packages of this one."""
+    folder = tmp_path_factory.mktemp("installed")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    wheel = [
+        "wheel",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(folder),
+        str(ROOT),
+    ]
+    subprocess.run([*pip, *wheel], check=True)
+    venv.create(folder / "venv", with_pip=False)
+    python = folder / "venv" / "bin" / "python"
+    place = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    packages = [path for path in sys.path if path.endswith("-packages")]  # of this environment
+    Path(place.stdout.strip(), "packages.pth").write_text("\n".join(packages))
+    (file,) = folder.glob("*.whl")
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", file], check=True)
+    return python.with_name("naaf")
+
+
+@pytest.mark.long
+def test_a_wheel_carries_manifests_and_notebooks_and_runs_them_anywhere(installed, scenes, tmp_path):
+    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NAAF_ROOT")}
+    variables["JUPYTER_PATH"] = str(Path(nbconvert.__file__).parents[4] / "share" / "jupyter")
+
+    def naaf(*words) -> str:
+        command = [installed, *map(str, words)]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    listed = [line.partition(":")[0] for line in naaf("data", "list").splitlines() if line[0] != " "]
+    assert listed == sorted(path.stem for path in (ROOT / "data_manifests").glob("*.yaml"))
+    inspect = ("run", "--out", "out", "--notebooks", "01", "-p", "data", scenes)
+    naaf(*inspect)
+    assert "What is in the data?" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+    own = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    assert naaf("notebooks", "notebooks").splitlines() == [f"notebooks/{path.name}" for path in own]
+    copies = [tmp_path / "notebooks" / path.name for path in own]
+    assert [copy.read_bytes() for copy in copies] == [path.read_bytes() for path in own]
+    copies[0].write_text(copies[0].read_text("utf-8").replace("What is in the data?", "Edited"), "utf-8")
+    naaf(*inspect)
+    assert "Edited" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_command_and_the_package_have_the_versions_that_citation_and_project_state():

@@ -15,7 +15,7 @@ from naaflib.evaluate.scores import PRODUCTS, encode_split, score_encoded
 from naaflib.explanation import explain, matched_samples
 from naaflib.model.model import Model
 from naaflib.pages.pairs import matrix_page, words_page
-from naaflib.similarity import autograd as differentiable
+from naaflib.similarity import autograd
 from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.methods import METHODS, make
 from naaflib.training.loop import Trainer
@@ -61,8 +61,8 @@ def captions():
 def form(request, monkeypatch):
     dtype, kind = request.param
     if kind == "eager":
-        monkeypatch.setattr(differentiable, "kernels", lambda: None)
-    elif differentiable.kernels() is None:
+        monkeypatch.setattr(autograd, "kernels", lambda: None)
+    elif autograd.kernels() is None:
         pytest.skip("numba is not installed: there are no fused kernels to test")
     return dtype
 
@@ -180,7 +180,7 @@ def test_padding_changes_no_step_of_training(folders, mode):
         batch = next(Batches(split, model.text_encoder.ids, 29, 0).epoch(1))
         step = trainer.step(batch, 1)
         gradients = [parameter.grad for parameter in model.parameters()]
-        left.append([torch.tensor([step.loss, *step.samples, *model.boundary]), *gradients])
+        left.append([torch.tensor([step.loss, *trainer.samples, *model.boundary]), *gradients])
     assert mode in METHODS or left[0][0].isfinite().all()  # words were sampled
     for more, plain in zip(left[1], left[0], strict=True):
         torch.testing.assert_close(more, plain, rtol=1e-6, atol=1e-9, equal_nan=True)

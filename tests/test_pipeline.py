@@ -3,6 +3,7 @@
 The kernels run once, two batches side by side, and the tests read what they left.
 """
 
+import io
 import json
 import os
 import re
@@ -335,8 +336,50 @@ def test_the_report_says_that_the_batch_failed_and_shows_the_error(page):
     assert "\x1b" not in page
 
 
+def test_the_report_keeps_the_last_whole_run_of_what_did_not_run_again(project, tmp_path):
+    from naaflib.batch import run_notebooks
+
+    path = project / "notebooks" / "09_changing.ipynb"
+    out = tmp_path / "out"
+    try:
+        write_notebook(path, ['run = ""', 'print("the " + "good result")'])
+        write_notebook(path.with_name("10_last.ipynb"), ['run = ""', 'print("the " + "last result")'])
+        assert run_notebooks("09-10", out, {}, progress=False).failed is None
+        assert "last whole run" not in (out / "report.html").read_text(encoding="utf-8")
+        write_notebook(path, ['run = ""', 'print("the " + "bad result")', 'raise ValueError("<no> more")'])
+        assert run_notebooks("09-10", out, {}, progress=False).failed.name == "09_changing"
+    finally:
+        path.unlink()
+        path.with_name("10_last.ipynb").unlink()
+    page = (out / "report.html").read_text(encoding="utf-8")
+    changing, last = re.findall(r'<section id="(?:09|10)_.*?</section>', page, re.DOTALL)
+    assert "the good result" in changing
+    assert "the bad result" not in page
+    said = (
+        r"stopped at cell 5 \(In \[4\]\): ValueError: &lt;no&gt; more\.\s+This section shows its last whole"
+    )
+    assert re.search(said, changing)
+    assert '<a href="notebooks/09_changing.failed.ipynb">What ran now</a>' in changing
+    assert (out / "notebooks" / "09_changing.failed.ipynb").is_file()
+    assert "the last result" in last
+    assert "10_last did not run whole in the latest batch" in last
+
+
 def test_the_report_fits_a_phone(page):
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
+
+
+def test_a_file_gets_whole_lines_and_a_progress_bar_now_and_then():
+    from naaflib.batch.papermill_process import QUIET_SECONDS, KernelMessages
+
+    stream = io.StringIO()
+    messages = KernelMessages(stream)
+    messages.write("\rbar 1/9\rbar 2/9")
+    messages.write("epoch 1: loss 3\n")
+    assert stream.getvalue() == "epoch 1: loss 3\n"
+    messages.last -= QUIET_SECONDS + 1
+    messages.write("\rbar 3/9")
+    assert stream.getvalue() == "epoch 1: loss 3\nbar 3/9\n"
 
 
 def is_alive(process: int) -> bool:

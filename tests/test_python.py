@@ -24,8 +24,7 @@ def project(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("folder", [".", "notebooks"])
 def test_a_path_is_the_same_in_the_project_and_in_its_notebooks(project, monkeypatch, folder):
-    from naaflib import NaafError
-    from naaflib import pages as walk
+    from naaflib import NaafError, pages
     from naaflib.cli.arguments import path
     from naaflib.files import resolve
 
@@ -36,9 +35,9 @@ def test_a_path_is_the_same_in_the_project_and_in_its_notebooks(project, monkeyp
         assert found("data") == project / "data"
         assert found("page.png") == project / folder / "page.png"  # a bare new name stays here
         assert found("../outputs/new") == project / folder / "../outputs/new"
-    assert walk.open_data("data/mine") == project / "data/mine"
+    assert pages.open_data("data/mine") == project / "data/mine"
     with pytest.raises(NaafError, match=r"outputs/demo is not a run yet"):
-        walk.trained_run("outputs/demo")
+        pages.trained_run("outputs/demo")
 
 
 def test_what_is_in_the_working_directory_comes_first(project, monkeypatch, tmp_path_factory):
@@ -53,6 +52,19 @@ def test_what_is_in_the_working_directory_comes_first(project, monkeypatch, tmp_
     assert resolve("outputs/new") == outside / "outputs/new"
     monkeypatch.setenv("NAAF_ROOT", str(project))
     assert resolve("outputs/new") == project / "outputs/new"
+
+
+def test_copies_of_the_notebooks_make_their_parent_the_project(project, monkeypatch, tmp_path_factory):
+    import naaflib.files
+    from naaflib.files import resolve
+
+    own = tmp_path_factory.mktemp("own")
+    (own / "notebooks").mkdir()
+    monkeypatch.setattr(naaflib.files, "__file__", str(own / "site-packages" / "naaflib" / "files.py"))
+    monkeypatch.chdir(own / "notebooks")
+    assert resolve("outputs/new") == own / "notebooks" / "outputs/new"  # a stranger's notebooks
+    (own / "notebooks" / "02_training.ipynb").write_text("{}")
+    assert resolve("outputs/new") == own / "outputs/new"
 
 
 def test_the_readme_s_python_runs_where_make_lab_opens(trained, scenes, project, monkeypatch):
@@ -227,11 +239,11 @@ def test_an_explanation_draws_itself(trained, scenes):
 
 def test_a_run_draws_the_distributions_that_the_notebook_draws(trained, scenes, tmp_path):
     import naaflib
-    from naaflib import pages as walk
+    from naaflib import pages
 
     figure = trained.distributions()
     titles = [ax.get_title(loc) for ax in figure.axes for loc in ("left", "center") if ax.get_title(loc)]
-    assert titles == list(walk.sample_panels(trained, scenes))
+    assert titles == list(pages.sample_panels(trained, scenes))
     assert titles[0] == "Before training"
     blue, vermilion = figure.axes[0].get_lines()[:2]
     kept = trained.samples()[0]

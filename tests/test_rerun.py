@@ -98,8 +98,6 @@ def test_a_run_that_started_from_another_is_repeated_from_it(group, data, tmp_pa
 def test_threads_and_device_are_recorded_and_used(group, data, copied, tmp_path, monkeypatch):
     import torch
 
-    from naaflib.training import rerun as module
-
     start = json.loads((group / FIRST / "config.json").read_text())["start"]
     assert (start["device"], start["threads"]) == ("cpu", torch.get_num_threads())
     seen = {}
@@ -108,11 +106,11 @@ def test_threads_and_device_are_recorded_and_used(group, data, copied, tmp_path,
         seen.update(threads=torch.get_num_threads(), device=device)
         raise NaafError("seen")
 
-    monkeypatch.setattr(module, "train_run", stop)
+    monkeypatch.setattr("naaflib.training.rerun.train_run", stop)
     change_config(copied, start=start | {"threads": 3})
     before = torch.get_num_threads()
     with pytest.raises(NaafError, match="seen"):
-        module.rerun(copied, tmp_path / "again")
+        rerun(copied, tmp_path / "again")
     assert seen == {"threads": 3, "device": "cpu"}
     assert torch.get_num_threads() == before
 

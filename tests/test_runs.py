@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from naaflib import files as naaflib_files
 from naaflib.config import preset
 from naaflib.errors import NaafError
 from naaflib.files import atomic_path, fingerprint, read_json, write_json
@@ -95,8 +94,8 @@ def test_a_fingerprint_is_the_size_and_sha256(tmp_path):
 
 
 def test_a_large_file_is_known_by_its_size_and_both_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(naaflib_files, "WHOLE_CHECKSUM", 100)
-    monkeypatch.setattr(naaflib_files, "ENDS", 7)
+    monkeypatch.setattr("naaflib.files.WHOLE_CHECKSUM", 100)
+    monkeypatch.setattr("naaflib.files.ENDS", 7)
     content = bytearray(range(101))
     (tmp_path / "a").write_bytes(content)
     first = fingerprint(tmp_path / "a")

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import seeds
 import torch
+from jaxtyping import TypeCheckError
 from methods import POOLED
 
 import naaflib
 from naaflib.errors import UsageError
-from naaflib.similarity import autograd as differentiable
-from naaflib.similarity import matrix as scoring
-from naaflib.similarity import packed as effects
+from naaflib.similarity import autograd, matrix, packed
 from naaflib.similarity.base import Block, Scores, pair_parts
 from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.methods import METHODS, make
@@ -58,12 +57,12 @@ def form(request, monkeypatch):
     """A number type, with or without the fused kernels; "runs": where they reduce few words at a time."""
     dtype, kind = request.param
     if kind == "eager":
-        monkeypatch.setattr(differentiable, "kernels", lambda: None)
-    elif differentiable.kernels() is None:
+        monkeypatch.setattr(autograd, "kernels", lambda: None)
+    elif autograd.kernels() is None:
         pytest.skip("numba is not installed: there are no fused kernels to test")
     elif kind == "runs":
-        monkeypatch.setattr(differentiable, "RUN_WORDS", 7)
-        monkeypatch.setattr(differentiable, "_tables", differentiable._tables.__wrapped__)
+        monkeypatch.setattr(autograd, "RUN_WORDS", 7)
+        monkeypatch.setattr(autograd, "_tables", autograd._tables.__wrapped__)
     return dtype
 
 
@@ -137,7 +136,7 @@ def test_a_cosine_that_is_no_number_stays_visible(form):
     gram = torch.eye(3, dtype=form).expand(2, 3, 3)
     boundary = torch.zeros(5, dtype=form)
     groups = pack(torch.tensor([2, 3])).groups
-    scores, best = differentiable.naaf_scores(cosine, gram, boundary, groups, 20.0)
+    scores, best = autograd.naaf_scores(cosine, gram, boundary, packed.Constants(groups, 20.0))
     assert scores.isnan().tolist() == [[True, False], [False, True]]
     assert best.isnan().nonzero().tolist() == [[0, 1], [1, 4]]
 
@@ -162,9 +161,8 @@ def test_equally_good_regions_share_the_gradient(form):
         None
     ].requires_grad_()
     limit = torch.full((3,), 0.9, dtype=form)  # no region matches: each word's best cosine counts
-    differentiable.naaf_scores(cosine, torch.eye(3, dtype=form)[None], limit, packing.groups, 20.0)[
-        0
-    ].sum().backward()
+    how = packed.Constants(packing.groups, 20.0)
+    autograd.naaf_scores(cosine, torch.eye(3, dtype=form)[None], limit, how)[0].sum().backward()
     torch.testing.assert_close(cosine.grad[0, 1], cosine.grad[0, 2], rtol=1e-5, atol=1e-6)
 
 
@@ -176,7 +174,7 @@ def test_gradient_is_autograd_s_to_the_last_digits(captions):
     limit = torch.full((packing.words,), 0.2, dtype=torch.float64)
 
     def score(c, g):
-        return differentiable.naaf_scores(c, (g + g.mT) / 2, limit, packing.groups, 20.0)[0]
+        return autograd.naaf_scores(c, (g + g.mT) / 2, limit, packed.Constants(packing.groups, 20.0))[0]
 
     assert torch.autograd.gradcheck(score, (cosine.requires_grad_(), gram.requires_grad_()))
 
@@ -187,9 +185,9 @@ def test_packing_and_unpacking_keep_every_word_and_caption(captions, most_words)
     words = packing.gather(captions)
     assert len(words) == sum(LENGTHS)
     assert words.isfinite().all()
-    lengths = effects.caption_sums(torch.ones(1, len(words)), packing.groups)
+    lengths = packed.caption_sums(torch.ones(1, len(words)), packing.groups)
     assert packing.unpack(lengths)[0].tolist() == LENGTHS
-    first = packing.unpack(effects.caption_sums(words[:, 0][None] * (packing.position == 0), packing.groups))
+    first = packing.unpack(packed.caption_sums(words[:, 0][None] * (packing.position == 0), packing.groups))
     torch.testing.assert_close(first[0], captions[:, 0, 0])
 
 
@@ -198,8 +196,8 @@ def test_sharded_equals_unsharded(images, captions, form, monkeypatch, block):
     """Up to the last bits: a product's depend on its shape. The grid of `evaluate.scores` is exact."""
     images, captions, lengths = images.to(form), captions.to(form), torch.tensor(LENGTHS)
     whole = naaflib.score_matrix(images, captions, lengths, boundary=0.2)
-    monkeypatch.setattr(scoring, "BLOCK_IMAGES", block[0])
-    monkeypatch.setattr(scoring, "BLOCK_WORDS", block[1])
+    monkeypatch.setattr(matrix, "BLOCK_IMAGES", block[0])
+    monkeypatch.setattr(matrix, "BLOCK_WORDS", block[1])
     sharded = naaflib.score_matrix(images, captions, lengths, boundary=0.2)
     torch.testing.assert_close(sharded, whole, rtol=0, atol=1e-13 if form == torch.float64 else 5e-6)
 
@@ -236,7 +234,7 @@ def test_a_reduced_product_is_most_exact_at_the_boundary(monkeypatch):
 
     monkeypatch.setattr(Naaf, "scores", scores)
     for boundary in (0.0, 0.25):
-        scoring.Scorer(words, packing, Naaf(), boundary, torch.bfloat16)(images)
+        matrix.Scorer(words, packing, Naaf(), boundary, torch.bfloat16)(images)
     exact = images.bfloat16().double() @ words.bfloat16().double().mT
     at_zero, at_boundary = (cosine.double() - exact for cosine in seen)
     near = (exact - 0.25).abs() < 0.05
@@ -372,10 +370,10 @@ def test_an_unknown_name_is_never_another_method_s_score(images, captions):
 def test_an_unknown_pooling_is_never_another_one(images, captions, method):
     similarity, words = make(method, {}), captions[0, :3]
     object.__setattr__(similarity, "pooling", "max")
-    cosine, groups = scoring.all_cosines(images, words), pack(torch.tensor([3])).groups
+    cosine, groups = matrix.all_cosines(images, words), pack(torch.tensor([3])).groups
     block = Block(cosine, images @ images.mT, words, groups)
     with pytest.raises(UsageError, match="no pooling 'max'; poolings: mean, lse"):
-        scoring.block_scores(similarity, block, None)
+        matrix.block_scores(similarity, block, None)
     with pytest.raises(UsageError, match="no pooling 'max'; poolings: mean, lse"):
         pair_parts(similarity, images[0], words, 0.0)
 
@@ -453,10 +451,10 @@ def test_shared_work_runs_on_one_core_a_thread_and_leaves_torch_as_it_was():
 
 SCORE = """
 import torch, naaflib
-from naaflib.similarity import autograd as differentiable
+from naaflib.similarity import autograd
 words = torch.nn.functional.normalize(torch.ones(2, 3, 5), dim=-1)
 scores = naaflib.score_matrix(words, words, torch.tensor([3, 2]), boundary=0.5)
-assert differentiable.kernels() is not None
+assert autograd.kernels() is not None
 print(naaflib.__file__, scores.tolist())
 """
 
@@ -478,3 +476,13 @@ def test_the_kernels_run_where_nothing_can_be_written(tmp_path):
     assert done.stdout.startswith(str(tmp_path))
     assert done.stderr.count("\n") == 1
     assert "NUMBA_CACHE_DIR names a folder" in done.stderr
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2])
+@pytest.mark.parametrize("function", [packed.block_scores, autograd.naaf_scores, autograd.fused_scores])
+def test_the_axes_of_the_fast_form_are_checked(function, wrong):
+    """An array in the readable form's order, words before regions, does not get through."""
+    given = [torch.zeros(2, 3, 5), torch.zeros(2, 3, 3), torch.zeros(5)]
+    given[wrong] = torch.zeros(2, 5, 3)
+    with pytest.raises(TypeCheckError):
+        function(*given, packed.Constants(pack(torch.tensor([2, 3])).groups, 20.0))

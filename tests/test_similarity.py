@@ -6,8 +6,8 @@ import pytest
 import seeds
 import torch
 
-from naaflib.similarity import naaf as similarity
-from naaflib.similarity.base import attended_cosine
+from naaflib.similarity import naaf
+from naaflib.similarity.base import attended_cosine, relevance_weight
 from naaflib.similarity.methods import make
 
 IMAGES, WORDS, REGIONS, DIM = 2, 3, 5, 7
@@ -56,7 +56,7 @@ def paper_score(v, u, boundary, lambda_softmax=20.0, lambda_intra=None) -> float
 @pytest.mark.parametrize("lambda_intra", [None, 5.0])
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_score_is_the_paper_in_loops(regions, words, boundary, lambda_intra):
-    ours = similarity.naaf_score(regions, words, boundary=boundary, lambda_intra=lambda_intra)
+    ours = naaf.naaf_score(regions, words, boundary=boundary, lambda_intra=lambda_intra)
     theirs = [paper_score(v, words, boundary, lambda_intra=lambda_intra) for v in regions]
     torch.testing.assert_close(ours, torch.tensor(theirs, dtype=torch.float64), rtol=0, atol=1e-12)
 
@@ -64,7 +64,7 @@ def test_score_is_the_paper_in_loops(regions, words, boundary, lambda_intra):
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_gram_identity_equals_the_attended_vector(regions, words, boundary):
     cosine = words @ regions.mT
-    weight = similarity.feature_weight(cosine, boundary, 20.0)
+    weight = naaf.feature_weight(cosine, boundary, 20.0)
     attended = weight @ regions
     slow = torch.nan_to_num((attended * words).sum(-1) / attended.norm(dim=-1))
     fast = attended_cosine(weight, cosine, regions @ regions.mT)
@@ -74,36 +74,34 @@ def test_gram_identity_equals_the_attended_vector(regions, words, boundary):
 def test_weights_sum_to_one_or_are_zero(regions, words):
     cosine = words @ regions.mT
     boundary = cosine.amax(dim=-1).median().item()  # one of the words' largest: it does not match
-    weight = similarity.feature_weight(cosine, boundary, 20.0)
+    weight = naaf.feature_weight(cosine, boundary, 20.0)
     matches = (cosine > boundary).any(-1)
     assert matches.any()
     assert not matches.all()
     torch.testing.assert_close(weight.sum(-1), matches.double())
-    torch.testing.assert_close(
-        similarity.relevance_weight(cosine, 20.0).sum(-1), torch.ones(IMAGES, WORDS).double()
-    )
+    torch.testing.assert_close(relevance_weight(cosine, 20.0).sum(-1), torch.ones(IMAGES, WORDS).double())
 
 
 def test_one_barely_matching_region_still_counts_in_full():
     word = torch.tensor([[1.0, 0.0]])
     region = torch.tensor([[[0.5, math.sqrt(0.75)]]])
     cosine = word @ region.mT
-    weight = similarity.feature_weight(cosine, 0.5 - 1e-6, 200.0)
+    weight = naaf.feature_weight(cosine, 0.5 - 1e-6, 200.0)
     effect = attended_cosine(weight, cosine, region @ region.mT)
     assert effect.item() == pytest.approx(0.5)
 
 
 def test_a_word_exactly_on_the_boundary_neither_matches_nor_mismatches():
     cosine = torch.tensor([[[0.25, 0.5]]])
-    assert similarity.negative_effect(cosine, 0.5).item() == 0
-    assert similarity.feature_weight(cosine, 0.5, 20.0).sum() == 0
+    assert naaf.negative_effect(cosine, 0.5).item() == 0
+    assert naaf.feature_weight(cosine, 0.5, 20.0).sum() == 0
 
 
 def test_negative_effect_keeps_the_released_code_s_sign():
     """The propagated value decides, the un-propagated one counts: it can be positive."""
     cosine = torch.tensor([[[0.6], [0.0]]])
     intra = torch.tensor([[0.1, 0.9], [0.0, 1.0]])
-    effect = similarity.negative_effect(cosine, 0.5, intra)
+    effect = naaf.negative_effect(cosine, 0.5, intra)
     torch.testing.assert_close(effect, torch.tensor([[0.1, -0.5]]))
 
 
@@ -111,7 +109,7 @@ def test_negative_effect_keeps_the_released_code_s_sign():
 def test_gradient_is_finite_when_no_region_matches(regions, words, boundary):
     regions.requires_grad_()
     words.requires_grad_()
-    similarity.naaf_score(regions, words, boundary=boundary).sum().backward()
+    naaf.naaf_score(regions, words, boundary=boundary).sum().backward()
     assert regions.grad.isfinite().all()
     assert words.grad.isfinite().all()
 

@@ -15,7 +15,7 @@ from naaflib.model import checkpoint
 from naaflib.model.model import Model
 from naaflib.runs import BATCH_COLUMNS, Run
 from naaflib.training.folder import train_run
-from naaflib.verdict import verdict
+from naaflib.verdict import verdicts
 
 pytestmark = pytest.mark.trains
 
@@ -124,8 +124,7 @@ def test_a_record_from_before_the_safe_start_is_read_as_what_it_was():
 
 @pytest.mark.parametrize("name", ["f30k", "coco"])
 def test_a_safe_preset_is_the_published_one_with_the_safe_start(name):
-    changes = {f"{part}.{key}": value for part, keys in SAFE_START.items() for key, value in keys.items()}
-    assert preset(f"{name}-safe") == replace(preset(name), changes)
+    assert preset(f"{name}-safe") == replace(preset(name), SAFE_START)
     assert preset(name).loss.negatives == "hardest"
 
 
@@ -147,7 +146,7 @@ def test_a_run_from_before_the_new_columns_goes_on(data, run, tmp_path):
         del header["progress"][name]
     save_file(checkpoint.read(path)[0], path, {"naaf": json.dumps(header)})
 
-    assert verdict(before) == ""
+    assert verdicts([before]) == []
     settings = replace(before.settings, {"train.epochs": 3})
     after = train_run(data, old, settings, resume=True, device="cpu")
     assert after.history().epoch.tolist() == [1, 2, 3]

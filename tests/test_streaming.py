@@ -21,8 +21,7 @@ from naaflib.metric.retrieval import metrics_of
 from naaflib.model import checkpoint
 from naaflib.model.model import Model
 from naaflib.runs import Run
-from naaflib.similarity import autograd as differentiable
-from naaflib.similarity import matrix as scoring
+from naaflib.similarity import autograd
 from naaflib.similarity.boundary import Boundaries
 
 IMAGES, PER_IMAGE, REGION_DIM = 43, 5, 11
@@ -33,14 +32,14 @@ EVERYTHING = slice(0, IMAGES), slice(0, IMAGES * PER_IMAGE)
 def small_grid(monkeypatch):
     monkeypatch.setattr(scores, "CHUNK", 16)
     monkeypatch.setattr(scores, "ENCODED", 8)
-    monkeypatch.setattr(scoring, "BLOCK_IMAGES", 8)
+    monkeypatch.setattr("naaflib.similarity.matrix.BLOCK_IMAGES", 8)
 
 
 @pytest.fixture(params=["fused", "eager"])
 def form(request, monkeypatch):
     if request.param == "eager":
-        monkeypatch.setattr(differentiable, "kernels", lambda: None)
-    elif differentiable.kernels() is None:
+        monkeypatch.setattr(autograd, "kernels", lambda: None)
+    elif autograd.kernels() is None:
         pytest.skip("numba is not installed: there are no fused kernels to test")
     return request.param
 

@@ -636,22 +636,22 @@ def test_cores_are_divided_among_the_workers(monkeypatch):
 
 
 @pytest.fixture
-def order_for(tmp_path):
-    """The order that a sweep gives for a row; its ticket is there."""
+def job_for(tmp_path):
+    """The job that a sweep gives for a row; its ticket is there."""
     from naaflib.batch.sweep.plan import identity, parameters_of
-    from naaflib.batch.sweep.task import TICKET, Order
+    from naaflib.batch.sweep.task import TICKET, Job
 
     def make(plan, row):
         plan.out.mkdir(exist_ok=True)
-        (plan.out / TICKET).write_text("wanted")
-        return Order(
+        (plan.out / TICKET).write_text("token")
+        return Job(
             name=row.name,
             identity=identity(row.planned.settings, plan.data_files, row.planned.trained),
             folder=str(row.folder),
             notebooks=row.notebooks,
             parameters=parameters_of(plan, row.planned, row.notebooks),
             ticket=str(plan.out / TICKET),
-            token="wanted",
+            token="token",
             data=str(plan.data),
             threads=1,
         )
@@ -659,7 +659,7 @@ def order_for(tmp_path):
     return make
 
 
-def test_a_failed_run_is_kept_and_tried_again_only_when_asked(tmp_path, data, source, order_for):
+def test_a_failed_run_is_kept_and_tried_again_only_when_asked(tmp_path, data, source, job_for):
     from naaflib.batch import run_sweep, runs_table
     from naaflib.batch.sweep.task import work
 
@@ -667,7 +667,7 @@ def test_a_failed_run_is_kept_and_tried_again_only_when_asked(tmp_path, data, so
     ask = {"notebooks": ["02", "08"], "seeds": [1]}
     plan = planned(tmp_path, data, **ask)
     plan.rows[0].notebooks = ("08_failing",)
-    outcome = work(order_for(plan, plan.rows[0]))
+    outcome = work(job_for(plan, plan.rows[0]))
     assert outcome.state == "failed"
     assert re.match(r"08_failing stopped at cell 3 .*AssertionError: the seed is 1; ", outcome.error)
 
@@ -688,7 +688,7 @@ def test_a_failed_run_is_kept_and_tried_again_only_when_asked(tmp_path, data, so
     }
 
 
-def test_what_failed_is_tried_again_where_scenes_are_rendered_first(tmp_path, data, order_for, monkeypatch):
+def test_what_failed_is_tried_again_where_scenes_are_rendered_first(tmp_path, data, job_for, monkeypatch):
     from naaflib.batch import run_sweep
     from naaflib.batch.sweep import run as sweep
     from naaflib.batch.sweep.task import note_failure
@@ -698,7 +698,7 @@ def test_what_failed_is_tried_again_where_scenes_are_rendered_first(tmp_path, da
 
     scenes = Path(shutil.copytree(data, tmp_path / "scenes"))
     plan = planned(tmp_path, scenes)
-    note_failure(order_for(plan, plan.rows[0]), "it broke")
+    note_failure(job_for(plan, plan.rows[0]), "it broke")
     assert states(planned(tmp_path, scenes)) == {"naaf/0": "failed"}
     monkeypatch.setattr(sweep, "open_data", lambda folder: Path(shutil.copytree(data, folder)))
     monkeypatch.setattr(sweep, "open_cluster", no_workers)
@@ -743,14 +743,14 @@ def test_variants_are_compared_once_two_of_them_are_measured(tmp_path, data):
     assert (plan.out / "seen.txt").read_text() == "tiny dev"
 
 
-def test_a_run_that_is_no_longer_wanted_ends_and_is_no_failure(tmp_path, data, source, order_for):
+def test_a_job_that_is_cancelled_ends_and_is_no_failure(tmp_path, data, source, job_for):
     from naaflib.batch.sweep.task import work
 
     place(source, tmp_path, "naaf/members/0")
     plan = planned(tmp_path, data)
-    order = order_for(plan, plan.rows[0])
-    Path(order.ticket).write_text("another sweep")
-    assert work(order).state == "interrupted"
+    job = job_for(plan, plan.rows[0])
+    Path(job.ticket).write_text("another sweep")
+    assert work(job).state == "interrupted"
     assert states(planned(tmp_path, data)) == {"naaf/0": "notebooks only"}
 
 

@@ -18,14 +18,13 @@ from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
 from naaflib.evaluate import evaluate, validation_metrics
-from naaflib.evaluate.comparison import settings as discovery
+from naaflib.evaluate.comparison.settings import _members
 from naaflib.metric.retrieval import Retrieval, RetrievalMetrics, chance_recalls
 from naaflib.model import checkpoint
 from naaflib.model.model import Model
 from naaflib.runs import FINISHED, HISTORY, NO_CHECKPOINT, STEPS, UNFINISHED, Run
 from naaflib.similarity.boundary import Boundaries, Samples, optimal_boundary, updated
-from naaflib.training import folder as training
-from naaflib.training import loop as loop
+from naaflib.training import folder, loop
 from naaflib.training.folder import train_members, train_run
 from naaflib.training.loop import fit
 from naaflib.training.rerun import rerun
@@ -231,8 +230,8 @@ def kill(monkeypatch, place, count):
     """From now on the count-th call of something that training does ends it, before it is done."""
     owner, name = {
         "reading a batch": (Batches, "batch"),
-        "validating": (training, "validation_metrics"),
-        "observing": (training, "matched_samples"),
+        "validating": (folder, "validation_metrics"),
+        "observing": (folder, "matched_samples"),
         "saving a checkpoint": (checkpoint, "save"),
         "logging": (Run, "append"),
     }[place]
@@ -690,7 +689,7 @@ def test_a_kill_between_history_row_and_checkpoint_is_unfinished_everywhere(
     with pytest.raises(NaafError, match="is not trained to its end"):
         rerun(folder, tmp_path / "again", data)
     left_out = []
-    assert discovery._members(tmp_path / "group", left_out) == []
+    assert _members(tmp_path / "group", left_out) == []
     assert left_out == [f"{run.name}: epoch {epoch - 1} of {EPOCHS}"]
     (run,) = train_members(data, tmp_path / "group", SETTINGS, 1, device="cpu")
     assert "resuming" in capsys.readouterr().err

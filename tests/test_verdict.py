@@ -13,10 +13,14 @@ from naaflib.model.model import Model
 from naaflib.runs import HISTORY, Run
 from naaflib.training.folder import train_run
 from naaflib.training.loop import Trainer
-from naaflib.verdict import equal_scores_loss, is_near_chance, verdict, verdicts
+from naaflib.verdict import equal_scores_loss, is_near_chance, verdicts
 
 CHANCE = 12.7  # of 250 images with five captions each
 OLD = {"loss.negatives": "hardest", "train.warmup_steps": 0}
+
+
+def verdict(run: Run) -> str:
+    return "".join(verdicts([run]))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One notebook in a process of its own, with the kernel of this very interpreter.
+"""Executes one notebook in a subprocess, with a kernel of this interpreter.
 
 A process, because papermill changes the working directory and because batches run notebooks side by side.
 The kernel is found through a kernel specification written for the occasion, so no installed one is needed
@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ..files import project_root
+from ..messages import stream
 from .records import Failure
 
-GRACE_SECONDS = 15.0  # for a worker to shut its kernel down
+GRACE_SECONDS = 15.0  # for a process to shut its kernel down
 ASKED_EVERY = 0.5  # seconds
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -31,18 +32,17 @@ def execute(
     timeout: int | None = None,
     progress: bool = True,
     threads: int | None = None,
-    unwanted: Callable[[], bool] | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> Failure | None:
     """Run a notebook into the output file, saved while it runs; why it stopped, or None when it is whole.
 
     timeout: seconds that one cell may take. threads: how many it computes with; None: as this process does.
-    unwanted: asked now and then; true is an interruption, which ends the worker and its kernel, then goes on
-    up (as Unwanted).
+    cancelled: asked now and then; where it is true, Cancelled is raised, after process and kernel have ended.
     """
     with tempfile.TemporaryDirectory(prefix="naaf-", ignore_cleanup_errors=True) as folder:
         scratch = Path(folder)
         outcome = scratch / "outcome.json"
-        order = {
+        job = {
             "notebook": str(notebook),
             "output": str(output),
             "parameters": dict(parameters),
@@ -53,59 +53,60 @@ def execute(
         }
         command = [sys.executable, "-m", "naaflib.batch.papermill_process"]
         variables = {**process_variables(scratch), **thread_variables(threads)}
-        status = run_command(command, variables, unwanted, order=json.dumps(order))
+        messages = subprocess.STDOUT if stream() is sys.stdout else None
+        status = run_command(command, variables, cancelled, job=json.dumps(job), stderr=messages)
         if not outcome.exists():
-            return Failure("Worker", f"the process that ran it ended with status {status}")
+            return Failure("Process", f"the process that ran it ended with status {status}")
         failure = json.loads(outcome.read_text(encoding="utf-8"))
         return Failure(**failure) if failure else None
 
 
-class Unwanted(Exception):
-    """What runs is no longer asked for, and was ended."""
+class Cancelled(Exception):
+    """What ran is no longer asked for, and was ended."""
 
 
 def run_command(
     command: list[str],
     variables: Mapping[str, str],
-    unwanted: Callable[[], bool] | None = None,
+    cancelled: Callable[[], bool] | None = None,
     *,
-    order: str = "",
+    job: str = "",
     grace: float = GRACE_SECONDS,
     **streams: Any,
 ) -> int:
-    """A process to its end, its status. Its standard input gets the order, and closes where it has to stop.
+    """Run a command to its end; its status. Its standard input gets the job, and closes where it has to stop.
 
     grace: seconds from then until it is killed.
     """
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, text=True, env=variables, cwd=project_root(), **streams
-    ) as worker:
+    ) as process:
         try:
-            with suppress(BrokenPipeError):  # a worker that could not start says so by its status
-                worker.stdin.write(order + "\n")
-                worker.stdin.flush()
-            return _end_of(worker, unwanted)
+            with suppress(BrokenPipeError):  # one that could not start says so by its status
+                process.stdin.write(job + "\n")
+                process.stdin.flush()
+            return _end_of(process, cancelled)
         except BaseException:
-            worker.stdin.close()  # the worker takes that as the order to stop
+            process.stdin.close()  # it stops then
             try:
-                worker.wait(grace)
+                process.wait(grace)
             except subprocess.TimeoutExpired:
-                worker.kill()
+                process.kill()
             raise
 
 
-def _end_of(worker: subprocess.Popen, unwanted: Callable[[], bool] | None) -> int:
-    while unwanted is not None:
+def _end_of(process: subprocess.Popen, cancelled: Callable[[], bool] | None) -> int:
+    while cancelled is not None:
         try:
-            return worker.wait(ASKED_EVERY)
+            return process.wait(ASKED_EVERY)
         except subprocess.TimeoutExpired:
-            if unwanted():
-                raise Unwanted from None
-    return worker.wait()
+            if cancelled():
+                raise Cancelled from None
+    return process.wait()
 
 
 def thread_variables(threads: int | None) -> dict[str, str]:
-    """What makes torch, BLAS and numba of a process share a machine with others.
+    """Environment variables that limit the threads of torch, BLAS and numba.
 
     Waiting threads that spin would take the cores from the other runs.
     """
@@ -115,22 +116,10 @@ def thread_variables(threads: int | None) -> dict[str, str]:
 
 
 def process_variables(scratch: Path) -> dict[str, str]:
-    """The variables of the worker and its kernel: this interpreter, this naaflib, no personal settings."""
-    kernel = scratch / "kernels" / "python3"
-    kernel.mkdir(parents=True)
-    specification = {
-        "argv": [
-            sys.executable,
-            "-m",
-            "ipykernel_launcher",
-            "-f",
-            "{connection_file}",
-            "--log-level=CRITICAL",
-        ],
-        "display_name": "Python 3 (ipykernel)",
-        "language": "python",
-    }
-    (kernel / "kernel.json").write_text(json.dumps(specification), encoding="utf-8")
+    """The environment of the process and its kernel: this interpreter, this naaflib, no personal settings."""
+    from ipykernel.kernelspec import write_kernel_spec
+
+    write_kernel_spec(scratch / "kernels" / "python3", extra_arguments=["--log-level=CRITICAL"])
     package = str(Path(__file__).resolve().parents[2])
     paths = [package, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {

@@ -1,4 +1,4 @@
-"""The notebooks as a batch sees them: which ones, with which parameters, each value in its type.
+"""Notebook files and their parameters: found, selected, copied; each parameter's value in its type.
 
 A notebook's parameters are the assignments of its one cell tagged `parameters`. Nothing is executed to read
 them, so a misspelt name or a value of the wrong type is refused before the first notebook starts.
@@ -6,26 +6,30 @@ them, so a misspelt name or a value of the wrong type is refused before the firs
 
 import ast
 import re
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import isfinite
+from numbers import Real
 from pathlib import Path
 
 import nbformat
+from pydantic import FiniteFloat, TypeAdapter
 
 from ..config import nearest
 from ..errors import NaafError, UsageError
-from ..files import project_root, shown
+from ..files import project_folders, project_root, shown
 
-TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 NONE = ("none", "null")
 MISSING = object()
-COMPARISON = "07_compare_runs"  # of many runs: no part of the walk through one, only where it is named
+COMPARISON = "07_compare_runs"  # compares many runs: executed only where it is named
+KINDS = {"bool": bool, "int": int, "float": FiniteFloat, "str": str}
+KINDS |= {kind.__name__: kind for kind in (list, tuple, dict)}
+EXAMPLES = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One assignment of a parameters cell. kind: bool, int, float, str, list, tuple, dict; None: any text."""
+    """One assignment of a parameters cell. kind: one of KINDS; None: any value."""
 
     name: str
     kind: str | None
@@ -46,20 +50,36 @@ class Notebook:
 
 
 def available() -> list[Path]:
-    """The project's numbered notebooks, in their order. Raises NaafError where there is none."""
-    folder = project_root() / "notebooks"
-    found = sorted(folder.glob("[0-9]*.ipynb"))
-    if not found:
-        raise NaafError(
-            f"{shown(folder)} holds no notebook: run from the project's folder, or let NAAF_ROOT name it"
-        )
-    return found
+    """The numbered notebooks of the project, else those of an installed wheel, in their order.
+
+    Raises NaafError where there is none.
+    """
+    for folder in project_folders("notebooks"):
+        if found := sorted(folder.glob("[0-9]*.ipynb")):
+            return found
+    raise NaafError(
+        f"{shown(project_root() / 'notebooks')} holds no notebook: run from the project's folder, or let "
+        "NAAF_ROOT name it"
+    )
+
+
+def copy_notebooks(folder: Path) -> list[Path]:
+    """Copy the notebooks into a folder, to be edited; where they are now.
+
+    Raises NaafError, before anything is copied, where the folder holds one of them already.
+    """
+    copies = [folder / path.name for path in available()]
+    taken = next((copy for copy in copies if copy.exists()), folder if folder.is_file() else None)
+    if taken:
+        raise NaafError(f"{shown(taken)} is there already; name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return [Path(shutil.copyfile(*pair)) for pair in zip(available(), copies, strict=True)]
 
 
 def select(wanted: str | Iterable[str] | None = None) -> list[Notebook]:
     """The notebooks that a selection names, in their order: "01-04", "02", "03,05", a name.
 
-    None: the walk through one run, all but the comparison of many.
+    None: all but the comparison of runs.
     """
     paths = available()
     if wanted is None:
@@ -95,31 +115,44 @@ def fill(notebooks: Iterable[Notebook], values: Mapping[str, object]) -> dict[st
     Raises UsageError for a name that no notebook knows and for a value that does not fit its type.
     """
     notebooks = list(notebooks)
-    known = sorted({name for notebook in notebooks for name in notebook.parameters})
-    for name in values:
-        if name not in known:
-            hint = nearest(name, known) or ";"
-            raise UsageError(
-                f"no selected notebook has a parameter {name!r}{hint} there are: {', '.join(known) or 'none'}"
-            )
+    names = sorted({name for notebook in notebooks for name in notebook.parameters})
+    for name in [name for name in values if name not in names]:
+        hint = nearest(name, names) or ";"
+        raise UsageError(
+            f"no selected notebook has a parameter {name!r}{hint} there are: {', '.join(names) or 'none'}"
+        )
     return {
         notebook.name: {
             name: convert(value, notebook.parameters[name])
-            for name, value in values.items()
-            if name in notebook.parameters
+            for name, value in known([notebook], values).items()
         }
         for notebook in notebooks
     }
 
 
+def known(notebooks: Iterable[Notebook], values: Mapping[str, object]) -> dict[str, object]:
+    """Those of the values that one of the notebooks has a parameter for."""
+    names = {name for notebook in notebooks for name in notebook.parameters}
+    return {name: value for name, value in values.items() if name in names}
+
+
 def convert(value: object, parameter: Parameter) -> object:
     """The value in the parameter's type: text as typed on a command line, or a Python value that fits."""
+    kind = parameter.kind
     if parameter.optional and (value is None or str(value).lower() in NONE):
         return None
+    if kind is None:
+        return str(value) if isinstance(value, Path) else value
     try:
-        return _READERS[parameter.kind](value)
+        if kind not in EXAMPLES:  # a container, as Python writes it
+            found = ast.literal_eval(value) if isinstance(value, str) else value
+            return TypeAdapter(KINDS[kind]).validate_python(found)
+        if isinstance(value, str | Path | Real):  # as text, which is no truth value where a number is wanted
+            return TypeAdapter(KINDS[kind]).validate_strings(str(value))
     except (ValueError, SyntaxError, TypeError):
-        raise _misfit(value, parameter) from None
+        pass
+    wanted = EXAMPLES.get(kind, f"a Python {kind}")
+    raise UsageError(f"parameter {parameter.name} takes {wanted}, not {str(value)!r}")
 
 
 def first_line(error: BaseException) -> str:
@@ -163,61 +196,7 @@ def _parameter(name: str, annotation: str, value: ast.expr | None) -> Parameter:
     except ValueError:
         default = MISSING
     words = re.findall(r"\w+", annotation.lower())
-    kind = next((word for word in words if word in _READERS), None)
-    if kind is None and type(default).__name__ in _READERS:
+    kind = next((word for word in words if word in KINDS), None)
+    if kind is None and type(default).__name__ in KINDS:
         kind = type(default).__name__
     return Parameter(name, kind, default is None or "none" in words or "optional" in words, default)
-
-
-def _bool(value: object) -> bool:
-    word = str(value).lower()
-    if isinstance(value, bool | str) and word in TRUE + FALSE:
-        return word in TRUE
-    raise ValueError(value)
-
-
-def _int(value: object) -> int:
-    if isinstance(value, bool | float):
-        raise ValueError(value)
-    return int(value)  # type: ignore[call-overload]  # anything else raises TypeError, which is caught
-
-
-def _float(value: object) -> float:
-    number = float(value)  # type: ignore[arg-type]  # as above
-    if isinstance(value, bool) or not isfinite(number):
-        raise ValueError(value)
-    return number
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str | int | float | Path):
-        return str(value)
-    raise ValueError(value)
-
-
-def _literal(kind: type):
-    def read_literal(value: object) -> object:
-        read_value = ast.literal_eval(value) if isinstance(value, str) else value
-        if not isinstance(read_value, kind):
-            raise ValueError(value)
-        return read_value
-
-    return read_literal
-
-
-_READERS = {
-    "bool": _bool,
-    "int": _int,
-    "float": _float,
-    "str": _text,
-    "list": _literal(list),
-    "tuple": _literal(tuple),
-    "dict": _literal(dict),
-    None: lambda value: str(value) if isinstance(value, Path) else value,
-}
-_EXAMPLES = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text"}
-
-
-def _misfit(value: object, parameter: Parameter) -> UsageError:
-    wanted = _EXAMPLES.get(parameter.kind, f"a Python {parameter.kind}")
-    return UsageError(f"parameter {parameter.name} takes {wanted}, not {str(value)!r}")

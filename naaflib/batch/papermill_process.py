@@ -1,8 +1,8 @@
 """The process that runs one notebook with papermill: `python -m naaflib.batch.papermill_process`.
 
-It reads its order as one line of JSON from standard input and writes what came of it to the file that the
-order names. Standard input stays open as long as the parent lives; when it closes, the worker ends itself,
-and nbclient takes the kernel with it: nothing is orphaned when a batch is killed.
+It reads its job as one line of JSON from standard input and writes what came of it to the file that the job
+names. Standard input stays open as long as the parent lives; when it closes, the process ends itself, and
+nbclient takes the kernel with it: nothing is orphaned when a batch is killed.
 """
 
 import json
@@ -14,10 +14,11 @@ import sys
 import threading
 import time
 from dataclasses import asdict
+from io import TextIOBase
 from pathlib import Path
-from typing import TextIO
 
 import nbformat
+from tqdm import tqdm
 
 from .records import Failure
 
@@ -26,18 +27,22 @@ QUIET_SECONDS = 20.0  # between two lines of progress where no terminal shows th
 
 
 class KernelMessages:
-    """What a notebook writes to standard error, passed on while it runs.
+    """What a notebook prints, passed on to the stream while it runs.
 
-    A terminal gets it as it is. Elsewhere whole lines are passed on and progress bars now and then.
+    A terminal gets lines above papermill's bar and progress bars as they are; a file whole lines, and
+    progress bars now and then.
     """
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: TextIOBase):
         self.stream = stream
         self.last = time.monotonic()
 
     def write(self, text: str) -> None:
         if self.stream.isatty():
-            self.stream.write(text)
+            if "\r" in text:
+                self.stream.write(text)
+            else:
+                tqdm.write(text, self.stream, end="")
             return
         for line, end in re.findall(r"([^\r\n]*)(\r\n|\r|\n|$)", text):
             due = time.monotonic() - self.last > QUIET_SECONDS
@@ -49,43 +54,45 @@ class KernelMessages:
         self.stream.flush()
 
 
-def run_one(order: dict[str, object]) -> Failure | None:
-    """Execute the notebook of an order; why it stopped, or None when it is whole."""
+def run_one(job: dict[str, object]) -> Failure | None:
+    """Execute the notebook of a job; why it stopped, or None when it is whole."""
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill import execute_notebook
     from papermill.exceptions import PapermillExecutionError
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it reports stands in the outcome
-    output = Path(order["output"])
+    output = Path(job["output"])
+    messages = KernelMessages(sys.stderr) if job["progress"] else None
     try:
         execute_notebook(
-            _literal_path(order["notebook"]),
+            _literal_path(job["notebook"]),
             _literal_path(output),
-            order["parameters"],
+            job["parameters"],
             kernel_name="python3",
             language="python",
-            progress_bar=_bar(output) if order["progress"] else False,
-            stderr_file=KernelMessages(sys.stderr) if order["progress"] else None,
+            progress_bar=_bar(output) if job["progress"] else False,
+            stdout_file=messages,
+            stderr_file=messages,
             autosave_cell_every=15,
             coalesce_streams=True,
-            execution_timeout=order["timeout"],
-            config=_transport(Path(order["scratch"])),
+            execution_timeout=job["timeout"],
+            config=_transport(Path(job["scratch"])),
         )
     except PapermillExecutionError as error:
         return Failure(error.ename, _last_line(error.evalue), error.cell_index + 1, error.exec_count)
     except CellTimeoutError:
-        return Failure("Timeout", f"the cell ran longer than {order['timeout']} s", *_last_started(output))
+        return Failure("Timeout", f"the cell ran longer than {job['timeout']} s", *_last_started(output))
     except DeadKernelError:
         return Failure("DeadKernel", "the kernel died, perhaps for want of memory", *_last_started(output))
     return None
 
 
 def main() -> None:
-    """Read the order, run the notebook, write what came of it."""
-    order = json.loads(sys.stdin.readline())
+    """Read the job, run the notebook, write what came of it."""
+    job = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    failure = run_one(order)
-    Path(order["outcome"]).write_text(json.dumps(asdict(failure) if failure else None), encoding="utf-8")
+    failure = run_one(job)
+    Path(job["outcome"]).write_text(json.dumps(asdict(failure) if failure else None), encoding="utf-8")
 
 
 def _end_with_parent() -> None:

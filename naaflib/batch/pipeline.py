@@ -5,7 +5,6 @@ OUT/pipeline.json, OUT/report.html    what was done, and all of it on one page
 """
 
 import os
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..files import shown, write_json
+from ..messages import say
 from .execution import execute
 from .notebooks import Notebook, fill, select
 from .records import FILE, NotebookRecord, Record, read_record
@@ -34,8 +34,8 @@ def run_notebooks(
 
     notebooks: None for 01-06, or a selection such as "01-04" or "03,05". out: a run folder, made if missing;
     it reaches the notebooks as their parameter `run`. Every parameter goes to the notebooks that know it.
-    how: timeout, threads, unwanted, as `execute` takes them. What the notebooks do with a folder that already
-    holds a trained run is theirs to say: 02_training reuses it. Raises UsageError before anything runs.
+    how: timeout, threads, cancelled, as `execute` takes them. 02_training reuses a trained run that the
+    folder holds. Raises UsageError before anything runs.
     """
     chosen, folder = select(notebooks), Path(out).expanduser().absolute()
     if OUT_PARAMETER in parameters:
@@ -52,11 +52,7 @@ def run_notebooks(
         if progress:
             done = record.entry(notebook.name)
             said = "failed after " if done.error else ""
-            print(
-                f"[{number}/{len(chosen)}] {done.name}: {said}{done.seconds:.1f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            say(f"[{number}/{len(chosen)}] {done.name}: {said}{done.seconds:.1f} s")
         if record.failed:
             break
     write_report(record)
@@ -64,7 +60,7 @@ def run_notebooks(
 
 
 def _run(notebook: Notebook, record: Record, **how: Any) -> Record:
-    """The record with one more notebook executed; `pipeline.json` follows every change."""
+    """Execute one notebook; the new record, which is also written to `pipeline.json` at every change."""
     folder = record.out / "notebooks"
     partial, whole, stopped = (folder / f"{notebook.name}{end}.ipynb" for end in (".partial", "", ".failed"))
     entry = replace(record.entry(notebook.name), status="running")

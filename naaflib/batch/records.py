@@ -42,6 +42,10 @@ class NotebookRecord:
     file: str | None = None
     error: Failure | None = None
 
+    def sentence(self) -> str:
+        """Where and why it stopped."""
+        return f"{self.name} stopped at {self.error.place()}: {self.error.kind}: {self.error.message}"
+
 
 @dataclass(frozen=True)
 class Record:
@@ -76,9 +80,8 @@ class Record:
         if failed is None:
             plural = "s" if len(self.selected) != 1 else ""
             return f"{len(self.selected)} notebook{plural} ran in {self.seconds:.0f} s"
-        error = failed.error
         kept = f"; {shown(self.out / failed.file)} holds what ran" if failed.file else ""
-        return f"{failed.name} stopped at {error.place()}: {error.kind}: {error.message}{kept}"
+        return f"{failed.sentence()}{kept}"
 
     def to_dict(self) -> dict[str, object]:
         """The record as `pipeline.json` holds it; the folder's own place is left out, so that it can move."""

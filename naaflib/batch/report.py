@@ -4,13 +4,16 @@ Pictures are embedded, widgets show their still pictures, and no script is neede
 a checkbox. Formulas stay as their TeX text, because MathJax would come from a server.
 """
 
-import html
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
+from jinja2 import Environment
+from pygments.formatters import HtmlFormatter
 
 from ..config import SEED, changed, preset
 from ..data.manifest import data_name, preset_of
@@ -60,58 +63,71 @@ PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
+<title>{{ record.out.name }}</title>
+<style>{{ style|safe }}</style>
 </head>
 <body>
 <header>
-<h1>{title}</h1>
-{about}
-{state}
-{warnings}
-{results}
+<h1>{{ record.out.name }}</h1>
+{% if about %}<p class="state">{{ about }}</p>{% endif %}
+<p class="state{{ " failed" if record.failed }}">{{ record.sentence() }}</p>
+{% for sentence in warnings %}<p class="failed" role="alert">{{ sentence }}.</p>
+{% endfor %}{% if results %}<div class="table">{{ results|safe }}</div>{% endif %}
 <nav aria-label="Notebooks"><ol>
-{contents}
-</ol></nav>
+{% for one in sections %}<li><a href="#{{ one.entry.name }}">{{ one.title }}</a>
+<span class="state">{{ "%.1f" % one.entry.seconds }} s, {{ one.entry.status }} &middot;
+<a href="{{ one.file }}">notebook</a></span></li>
+{% endfor %}</ol></nav>
 <p class="switch"><label><input type="checkbox" id="code"> show the code</label></p>
 </header>
-{sections}
-</body>
+{% for one in sections %}<section id="{{ one.entry.name }}">
+{% if one.whole %}<p class="failed">
+{{ one.entry.sentence() if one.entry.error else one.entry.name + " did not run whole in the latest batch" }}.
+This section shows its last whole run, of {{ one.whole }}.
+{% if one.entry.file %}<a href="{{ one.entry.file }}">What ran now</a>.{% endif %}</p>{% endif %}
+{{ one.body|safe }}
+</section>
+{% endfor %}</body>
 </html>
 """
 
 
+class Section(NamedTuple):
+    """A notebook on the page, and the file that it shows."""
+
+    entry: NotebookRecord
+    file: Path  # from the run folder
+    title: str
+    body: str  # HTML
+    whole: str  # when the shown notebook ran, where that was before the latest batch; else empty
+
+
 def write_report(record: Record) -> Path:
-    """Write the page of a batch's executed notebooks, failed ones included; its path."""
-    nodes = {
-        entry.name: nbformat.read(record.out / entry.file, as_version=4)
-        for entry in record.notebooks
-        if entry.file and (record.out / entry.file).exists()
-    }
-    entries = [entry for entry in record.notebooks if entry.name in nodes]
-    page = PAGE.format(
-        title=html.escape(record.out.name),
-        style=STYLE + _code_style(),
-        about=_about(record.out),
-        state=_state(record),
-        warnings="\n".join(
-            f'<p class="failed" role="alert">{html.escape(sentence)}.</p>'
-            for sentence in verdicts_below(record.out).values()
-        ),
-        results=_results(record.out),
-        contents="\n".join(_content(entry, nodes[entry.name]) for entry in entries),
-        sections="\n".join(_section(entry, nodes[entry.name], list(nodes)) for entry in entries),
-    )
-    path = record.out / FILE
+    """Write the page of the executed notebooks; its path.
+
+    A notebook that failed, or did not run, is shown as its last whole run left it, with a sentence that says
+    so; one that never ran whole, as far as it came.
+    """
+    files = {entry.name: _file(record.out, entry) for entry in record.notebooks}
+    shown = {name: file for name, file in files.items() if file.is_file()}
+    sections = [_section(record.out, record.entry(name), shown) for name in shown]
+    results, path = results_table(record.out), record.out / FILE
+    how = {"index": False, "border": 0, "float_format": "{:.1f}".format, "na_rep": "-"}
     with atomic_path(path) as temporary:
-        Path(temporary).write_text(page, encoding="utf-8")
+        text = (
+            Environment(autoescape=True)
+            .from_string(PAGE)
+            .render(
+                record=record,
+                style=STYLE + HtmlFormatter(style="default").get_style_defs(".highlight"),
+                about=_about(record.out),
+                warnings=verdicts_below(record.out).values(),
+                results="" if results.empty else results.to_html(**how),
+                sections=sections,
+            )
+        )
+        Path(temporary).write_text(text, encoding="utf-8")
     return path
-
-
-def _code_style() -> str:
-    from pygments.formatters import HtmlFormatter
-
-    return HtmlFormatter(style="default").get_style_defs(".highlight")
 
 
 def _about(out: Path) -> str:
@@ -131,45 +147,30 @@ def _about(out: Path) -> str:
             *([f"trained {datetime.fromtimestamp(best.stat().st_mtime):%Y-%m-%d}"] if best.is_file() else []),
             *([f"commit {commit[:10]}"] if commit else []),
         ]
-        return f'<p class="state">{html.escape("; ".join(parts))}</p>'
+        return "; ".join(parts)
     return ""
 
 
-def _state(record: Record) -> str:
-    kind = "state failed" if record.failed else "state"
-    return f'<p class="{kind}">{html.escape(record.sentence())}</p>'
+def _file(out: Path, entry: NotebookRecord) -> Path:
+    """The last whole run of a notebook, else what is left of it; out itself where nothing is."""
+    whole = out / "notebooks" / f"{entry.name}.ipynb"
+    return whole if whole.is_file() else out / (entry.file or "")
 
 
-def _results(out: Path) -> str:
-    table = results_table(out)
-    if table.empty:
-        return ""
-    shown = table.to_html(index=False, border=0, float_format="{:.1f}".format, na_rep="-")
-    return f'<div class="table">{shown}</div>'
-
-
-def _content(entry: NotebookRecord, node: nbformat.NotebookNode) -> str:
-    time = f"{entry.seconds:.1f} s, {entry.status}"
-    return (
-        f'<li><a href="#{entry.name}">{html.escape(_title(node, entry.name))}</a> '
-        f'<span class="state">{time} &middot; <a href="{html.escape(entry.file)}">notebook</a></span></li>'
-    )
-
-
-def _section(entry: NotebookRecord, node: nbformat.NotebookNode, names: list[str]) -> str:
+def _section(out: Path, entry: NotebookRecord, shown: Mapping[str, Path]) -> Section:
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 
-    exporter = HTMLExporter(
-        template_name="basic",
-        embed_images=True,
-        anchor_link_text="",
-        config=Config({"NbConvertBase": {"display_data_priority": SHOWN}}),
-    )
-    body, _ = exporter.from_notebook_node(node)
-    for name in names:  # one notebook's link to another stays on the page
+    file = shown[entry.name]
+    is_earlier = entry.status != "done" and file != out / (entry.file or "")
+    when = f"{datetime.fromtimestamp(file.stat().st_mtime):%Y-%m-%d %H:%M}" if is_earlier else ""
+    node = nbformat.read(file, as_version=4)
+    pictures = Config({"NbConvertBase": {"display_data_priority": SHOWN}})
+    how = {"template_name": "basic", "embed_images": True, "anchor_link_text": "", "config": pictures}
+    body, _ = HTMLExporter(**how).from_notebook_node(node)
+    for name in shown:  # one notebook's link to another stays on the page
         body = re.sub(rf'href="(\./)?{re.escape(name)}\.ipynb"', f'href="#{name}"', body)
-    return f'<section id="{entry.name}">\n{body}\n</section>'
+    return Section(entry, file.relative_to(out), _title(node, entry.name), body, when)
 
 
 def _title(node: nbformat.NotebookNode, otherwise: str) -> str:

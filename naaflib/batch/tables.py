@@ -59,7 +59,7 @@ def measures_table(folder: Path) -> pd.DataFrame:
 
 
 def expectation(folder: Path) -> list[str]:
-    """What models with a preset's own settings come to, and which of those below a folder lie outside.
+    """The range of rsum that models with a preset's own settings reach, and which below a folder lie outside.
 
     Empty where none was trained so, or where nothing was measured (`published.EXPECTED`).
     """
@@ -94,7 +94,7 @@ def _is_plain(run: Run, expected: Expected) -> bool:
 
 
 def _run_folders(folder: Path) -> list[Path]:
-    """What holds a run, or the reason why it came to none."""
+    """The folders that hold a run, or the reason why it failed before it began."""
     files = [*folder.rglob("config.json"), *folder.rglob(FAILURE)]
     return sorted({path.parent for path in files if not _is_hidden(path.relative_to(folder))})
 

@@ -11,8 +11,10 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import NaafError
+from ..files import shown
+from ..messages import say
 from . import batches, comparing, datasets, explaining, models, sweeps
-from .arguments import CONTINUES, Parser, say
+from .arguments import CONTINUES, Parser
 
 DESCRIPTION = """\
 A workbench for image-text matching with the Negative-Aware Attention Framework (NAAF):
@@ -84,7 +86,5 @@ def _print_version() -> int:
 
 
 def _os_sentence(error: OSError) -> str:
-    from ..files import shown
-
     reason = (error.strerror or str(error) or type(error).__name__) + REMEDIES.get(error.errno, "")
     return f"{shown(error.filename)}: {reason}" if error.filename else reason

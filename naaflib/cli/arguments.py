@@ -10,10 +10,11 @@ import sys
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..errors import UsageError
 from ..files import resolve
+from ..messages import say
 
 CONTINUES = "nothing is half-written; run it again"
 
@@ -97,16 +98,25 @@ class Parser(argparse.ArgumentParser):
         return f", did you mean -p {field} {value}?" if "-p" in known else ""
 
 
+def add_command(commands, name: str, help: str, teaching: str, handler=None, **defaults) -> Parser:
+    """Add a command. teaching: its description; what follows a line `examples:` stands below its options."""
+    description, _, examples = teaching.partition("\n\nexamples:\n")
+    epilog = f"examples:\n{examples}" if examples else None
+    parser = commands.add_parser(name, help=help, description=description, epilog=epilog)
+    parser.set_defaults(handler=handler, **defaults)
+    return parser
+
+
+def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Some of the arguments, as a function takes them by name."""
+    return {name: getattr(arguments, name) for name in names}
+
+
 def path(text: str) -> Path:
-    """A path by the rule of `project.resolve`. An empty one is a slip."""
+    """A path by the rule of `files.resolve`. An empty one is a slip."""
     if not text:
         raise argparse.ArgumentTypeError("a path is empty")
     return resolve(text)
-
-
-def say(message: str) -> None:
-    """A message for the person: standard error."""
-    print(message, file=sys.stderr, flush=True)
 
 
 def warn(sentences: Iterable[str]) -> None:
@@ -135,12 +145,22 @@ def show_text(text: str) -> None:
     print(text)
 
 
+def rows(table) -> list[dict[str, object]]:
+    """A table's rows for JSON: null where there is nothing."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
 def show_table(frame, digits: int = 1) -> None:
-    """A result for the person: standard output; columns that the terminal lacks room for stand below."""
+    """A result for the person: standard output."""
+    print(table_text(frame, digits))
+
+
+def table_text(frame, digits: int = 1) -> str:
+    """A table for the person; columns that the terminal lacks room for stand below."""
     named = frame.index.dtype == object or str(frame.index.dtype) == "str"
     whole = frame.select_dtypes("Int64")  # pandas would print <NA> for what they lack
     frame = frame.assign(
         **{name: whole[name].astype(object).where(whole[name].notna(), "-") for name in whole}
     )
     how = {"float_format": f"{{:.{digits}f}}".format, "na_rep": "-", "line_width": columns()}
-    print(frame.to_string(index=named, **how))
+    return frame.to_string(index=named, **how)

@@ -1,20 +1,20 @@
-"""`naaf run`, `naaf runs`."""
+"""`naaf run`, `naaf runs`, `naaf notebooks`."""
 
 import argparse
 from pathlib import Path
 
 from ..errors import NaafError, UsageError
-from ..files import resolve
-from .arguments import path, say, show_json, show_table, warn
+from ..files import resolve, shown
+from ..messages import say
+from .arguments import add_command, path, rows, show_json, show_table, show_text, warn
 
 RUN = """\
 Execute the notebooks in their order with papermill and gather them in OUT/report.html.
 
 Each parameter goes to the notebooks that have it; a name that none has, or a value of the wrong type, is
 refused before anything runs. The first failing cell ends the batch; its notebook stays: NAME.failed.ipynb.
-Run it again with the same --out and it goes on: a trained run is reused, never retrained silently."""
+Run it again with the same --out and it goes on: a trained run is reused, never retrained silently.
 
-RUN_EXAMPLES = """\
 examples:
   naaf run --out outputs/demo -p members 2
   naaf run --out outputs/flickr8k -p data data/flickr8k_precomp -p preset flickr8k
@@ -28,49 +28,49 @@ members, seed, epochs, settings and split are the usual ones"""
 RUNS = """\
 List the runs below a folder: method, data, settings in short, best rsum on the dev split, and state.
 
-A run that ended without having learnt is "finished, not well", and why stands below the table."""
+A run that ended without having learnt is "finished, not well", and why stands below the table.
 
-RUNS_EXAMPLES = """\
 examples:
   naaf runs
   naaf runs outputs/demo --json"""
+
+NOTEBOOKS = """\
+Copy the notebooks into a folder, to edit them or to run them in JupyterLab.
+
+`naaf run` takes the notebooks in notebooks/ of the project or of the working directory, and where there are
+none, those that are installed with naaflib.
+
+examples:
+  naaf notebooks notebooks
+  naaf notebooks ../tried-out"""
 
 PATH_PARAMETERS = ("data", "glove", "vocabulary", "init")
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this module's commands to the command line."""
-    parser = commands.add_parser(
-        "run", help="all notebooks into a run folder", description=RUN, epilog=RUN_EXAMPLES
-    )
-    parser.add_argument(
-        "--notebooks", metavar="WHICH", help="01-04, 02, 03,05 or names; by default all of notebooks/"
-    )
-    parser.add_argument("--out", type=path, required=True, metavar="RUN", help="run folder to write")
-    parser.add_argument(
-        "-p",
-        dest="parameters",
-        nargs="+",
-        action="append",
-        default=[],
-        metavar=("NAME VALUE", "NAME VALUE"),
+    advice = "the same command goes on, and reuses what is trained"
+    add = add_command(
+        commands, "run", "all notebooks into a run folder", RUN, run, advice=advice
+    ).add_argument
+    add("--notebooks", metavar="WHICH", help="01-04, 02, 03,05 or names; by default all but 07")
+    add("--out", type=path, required=True, metavar="RUN", help="run folder to write")
+    add(
+        "-p", dest="parameters", nargs="+", action="append", default=[], metavar=("NAME VALUE", "NAME VALUE"),
         help="parameters of the notebooks",
-    )
-    parser.add_argument("--cell-timeout", type=int, metavar="SECONDS", help="time that one cell may take")
-    parser.set_defaults(handler=run, advice="the same command goes on, and reuses what is trained")
+    )  # fmt: skip
+    add("--cell-timeout", type=int, metavar="SECONDS", help="time that one cell may take")
 
-    parser = commands.add_parser("runs", help="the runs so far", description=RUNS, epilog=RUNS_EXAMPLES)
-    parser.add_argument(
-        "folder", type=path, nargs="?", default="outputs", metavar="DIR", help="where to look"
-    )
-    parser.add_argument("--json", action="store_true", help="the table as JSON")
-    parser.set_defaults(handler=runs)
+    add = add_command(commands, "runs", "the runs so far", RUNS, runs).add_argument
+    add("folder", type=path, nargs="?", default="outputs", metavar="DIR", help="where to look")
+    add("--json", action="store_true", help="the table as JSON")
+
+    add = add_command(commands, "notebooks", "copies of the notebooks", NOTEBOOKS, notebooks).add_argument
+    add("folder", type=path, metavar="DIR", help="folder to write; no file is replaced")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """`naaf run`"""
     from ..batch import expectation, measures_table, results_table, run_notebooks
-    from ..files import shown
     from ..verdict import verdicts_below
 
     parameters = _parameters(arguments.parameters)
@@ -88,19 +88,18 @@ def run(arguments: argparse.Namespace) -> int:
         if not table.empty:
             show_table(table)
     for sentence in expectation(arguments.out):
-        print(sentence)
+        show_text(sentence)
     print(report)
     return 0
 
 
 def _check_values(parameters: dict[str, object], out: Path) -> None:
     """Mistakes that a notebook would find only after others have run for minutes."""
-    from ..pages import settings_for
+    from ..pages.keep import SCENES, check_data, settings_for
     from ..runs import BEST_MEMBER
 
-    data = Path(str(parameters.get("data", "scenes")))
-    if data.name != "scenes" and not data.is_dir():
-        raise NaafError(f"{data} does not exist; `naaf data list` says how to get a data set there")
+    data = Path(str(parameters.get("data", SCENES)))
+    check_data(data)
     settings_for(data, str(parameters.get("preset") or "scenes"), str(parameters.get("settings", "")))
     fresh = not (out / "config.json").is_file()
     member, trained = str(parameters.get("member", BEST_MEMBER)), str(parameters.get("members", "1"))
@@ -114,15 +113,13 @@ def _check_values(parameters: dict[str, object], out: Path) -> None:
 
 
 def runs(arguments: argparse.Namespace) -> int:
-    """`naaf runs`"""
     from ..batch import runs_table
-    from ..files import shown
 
     if not arguments.folder.is_dir():
         raise NaafError(f"{shown(arguments.folder)} is not a folder: name the one that holds your runs")
     table = runs_table(arguments.folder)
     if arguments.json:
-        show_json(table.astype(object).where(table.notna(), None).to_dict("records"))
+        show_json(rows(table))
     elif table.empty:
         say(f"no runs below {shown(arguments.folder)}: naaf train or naaf run makes one")
     else:
@@ -131,8 +128,17 @@ def runs(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def notebooks(arguments: argparse.Namespace) -> int:
+    from ..batch.notebooks import copy_notebooks
+
+    for copy in copy_notebooks(arguments.folder):
+        print(shown(copy))
+    say(f"they open in JupyterLab: jupyter lab {shown(arguments.folder)}")
+    return 0
+
+
 def _parameters(groups: list[list[str]]) -> dict[str, str]:
-    """Names to values; a path that exists by the rule of `project.resolve` is made absolute."""
+    """Names to values; a path that exists by the rule of `files.resolve` is made absolute."""
     if any(len(words) % 2 for words in groups):
         raise UsageError("-p takes names and values in turn, for example -p members 2 -p split dev")
     found: dict[str, str] = {}

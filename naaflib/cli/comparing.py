@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UsageError
-from .arguments import columns, path, say, show_json, show_text, warn
+from ..files import shown
+from ..messages import say
+from .arguments import add_command, columns, given, path, rows, show_json, show_text, warn
 from .models import PROTOCOLS
 
 COMPARE = """\
@@ -22,9 +24,8 @@ What an interval covers is said below the table:
   images and seeds   two seeds or more of both settings: trained anew and asked other images. A t interval
                      over both sources, and its p-value; the interval over images alone stands beside it.
 Seeds that share their trained weights (a switch at inference alone) are compared in pairs. --pool-seeds takes
-the variance over seeds as one for all settings: narrower with few seeds, right where it is nearly so."""
+the variance over seeds as one for all settings: narrower with few seeds, right where it is nearly so.
 
-COMPARE_EXAMPLES = """\
 examples:
   naaf compare outputs/naaf outputs/scan --split dev
   naaf compare outputs/claims --baseline naaf --measure all --table outputs/claims.csv outputs/claims.tex
@@ -43,56 +44,32 @@ class Measures:
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this module's command to the command line."""
-    parser = commands.add_parser(
-        "compare",
-        help="differences between runs, with intervals",
-        description=COMPARE,
-        epilog=COMPARE_EXAMPLES,
-    )
-    parser.add_argument("runs", type=path, nargs="+", metavar="RUN", help="runs, groups or sweeps")
-    parser.add_argument(
-        "--baseline", metavar="RUN", help="a folder or a name in the table; by default the first"
-    )
-    parser.add_argument(
-        "--seeds-together", action="store_true", help="runs that differ in train.seed alone are one setting"
-    )
-    parser.add_argument("--split", metavar="NAME", help="by default the first that all runs are scored on")
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="full", help="what is scored against what")
-    parser.add_argument(
-        "--data", type=path, metavar="DIR", help="evaluate runs that are not scored yet on it"
-    )
-    parser.add_argument("--device", default="auto", metavar="NAME", help="for that: cpu, cuda, cuda:1, ...")
-    _add_statistics(parser)
-    parser.add_argument(
-        "--table",
-        type=path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="write it as .csv or .tex (booktabs)",
-    )
-    parser.add_argument("--json", action="store_true", help="the result as JSON")
-    parser.set_defaults(handler=compare)
-
-
-def _add_statistics(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    what = "differences between runs, with intervals"
+    add = add_command(commands, "compare", what, COMPARE, compare).add_argument
+    add("runs", type=path, nargs="+", metavar="RUN", help="runs, groups or sweeps")
+    add("--baseline", metavar="RUN", help="a folder or a name in the table; by default the first")
+    add("--seeds-together", action="store_true", help="runs that differ in train.seed alone are one setting")
+    add("--split", metavar="NAME", help="by default the first that all runs are scored on")
+    add("--protocol", choices=PROTOCOLS, default="full", help="what is scored against what")
+    add("--data", type=path, metavar="DIR", help="evaluate runs that are not scored yet on it")
+    add("--device", default="auto", metavar="NAME", help="for that: cpu, cuda, cuda:1, ...")
+    add(
         "--measure", nargs="+", choices=Measures(), default=["rsum"], metavar="NAME",
         help="%(choices)s; every row counts in the correction (default: rsum)",
     )  # fmt: skip
-    parser.add_argument(
-        "--correction", choices=("holm", "bh", "none"), default="holm", help="for many comparisons"
-    )
-    parser.add_argument(
+    add("--correction", choices=("holm", "bh", "none"), default="holm", help="for many comparisons")
+    add(
         "--pool-seeds", action="store_true", help="one variance over seeds for all settings, not each its own"
     )
-    parser.add_argument("--confidence", type=float, default=0.95, metavar="SHARE", help="of the intervals")
-    parser.add_argument("--resamples", type=int, default=10_000, metavar="N", help="bootstraps, permutations")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the resampling")
+    add("--confidence", type=float, default=0.95, metavar="SHARE", help="of the intervals")
+    add("--resamples", type=int, default=10_000, metavar="N", help="bootstraps, permutations")
+    add("--seed", type=int, default=0, metavar="N", help="of the resampling")
+    table = "write it as .csv or .tex (booktabs)"
+    add("--table", type=path, nargs="+", default=[], metavar="FILE", help=table)
+    add("--json", action="store_true", help="the result as JSON")
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """`naaf compare`"""
     _check_files(arguments.table)
     from ..evaluate.comparison.compare import compare_runs
     from ..evaluate.comparison.differences import coverage_note, difference_table, readable_differences
@@ -101,16 +78,16 @@ def compare(arguments: argparse.Namespace) -> int:
 
     check_request(arguments.confidence, arguments.resamples, arguments.seed)
     asked = ("data", "split", "protocol", "baseline", "seeds_together", "device")
-    comparison = compare_runs(arguments.runs, **{name: getattr(arguments, name) for name in asked})
-    statistics = {name: getattr(arguments, name) for name in ("confidence", "correction", "pool_seeds")}
-    resampling = {name: getattr(arguments, name) for name in ("resamples", "seed")}
+    comparison = compare_runs(arguments.runs, **given(arguments, *asked))
+    statistics = given(arguments, "confidence", "correction", "pool_seeds")
+    resampling = given(arguments, "resamples", "seed")
     measures = [*Measures()][:-1] if "all" in arguments.measure else list(dict.fromkeys(arguments.measure))
     table = difference_table(comparison, measures, **statistics, **resampling)
-    shown, note = readable_differences(table, arguments.confidence), coverage_note(table, **statistics)
+    readable, note = readable_differences(table, arguments.confidence), coverage_note(table, **statistics)
     for reason in comparison.left_out:
         say(f"left out: {reason}")
     for file in arguments.table:
-        _write(file, table, shown, f"{comparison.sentence()}\n{note}")
+        _write(file, table, readable, f"{comparison.sentence()}\n{note}")
     sentences = verdicts([run for variant in comparison.variants for run in variant.runs])
     if arguments.json:
         show_json({**_record(comparison, table, note), "warnings": sentences})
@@ -120,32 +97,30 @@ def compare(arguments: argparse.Namespace) -> int:
             show_text(
                 f"{comparison.baseline.name} is the baseline as the first found; --baseline RUN takes another"
             )
-        print(f"\n{_aligned(shown)}\n")
+        print(f"\n{_aligned(readable)}\n")
         show_text(note)
     warn(sentences)
     return 0
 
 
-def _aligned(shown) -> str:
+def _aligned(readable) -> str:
     """Names to the left, numbers to the right."""
     from ..evaluate.comparison.differences import TEXTS
 
-    left = {name: shown[name].map(len).max() for name in shown.columns if name in TEXTS}
-    padded = shown.assign(**{name: shown[name].str.ljust(width) for name, width in left.items()})
+    left = {name: readable[name].map(len).max() for name in readable.columns if name in TEXTS}
+    padded = readable.assign(**{name: readable[name].str.ljust(width) for name, width in left.items()})
     return padded.rename(columns={name: name.ljust(width) for name, width in left.items()}).to_string(
         index=False, line_width=columns()
     )
 
 
 def _check_files(files: list[Path]) -> None:
-    from ..files import shown
-
     for file in files:
         if file.suffix not in (".csv", ".tex"):
             raise UsageError(f"--table {shown(file)} is neither .csv nor .tex, so its format is not known")
 
 
-def _write(file: Path, table, shown, note: str) -> None:
+def _write(file: Path, table, readable, note: str) -> None:
     from ..evaluate.comparison.differences import latex_table
     from ..files import atomic_path
 
@@ -153,7 +128,7 @@ def _write(file: Path, table, shown, note: str) -> None:
         if file.suffix == ".csv":
             table.to_csv(partial, index=False)
         else:
-            partial.write_text(latex_table(shown, note), encoding="utf-8")
+            partial.write_text(latex_table(readable, note), encoding="utf-8")
 
 
 def _record(comparison, table, note: str) -> dict[str, object]:
@@ -164,5 +139,5 @@ def _record(comparison, table, note: str) -> dict[str, object]:
         "baseline": comparison.baseline.name,
         "left_out": list(comparison.left_out),
         "note": note,
-        "rows": table.astype(object).where(table.notna(), None).to_dict("records"),
+        "rows": rows(table),
     }

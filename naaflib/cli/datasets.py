@@ -2,26 +2,46 @@
 
 import argparse
 
-from .arguments import path, say, show_json, show_text
+from ..files import shown
+from ..messages import say
+from .arguments import add_command, given, path, show_json, show_text
 
 DATA = """\
 Data sets in the SCAN layout: {split}_ims.npy (images, regions, dim), {split}_caps.txt (five lines an image),
 and, where they exist, boxes, sizes, image names and images/. A manifest in data_manifests/ says what each
-known data set consists of."""
+known data set consists of.
+
+examples:
+  naaf data build scenes data/scenes
+  naaf data verify data/f30k_precomp
+  naaf data list
+  naaf data fetch f30k_precomp"""
 
 BUILD = """\
 Render the built-in data set from a seed: pictures of coloured shapes, 36 regions an image, five captions
-each, the regions that a word speaks of, and captions with exactly one wrong word. Same seed, same bytes."""
+each, the regions that a word speaks of, and captions with exactly one wrong word. Same seed, same bytes.
+
+examples:
+  naaf data build scenes data/scenes
+  naaf data build scenes data/small --train 300 --dev 100 --test 100 --seed 1"""
 
 VERIFY = """\
 Check a data set folder: files, shapes, counts, finite values, boxes, names, checksums where they are known.
-Every check is one row, with what to do where it failed. Exit status 1 where one failed."""
+Every check is one row, with what to do where it failed. Exit status 1 where one failed.
+
+examples:
+  naaf data verify data/f30k_precomp
+  naaf data verify data/coco_precomp --quick --json"""
 
 LIST = "List the known data sets: what they hold, where they come from, their licence."
 
 FETCH = """\
 Download what a manifest gives a direct address for, checked, and print the exact steps for everything else.
-Files that are there and right are not downloaded again."""
+Files that are there and right are not downloaded again.
+
+examples:
+  naaf data fetch f30k_precomp
+  naaf data fetch f30k_precomp ../big-disk/f30k_precomp"""
 
 CONVERT = """\
 Turn bottom-up-attention TSV files (image_id, image_w, image_h, num_boxes, boxes, features) and captions into
@@ -30,9 +50,8 @@ one split of the layout: features, boxes, sizes, image names, captions, in the o
 Captions: Karpathy's dataset_*.json, or a table with a line a caption (image, tab or comma, caption); a first
 line may name the columns in any order (image, number, caption). A row belongs to the image whose id it has
 exactly, else to the one that a shortened form of its id fits. Numbers are little-endian float32.
-Nothing is overwritten unless --overwrite asks for it; the files appear only when all of them are whole."""
+Nothing is overwritten unless --overwrite asks for it; the files appear only when all of them are whole.
 
-CONVERT_EXAMPLES = """\
 examples:
   naaf data convert boxes_36.tsv --captions dataset_flickr30k.json --split test --out data/mine_precomp
   naaf data convert a.tsv b.tsv --captions captions.tsv --split dev --images dev.txt --out data/mine_precomp
@@ -46,83 +65,35 @@ and check them with naaf data verify"""
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this module's commands to the command line."""
-    data = commands.add_parser(
-        "data",
-        help="build, verify, list, fetch or convert data sets",
-        description=DATA,
-        epilog="examples:\n  naaf data build scenes data/scenes\n  naaf data verify data/f30k_precomp\n"
-        "  naaf data list\n  naaf data fetch f30k_precomp",
-    )
+    data = add_command(commands, "data", "build, verify, list, fetch or convert data sets", DATA)
     actions = data.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
-    _add_build(actions)
-    _add_verify(actions)
-    _add_list(actions)
-    _add_fetch(actions)
+    add = add_command(actions, "build", "render the built-in data set", BUILD, build).add_argument
+    add("name", choices=("scenes",), metavar="scenes", help="the data set; scenes is the built-in one")
+    add("folder", type=path, metavar="DIR", help="folder to write; one that holds a data set is refused")
+    add("--seed", type=int, default=0, metavar="N", help="same seed, same bytes")
+    for split, images in (("train", 1500), ("dev", 250), ("test", 250)):
+        add(f"--{split}", type=int, default=images, metavar="N", help=f"{split} images")
+
+    add = add_command(actions, "verify", "check a data set folder", VERIFY, verify).add_argument
+    add("folder", type=path, metavar="DIR", help="the folder")
+    add("--quick", action="store_true", help="look at a sample of the features, skip checksums")
+    add("--json", action="store_true", help="the report as JSON")
+
+    add = add_command(actions, "list", "the known data sets", LIST, list_known).add_argument
+    add("--json", action="store_true", help="the list as JSON")
+
+    advice = "the same command gets the files that are missing"
+    add = add_command(
+        actions, "fetch", "download a data set, or say how", FETCH, fetch, advice=advice
+    ).add_argument
+    add("name", metavar="NAME", help="one of `naaf data list`")
+    add("folder", type=path, nargs="?", metavar="DIR", help="where to (by default data/NAME of the project)")
     _add_convert(actions)
 
 
-def _add_build(actions: argparse._SubParsersAction) -> None:
-    parser = actions.add_parser(
-        "build",
-        help="render the built-in data set",
-        description=BUILD,
-        epilog="examples:\n  naaf data build scenes data/scenes\n"
-        "  naaf data build scenes data/small --train 300 --dev 100 --test 100 --seed 1",
-    )
-    parser.add_argument(
-        "name", choices=("scenes",), metavar="scenes", help="the data set; scenes is the built-in one"
-    )
-    parser.add_argument(
-        "folder", type=path, metavar="DIR", help="folder to write; one that holds a data set is refused"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same bytes")
-    for split, images in (("train", 1500), ("dev", 250), ("test", 250)):
-        parser.add_argument(f"--{split}", type=int, default=images, metavar="N", help=f"{split} images")
-    parser.set_defaults(handler=build)
-
-
-def _add_verify(actions: argparse._SubParsersAction) -> None:
-    parser = actions.add_parser(
-        "verify",
-        help="check a data set folder",
-        description=VERIFY,
-        epilog="examples:\n  naaf data verify data/f30k_precomp\n"
-        "  naaf data verify data/coco_precomp --quick --json",
-    )
-    parser.add_argument("folder", type=path, metavar="DIR", help="the folder")
-    parser.add_argument(
-        "--quick", action="store_true", help="look at a sample of the features, skip checksums"
-    )
-    parser.add_argument("--json", action="store_true", help="the report as JSON")
-    parser.set_defaults(handler=verify)
-
-
-def _add_list(actions: argparse._SubParsersAction) -> None:
-    parser = actions.add_parser("list", help="the known data sets", description=LIST)
-    parser.add_argument("--json", action="store_true", help="the list as JSON")
-    parser.set_defaults(handler=list_known)
-
-
-def _add_fetch(actions: argparse._SubParsersAction) -> None:
-    parser = actions.add_parser(
-        "fetch",
-        help="download a data set, or say how",
-        description=FETCH,
-        epilog="examples:\n  naaf data fetch f30k_precomp\n"
-        "  naaf data fetch f30k_precomp ../big-disk/f30k_precomp",
-    )
-    parser.add_argument("name", metavar="NAME", help="one of `naaf data list`")
-    parser.add_argument(
-        "folder", type=path, nargs="?", metavar="DIR", help="where to (by default data/NAME of the project)"
-    )
-    parser.set_defaults(handler=fetch, advice="the same command gets the files that are missing")
-
-
 def _add_convert(actions: argparse._SubParsersAction) -> None:
-    parser = actions.add_parser(
-        "convert", help="bottom-up TSV files into the layout", description=CONVERT, epilog=CONVERT_EXAMPLES
-    )
-    add = parser.add_argument
+    what = "bottom-up TSV files into the layout"
+    add = add_command(actions, "convert", what, CONVERT, convert).add_argument
     add("tsv", type=path, nargs="+", metavar="TSV", help="files with region features")
     add("--captions", type=path, required=True, metavar="FILE", help="captions, by image")
     add("--out", type=path, required=True, metavar="DIR", help="folder of the data set")
@@ -134,23 +105,17 @@ def _add_convert(actions: argparse._SubParsersAction) -> None:
     add("--regions", type=int, metavar="N", help="keep the first N regions; by default every image has 36")
     add("--dtype", choices=("float32", "float16"), default="float32", help="how the features are stored")
     add("--overwrite", action="store_true", help="replace a split that is there")
-    parser.set_defaults(handler=convert)
 
 
 def build(arguments: argparse.Namespace) -> int:
-    """`naaf data build`"""
     from ..data.scenes import dataset as scenes
-    from ..files import shown
 
-    scenes.build(
-        arguments.folder, seed=arguments.seed, train=arguments.train, dev=arguments.dev, test=arguments.test
-    )
+    scenes.build(arguments.folder, **given(arguments, "seed", "train", "dev", "test"))
     print(shown(arguments.folder))
     return 0
 
 
 def verify(arguments: argparse.Namespace) -> int:
-    """`naaf data verify`"""
     from ..data.prepare.verify import verify as check
 
     report = check(arguments.folder, quick=arguments.quick, progress=not arguments.json)
@@ -162,7 +127,6 @@ def verify(arguments: argparse.Namespace) -> int:
 
 
 def fetch(arguments: argparse.Namespace) -> int:
-    """`naaf data fetch`"""
     from ..data.prepare.fetch import fetch as download
 
     print(download(arguments.name, arguments.folder), end="")
@@ -170,29 +134,15 @@ def fetch(arguments: argparse.Namespace) -> int:
 
 
 def convert(arguments: argparse.Namespace) -> int:
-    """`naaf data convert`"""
     from ..data.prepare.convert import convert_tsv
 
-    converted = convert_tsv(
-        arguments.tsv,
-        arguments.captions,
-        arguments.out,
-        arguments.split,
-        captions_per_image=arguments.captions_per_image,
-        regions=arguments.regions,
-        dtype=arguments.dtype,
-        images=arguments.images,
-        source_splits=arguments.source_splits,
-        id_field=arguments.id_field,
-        overwrite=arguments.overwrite,
-        progress=True,
-    )
-    print(converted)
+    files = (arguments.tsv, arguments.captions, arguments.out, arguments.split)
+    names = ("captions_per_image", "regions", "dtype", "images", "source_splits", "id_field", "overwrite")
+    print(convert_tsv(*files, **given(arguments, *names), progress=True))
     return 0
 
 
 def list_known(arguments: argparse.Namespace) -> int:
-    """`naaf data list`"""
     from ..data.manifest import load, names
 
     manifests = [load(name) for name in names()]
@@ -201,11 +151,11 @@ def list_known(arguments: argparse.Namespace) -> int:
         return 0
     for manifest in manifests:
         sizes = ", ".join(f"{split} {counts.images or '?'}" for split, counts in manifest.splits.items())
-        print(f"{manifest.name}: {manifest.title or manifest.name}")
-        print(
-            f"    images: {sizes or 'not counted'}; "
-            f"regions {manifest.regions or '?'}, dim {manifest.dim or '?'}"
+        regions, dim = (size or "?" for size in (manifest.regions, manifest.dim))
+        show_text(
+            f"{manifest.name}: {manifest.title or manifest.name}\n"
+            f"    images: {sizes or 'not counted'}; regions {regions}, dim {dim}\n"
+            f"    licence: {manifest.licence or 'not stated'}"
         )
-        show_text(f"    licence: {manifest.licence or 'not stated'}")
     say("how to get one: naaf data fetch NAME")
     return 0

@@ -3,7 +3,9 @@
 import argparse
 
 from ..errors import UsageError
-from .arguments import path, say, show_json, show_table, show_text
+from ..files import shown
+from ..messages import progress_bar, say
+from .arguments import add_command, path, rows, show_json, show_table, show_text
 
 EXPLAIN = """\
 Take a pair of image and caption apart: what each word adds to the score, or takes away, and where it looks;
@@ -24,9 +26,8 @@ mean pooling).
   -            propagated         below 0 the word counts as mismatched (eq. 8)
 
 --all takes every caption of the split, with its own image or with the one that is retrieved first, and
-streams the rows to a table: any split fits in memory, and the file appears when it is whole."""
+streams the rows to a table: any split fits in memory, and the file appears when it is whole.
 
-EXPLAIN_EXAMPLES = """\
 examples:
   naaf explain outputs/first --image 3 --caption 15
   naaf explain outputs/first --image 3 --caption "a red star over a heart"
@@ -39,6 +40,7 @@ examples:
 
 TABLES = (".csv", ".parquet")
 FIGURES = (".png", ".pdf", ".svg")
+ABOUT = ("image", "image_name", "caption", "own", "text", "method", "boundary", "score")  # of a pair, as JSON
 PAGES = ("picture", "words", "attention")
 WORD_COLUMNS = {
     "feature_effect": "features",
@@ -55,53 +57,32 @@ ONE_EFFECT_LACKS = ("feature_effect", "relevance_effect", "negative_effect")
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this module's command to the command line."""
-    parser = commands.add_parser(
-        "explain",
-        help="which words and regions match, and how much",
-        description=EXPLAIN,
-        epilog=EXPLAIN_EXAMPLES,
-    )
-    parser.add_argument(
-        "source", type=path, metavar="RUN_OR_CHECKPOINT", help="a run folder, or a checkpoint"
-    )
-    parser.add_argument("--data", type=path, metavar="DIR", help="data set; by default the one of the run")
-    parser.add_argument(
-        "--split", metavar="NAME", help="train, dev, test or testall; by default test, else dev"
-    )
-    parser.add_argument(
-        "--image", metavar="IMAGE", help="its number or file name; by default the one that --caption is of"
-    )
-    parser.add_argument(
-        "--caption", metavar="CAPTION", help="its number, or any text; by default the image's first"
-    )
-    parser.add_argument(
-        "--all",
-        nargs="?",
-        const="own",
-        choices=("own", "retrieved"),
+    what = "which words and regions match, and how much"
+    add = add_command(commands, "explain", what, EXPLAIN, explain).add_argument
+    add("source", type=path, metavar="RUN_OR_CHECKPOINT", help="a run folder, or a checkpoint")
+    add("--data", type=path, metavar="DIR", help="data set; by default the one of the run")
+    add("--split", metavar="NAME", help="train, dev, test or testall; by default test, else dev")
+    add("--image", metavar="IMAGE", help="its number or file name; by default the one that --caption is of")
+    add("--caption", metavar="CAPTION", help="its number, or any text; by default the image's first")
+    add(
+        "--all", nargs="?", const="own", choices=("own", "retrieved"),
         help="every caption, with its own image (own, the default) or with the first one retrieved",
-    )
-    parser.add_argument("--regions", action="store_true", help="a row a word and region")
-    parser.add_argument(
+    )  # fmt: skip
+    add("--regions", action="store_true", help="a row a word and region")
+    add(
         "--out", type=path, nargs="+", action="extend", default=[], metavar="FILE",
         help="write a table (.csv, .parquet) or, of one pair, a figure (.png, .pdf, .svg)",
     )  # fmt: skip
-    parser.add_argument(
-        "--figure",
-        choices=PAGES,
-        help="what the figure in --out shows: the picture and the words' effects (the default), the words "
-        "and all their cosines, or where each word looks",
-    )
-    parser.add_argument(
-        "--vocabulary", type=path, metavar="JSON", help="the vocabulary of a released checkpoint"
-    )
-    parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, ...")
-    parser.add_argument("--json", action="store_true", help="the result as JSON")
-    parser.set_defaults(handler=explain)
+    add(
+        "--figure", choices=PAGES, help="what the figure in --out shows: the picture and the words' effects "
+        "(the default), the words and all their cosines, or where each word looks",
+    )  # fmt: skip
+    add("--vocabulary", type=path, metavar="JSON", help="the vocabulary of a released checkpoint")
+    add("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, ...")
+    add("--json", action="store_true", help="the result as JSON")
 
 
 def explain(arguments: argparse.Namespace) -> int:
-    """`naaf explain`"""
     _check(arguments)
     from ..data.splits import evaluation_split, open_split
     from ..evaluate.scores import pick_device
@@ -116,7 +97,6 @@ def explain(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     """Mistakes that need no model to be found."""
     from ..explanation.tables import check_table
-    from ..files import shown
 
     one = arguments.image is not None or arguments.caption is not None
     if one == (arguments.all is not None):
@@ -144,7 +124,7 @@ def _either(endings: tuple[str, ...]) -> str:
 
 def _one(arguments: argparse.Namespace, model, split) -> int:
     from .. import explanation
-    from ..files import atomic_path, shown
+    from ..files import atomic_path
 
     pair = explanation.explain(model, split, *_named(arguments, split))
     for file in arguments.out:
@@ -177,22 +157,19 @@ def _named(arguments: argparse.Namespace, split) -> tuple[int, int | str]:
 
 
 def _every(arguments: argparse.Namespace, model, split) -> int:
-    from tqdm import tqdm
-
     from ..explanation import explain_pairs, write_pairs
-    from ..files import shown
 
     captions = range(len(split.captions))
     images = split.image_of_caption if arguments.all == "own" else _retrieved(arguments, model, split)
     pairs = explain_pairs(model, split, images, captions)
-    progress = tqdm(pairs, total=len(captions), desc="explaining", unit="pair", mininterval=1.0)
-    rows = write_pairs(arguments.out, iter(progress), regions=arguments.regions)
+    progress = progress_bar(pairs, total=len(captions), desc="explaining", unit="pair", mininterval=1.0)
+    count = write_pairs(arguments.out, iter(progress), regions=arguments.regions)
     if arguments.json:
-        files = [{"file": str(file), "rows": rows} for file in arguments.out]
+        files = [{"file": str(file), "rows": count} for file in arguments.out]
         show_json({"split": split.name, "images": arguments.all, "pairs": len(captions), "files": files})
     else:
         names = ", ".join(shown(file) for file in arguments.out)
-        print(f"{rows:,} rows of {len(captions):,} pairs ({arguments.all}): {names}")
+        print(f"{count:,} rows of {len(captions):,} pairs ({arguments.all}): {names}")
     return 0
 
 
@@ -274,17 +251,9 @@ def _region_table(pair):
 
 def _record(pair, split, *, regions: bool) -> dict[str, object]:
     """The pair for a program."""
-    frames = {"words": pair.to_frame(), **({"regions": pair.regions_frame()} if regions else {})}
-    rows = {name: frame.astype(object).where(frame.notna(), None) for name, frame in frames.items()}
     return {
         "split": split.name,
-        "image": pair.image,
-        "image_name": pair.image_name,
-        "caption": pair.caption,
-        "own": pair.own,
-        "text": pair.text,
-        "method": pair.method,
-        "boundary": pair.boundary,
-        "score": pair.score,
-        **{name: frame.to_dict("records") for name, frame in rows.items()},
+        **{name: getattr(pair, name) for name in ABOUT},
+        "words": rows(pair.to_frame()),
+        **({"regions": rows(pair.regions_frame())} if regions else {}),
     }

@@ -4,15 +4,15 @@ import argparse
 import re
 from pathlib import Path
 
-from .arguments import path, say, show_json, show_table, show_text, warn
+from ..messages import say
+from .arguments import add_command, given, path, show_json, show_table, show_text, warn
 
 TRAIN = """\
 Train one model and write its run folder: settings, vocabulary, checkpoints, history, samples, TensorBoard.
 
 A folder that holds a run already is refused, unless --resume continues it: exactly where it stopped, from the
-middle of an epoch too (train.checkpoint_steps). It keeps its settings; only train.epochs may change then."""
+middle of an epoch too (train.checkpoint_steps). It keeps its settings; only train.epochs may change then.
 
-TRAIN_EXAMPLES = """\
 examples:
   naaf train --data data/scenes --out outputs/first
   naaf train --data data/flickr8k_precomp --preset flickr8k --out outputs/flickr8k
@@ -38,9 +38,8 @@ A run folder keeps the scores (scores/SPLIT.npy) and the metrics (metrics/SPLIT.
 A score matrix too large to keep: --no-scores counts ranks block by block, --scheduler sends blocks to a Dask
 cluster; both give the same recalls and ranks, a cluster where its workers compute alike (a line says where
 they do not). The workers read DIR and the run from the same paths as this command does (a file system that
-all share) and have this version of naaflib installed."""
+all share) and have this version of naaflib installed.
 
-EVALUATE_EXAMPLES = """\
 examples:
   naaf evaluate outputs/first
   naaf evaluate outputs/first --split dev --json
@@ -51,15 +50,15 @@ examples:
 ENSEMBLE = """\
 Average the scores of several runs, or of saved score files (.npy), and report recalls and ranks.
 
-All must be of the same split, images and captions. A folder with members/ stands for its members."""
+All must be of the same split, images and captions. A folder with members/ stands for its members.
 
-ENSEMBLE_EXAMPLES = """\
 examples:
   naaf ensemble outputs/demo --data data/scenes --out outputs/demo-ensemble
   naaf ensemble outputs/seed0 outputs/seed1 --data data/f30k_precomp --protocol f30k-1k
   naaf ensemble a/scores/test.npy b/scores/test.npy --data data/f30k_precomp --json"""
 
 PROTOCOLS = ("full", "f30k-1k", "coco-1k", "coco-5k")
+DEVICE = {"default": "auto", "metavar": "NAME", "help": "cpu, cuda, cuda:1, ..."}
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -70,81 +69,58 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_train(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser("train", help="train a model", description=TRAIN, epilog=TRAIN_EXAMPLES)
-    parser.add_argument("--data", type=path, required=True, metavar="DIR", help="data set in the SCAN layout")
-    parser.add_argument("--out", type=path, required=True, metavar="RUN", help="run folder to write")
-    parser.add_argument(
-        "--preset",
-        metavar="NAME",
-        help="scenes, flickr8k, f30k, f30k-safe, coco, coco-safe or general; by default the one named like "
-        "the data, else general",
-    )
-    parser.add_argument(
-        "--set",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="NAME=VALUE",
-        help="replace settings of the preset",
-    )
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument("--init", type=path, metavar="CHECKPOINT", help="start from these weights")
-    parser.add_argument(
-        "--glove", type=path, metavar="FILE", help="start the words from GloVe (.txt or .zip)"
-    )
-    parser.add_argument(
-        "--vocabulary",
-        type=path,
-        metavar="JSON",
-        help="an upstream vocabulary; by default made from the captions",
-    )
-    _add_device(parser)
-    parser.set_defaults(handler=train, advice="the same command with --resume continues")
+    advice = "the same command with --resume continues"
+    add = add_command(commands, "train", "train a model", TRAIN, train, advice=advice).add_argument
+    add("--data", type=path, required=True, metavar="DIR", help="data set in the SCAN layout")
+    add("--out", type=path, required=True, metavar="RUN", help="run folder to write")
+    add(
+        "--preset", metavar="NAME", help="scenes, flickr8k, f30k, f30k-safe, coco, coco-safe or general; by "
+        "default the one named like the data, else general",
+    )  # fmt: skip
+    changes = "replace settings of the preset"
+    add("--set", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help=changes)
+    add("--resume", action="store_true", help="continue the run in --out")
+    add("--init", type=path, metavar="CHECKPOINT", help="start from these weights")
+    add("--glove", type=path, metavar="FILE", help="start the words from GloVe (.txt or .zip)")
+    upstream = "an upstream vocabulary; by default made from the captions"
+    add("--vocabulary", type=path, metavar="JSON", help=upstream)
+    add("--device", **DEVICE)
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
-        "evaluate",
-        help="recalls and ranks of a run or checkpoint",
-        description=EVALUATE,
-        epilog=EVALUATE_EXAMPLES,
-    )
-    parser.add_argument(
-        "source",
-        type=path,
-        metavar="RUN_OR_CHECKPOINT",
-        help="a run folder, or a checkpoint (a released .pth.tar too)",
-    )
-    parser.add_argument("--data", type=path, metavar="DIR", help="data set; by default the one of the run")
-    parser.add_argument(
-        "--vocabulary", type=path, metavar="JSON", help="the vocabulary of a released checkpoint"
-    )
-    parser.add_argument(
-        "--out", type=path, metavar="DIR", help="write scores and metrics here (a run: into itself)"
-    )
-    _add_scoring(parser)
-    _add_device(parser)
-    _add_result(parser)
-    parser.set_defaults(handler=evaluate)
-
-
-def _add_scoring(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "bf16"),
-        default="float32",
+    what = "recalls and ranks of a run or checkpoint"
+    parser = add_command(commands, "evaluate", what, EVALUATE, evaluate)
+    add, source = parser.add_argument, "a run folder, or a checkpoint (a released .pth.tar too)"
+    add("source", type=path, metavar="RUN_OR_CHECKPOINT", help=source)
+    add("--data", type=path, metavar="DIR", help="data set; by default the one of the run")
+    add("--vocabulary", type=path, metavar="JSON", help="the vocabulary of a released checkpoint")
+    add("--out", type=path, metavar="DIR", help="write scores and metrics here (a run: into itself)")
+    add(
+        "--precision", choices=("float32", "bf16"), default="float32",
         help="of the matrix product; bf16 is faster where the processor has it, and a little less exact",
-    )
-    parser.add_argument("--no-scores", action="store_true", help="count ranks and keep no score matrix")
-    parser.add_argument(
-        "--memory",
-        type=memory,
-        metavar="SIZE",
-        help="for blocks of scores, beside the encoded split; at least one block (default: 1GiB)",
-    )
-    parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="score on the Dask cluster at tcp://HOST:PORT; keeps no scores"
-    )
+    )  # fmt: skip
+    add("--no-scores", action="store_true", help="count ranks and keep no score matrix")
+    blocks = "for blocks of scores, beside the encoded split; at least one block (default: 1GiB)"
+    add("--memory", type=memory, metavar="SIZE", help=blocks)
+    cluster = "score on the Dask cluster at tcp://HOST:PORT; keeps no scores"
+    add("--scheduler", metavar="ADDRESS", help=cluster)
+    _add_result(parser)
+
+
+def _add_ensemble(commands: argparse._SubParsersAction) -> None:
+    parser = add_command(commands, "ensemble", "join several runs", ENSEMBLE, ensemble)
+    add = parser.add_argument
+    add("sources", type=path, nargs="+", metavar="RUN", help="run folders or saved scores (.npy)")
+    add("--data", type=path, metavar="DIR", help="data set; needed where scores are not saved yet")
+    add("--out", type=path, metavar="RUN", help="run folder for the ensemble")
+    _add_result(parser)
+
+
+def _add_result(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", **DEVICE)
+    parser.add_argument("--split", metavar="NAME", help="train, dev, test or testall")
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="full", help="what is scored against what")
+    parser.add_argument("--json", action="store_true", help="the result as JSON")
 
 
 def memory(text: str) -> float:
@@ -156,89 +132,35 @@ def memory(text: str) -> float:
     return float(match[1]) * (1024 if match[3] else 1000) ** power
 
 
-def _add_ensemble(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
-        "ensemble", help="join several runs", description=ENSEMBLE, epilog=ENSEMBLE_EXAMPLES
-    )
-    parser.add_argument(
-        "sources", type=path, nargs="+", metavar="RUN", help="run folders or saved scores (.npy)"
-    )
-    parser.add_argument(
-        "--data", type=path, metavar="DIR", help="data set; needed where scores are not saved yet"
-    )
-    parser.add_argument("--out", type=path, metavar="RUN", help="run folder for the ensemble")
-    _add_device(parser)
-    _add_result(parser)
-    parser.set_defaults(handler=ensemble)
-
-
-def _add_device(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", metavar="NAME", help="cpu, cuda, cuda:1, ...")
-
-
-def _add_result(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--split", metavar="NAME", help="train, dev, test or testall")
-    parser.add_argument("--protocol", choices=PROTOCOLS, default="full", help="what is scored against what")
-    parser.add_argument("--json", action="store_true", help="the result as JSON")
-
-
 def train(arguments: argparse.Namespace) -> int:
-    """`naaf train`"""
     from ..batch import runs_table
     from ..training import train_run
     from ..verdict import verdicts
 
-    run = train_run(
-        arguments.data,
-        arguments.out,
-        _settings(arguments),
-        resume=arguments.resume,
-        init=arguments.init,
-        glove=arguments.glove,
-        vocabulary=arguments.vocabulary,
-        device=arguments.device,
-    )
+    how = given(arguments, "resume", "init", "glove", "vocabulary", "device")
+    run = train_run(arguments.data, arguments.out, _settings(arguments), **how)
     show_table(runs_table(run.path).drop(columns="verdict"))
     warn(verdicts([run]))  # the last line
     return 0
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    """`naaf evaluate`"""
     from ..evaluate import evaluate as evaluate_source
 
-    result = evaluate_source(
-        arguments.source,
-        arguments.data,
-        split=arguments.split,
-        protocol=arguments.protocol,
-        vocabulary=arguments.vocabulary,
-        device=arguments.device,
-        out=arguments.out,
-        precision=arguments.precision,
-        keep_scores=not arguments.no_scores,
-        memory=arguments.memory,
-        scheduler=arguments.scheduler,
-    )
+    names = ("split", "protocol", "vocabulary", "device", "out", "precision", "memory", "scheduler")
+    how = given(arguments, *names) | {"keep_scores": not arguments.no_scores}
+    result = evaluate_source(arguments.source, arguments.data, **how)
     return _show(result, as_json=arguments.json)
 
 
 def ensemble(arguments: argparse.Namespace) -> int:
-    """`naaf ensemble`"""
     from ..evaluate import ensemble as join
     from ..evaluate import ensemble_members
     from ..runs import Run
     from ..verdict import verdicts
 
     members = ensemble_members(arguments.sources)
-    result = join(
-        members,
-        data=arguments.data,
-        split=arguments.split,
-        protocol=arguments.protocol,
-        out=arguments.out,
-        device=arguments.device,
-    )
+    result = join(members, **given(arguments, "data", "split", "protocol", "out", "device"))
     sentences = verdicts([member for member in members if isinstance(member, Run)])
     status = _show(result, as_json=arguments.json, warnings=sentences)
     warn(sentences)

@@ -5,7 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..errors import NaafError, UsageError
-from .arguments import path, say, show_json, show_table
+from ..files import shown
+from ..messages import say
+from .arguments import add_command, path, rows, show_json, show_table, table_text
 
 SWEEP = """\
 Train and measure many runs: every variant of a YAML file with every seed, each executed as notebooks with
@@ -15,9 +17,13 @@ Stop it with Ctrl-C and start it again: finished runs are recognised by their re
 wherever they lie below OUT, and left alone; a half-trained one goes on from its last checkpoint. A run that
 failed stays and is tried again with --retry. With --scheduler the runs go to a Dask cluster that sees the
 same files; a worker that dies loses its run only, and another one goes on with it. Without, Dask's workers
-are started on this machine, and the address of their dashboard is printed."""
+are started on this machine, and the address of their dashboard is printed.
 
-SWEEP_EXAMPLES = """\
+examples:
+  naaf sweep experiments/claims.yaml --dry-run
+  naaf sweep experiments/claims.yaml --workers 2
+  naaf sweep experiments/claims.yaml --scheduler tcp://10.0.0.5:8786
+
 a sweep's YAML:
   name: claims                      # OUT is outputs/claims, unless --out names another folder
   data: data/flickr8k_precomp       # as a path of a command; --data wins
@@ -30,19 +36,13 @@ a sweep's YAML:
     naaf: {}
     scan: {model.method: scan-t2i}
     no-propagation: {weights: naaf, model.lambda_intra: null}   # at inference
-  grid: {mining.alpha: [1, 4]}      # every combination is a variant too: alpha-1, alpha-4
-
-examples:
-  naaf sweep experiments/claims.yaml --dry-run
-  naaf sweep experiments/claims.yaml --workers 2
-  naaf sweep experiments/claims.yaml --scheduler tcp://10.0.0.5:8786"""
+  grid: {mining.alpha: [1, 4]}      # every combination is a variant too: alpha-1, alpha-4"""
 
 VARIANT = """\
 A trained run under other settings of inference, as a run folder of its own: evaluation, explanation and
 notebooks then go by them. Nothing is trained, but the dev split is scored anew; of a whole dev split the
-scores are kept for `naaf compare`. The source stays as it is."""
+scores are kept for `naaf compare`. The source stays as it is.
 
-VARIANT_EXAMPLES = """\
 examples:
   naaf variant outputs/demo/members/0 --set model.lambda_intra=null --out outputs/no-propagation
   naaf variant outputs/first --set mining.fixed_boundary=0 --out outputs/boundary-0
@@ -57,9 +57,8 @@ Repeat a run from its record (settings, data, vocabulary, what it started from, 
 compare: weights, history and steps, and every metric that the run holds. On the machine that made it, on its
 CPU, all are equal to the last digit; the exit status is 1 where anything differs.
 
-A folder of members is repeated member by member. Data that is not what the record says is refused."""
+A folder of members is repeated member by member. Data that is not what the record says is refused.
 
-RERUN_EXAMPLES = """\
 examples:
   naaf rerun outputs/demo/members/0
   naaf rerun outputs/demo --out outputs/demo-again
@@ -74,63 +73,43 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_sweep(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
-        "sweep", help="many runs from one file", description=SWEEP, epilog=SWEEP_EXAMPLES
-    )
-    parser.add_argument("spec", type=path, metavar="SPEC.yaml", help="which variants, seeds and notebooks")
-    parser.add_argument("--data", type=path, metavar="DIR", help="data set; by default the file's")
-    parser.add_argument("--out", type=path, metavar="DIR", help="folder of the runs; by default outputs/NAME")
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="show the runs and what is done, ask a --scheduler; start nothing",
-    )
-    parser.add_argument(
-        "--workers", type=int, metavar="N", help="runs at once on this machine; by default one for two cores"
-    )
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, tcp://HOST:PORT")
-    parser.add_argument("--retry", action="store_true", help="run what failed again")
-    parser.add_argument("--json", action="store_true", help="the table as JSON")
-    parser.set_defaults(handler=sweep, advice="the same command goes on where it stopped")
+    advice = "the same command goes on where it stopped"
+    add = add_command(commands, "sweep", "many runs from one file", SWEEP, sweep, advice=advice).add_argument
+    add("spec", type=path, metavar="SPEC.yaml", help="which variants, seeds and notebooks")
+    add("--data", type=path, metavar="DIR", help="data set; by default the file's")
+    add("--out", type=path, metavar="DIR", help="folder of the runs; by default outputs/NAME")
+    dry = "show the runs and what is done, ask a --scheduler; start nothing"
+    add("--dry-run", action="store_true", help=dry)
+    add("--workers", type=int, metavar="N", help="runs at once on this machine; by default one for two cores")
+    add("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, tcp://HOST:PORT")
+    add("--retry", action="store_true", help="run what failed again")
+    add("--json", action="store_true", help="the table as JSON")
 
 
 def _add_variant(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
-        "variant",
-        help="a trained run with other settings of inference",
-        description=VARIANT,
-        epilog=VARIANT_EXAMPLES,
-    )
-    parser.add_argument("source", type=path, metavar="RUN", help="a trained run")
-    parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help="changes")
-    parser.add_argument("--out", type=path, required=True, metavar="RUN", help="run folder to write")
-    parser.add_argument("--data", type=path, metavar="DIR", help="data set; by default where the run's was")
-    parser.set_defaults(handler=variant)
+    what = "a trained run with other settings of inference"
+    add = add_command(commands, "variant", what, VARIANT, variant).add_argument
+    add("source", type=path, metavar="RUN", help="a trained run")
+    add("--set", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help="changes")
+    add("--out", type=path, required=True, metavar="RUN", help="run folder to write")
+    add("--data", type=path, metavar="DIR", help="data set; by default where the run's was")
 
 
 def _add_rerun(commands: argparse._SubParsersAction) -> None:
-    parser = commands.add_parser(
-        "rerun", help="repeat a run and compare", description=RERUN, epilog=RERUN_EXAMPLES
-    )
-    parser.add_argument("source", type=path, metavar="RUN", help="a trained run, a variant or their group")
-    parser.add_argument(
-        "--out", type=path, metavar="DIR", help="keep the repetition here; by default it is removed"
-    )
-    parser.add_argument(
-        "--keep", action="store_true", help="keep it without --out too, in a folder that is said"
-    )
-    parser.add_argument("--data", type=path, metavar="DIR", help="data set; by default where the run's was")
-    parser.set_defaults(handler=rerun, advice="nothing of the run itself was touched")
+    advice = "nothing of the run itself was touched"
+    add = add_command(commands, "rerun", "repeat a run and compare", RERUN, rerun, advice=advice).add_argument
+    add("source", type=path, metavar="RUN", help="a trained run, a variant or their group")
+    add("--out", type=path, metavar="DIR", help="keep the repetition here; by default it is removed")
+    add("--keep", action="store_true", help="keep it without --out too, in a folder that is said")
+    add("--data", type=path, metavar="DIR", help="data set; by default where the run's was")
 
 
 def sweep(arguments: argparse.Namespace) -> int:
-    """`naaf sweep`"""
     from ..batch.sweep.cluster import check_cluster
     from ..batch.sweep.plan import plan_sweep
     from ..batch.sweep.run import compare_variants, run_sweep
     from ..batch.sweep.table import plan_table
     from ..data.manifest import preset_sentence
-    from ..files import shown
 
     if arguments.workers is not None and arguments.workers < 1:
         raise UsageError(f"--workers is {arguments.workers}; at least 1 is needed")
@@ -143,7 +122,7 @@ def sweep(arguments: argparse.Namespace) -> int:
             check_cluster(arguments.workers, arguments.scheduler)
         _show(table, as_json=arguments.json)
         return 0
-    say(table.to_string(index=False, na_rep="-"))
+    say(table_text(table))
     table = run_sweep(plan, workers=arguments.workers, scheduler=arguments.scheduler)
     _show(table if arguments.json else table[[*SHORT]], as_json=arguments.json)
     say(f"table: {shown(plan.out / 'sweep.csv')}")
@@ -161,10 +140,8 @@ def sweep(arguments: argparse.Namespace) -> int:
 
 
 def variant(arguments: argparse.Namespace) -> int:
-    """`naaf variant`"""
     from ..batch import runs_table
     from ..config import assignments
-    from ..files import shown
     from ..training.variants import make_variant
 
     overrides = assignments(arguments.set, "--set")
@@ -180,10 +157,8 @@ def variant(arguments: argparse.Namespace) -> int:
 
 
 def rerun(arguments: argparse.Namespace) -> int:
-    """`naaf rerun`"""
     from tempfile import TemporaryDirectory, mkdtemp
 
-    from ..files import shown
     from ..runs import members
     from ..training.rerun import changes_since
     from ..training.rerun import rerun as repeat
@@ -211,6 +186,6 @@ def rerun(arguments: argparse.Namespace) -> int:
 
 def _show(table, *, as_json: bool) -> None:
     if as_json:
-        show_json(table.astype(object).where(table.notna(), None).to_dict("records"))
+        show_json(rows(table))
     else:
-        print(table.to_string(index=False, na_rep="-", float_format="{:.1f}".format))
+        show_table(table)

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveI
 
 from ..config import OTHER_DATA, PRESETS
 from ..errors import NaafError, UsageError
-from ..files import project_root, read_yaml, shown
+from ..files import project_folders, read_yaml, shown
 
 SPLITS = ("train", "dev", "test", "testall")
 OWN_MANIFEST = "manifest.yaml"
@@ -121,7 +121,7 @@ class Manifest(BaseModel, frozen=True, extra="forbid"):
 
 def _paths() -> dict[str, Path]:
     """Manifests by name: those that an installed package carries, and before them the project's own."""
-    places = (Path(__file__).resolve().parent.parent / "data_manifests", project_root() / "data_manifests")
+    places = project_folders("data_manifests")[::-1]
     return {path.stem: path for place in places for path in sorted(place.glob("*.yaml"))}
 
 

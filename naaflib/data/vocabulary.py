@@ -1,7 +1,6 @@
 """Words and their ids. A vocabulary travels inside the checkpoint: two released ones of a data set differ."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from ..errors import NaafError
 from ..files import read_text, shown
+from ..messages import say
 from .captions import tokenize
 
 PAD, START, END, UNKNOWN = "<pad>", "<start>", "<end>", "<unk>"
@@ -104,12 +104,11 @@ class Vocabulary:
 
 
 def warn_of_unknown(vocabulary: Vocabulary, captions: Sequence[str], path: Path) -> None:
-    """One sentence to standard error where the vocabulary lacks most words of a file's captions."""
+    """One sentence where the vocabulary lacks most words of a file's captions."""
     share = vocabulary.unknown_share(captions)
     if share > 0.5:
-        print(
+        say(
             f"{shown(path)}: {share:.0%} of its words are unknown to the model, which reads <unk>; train on "
             "captions of this kind, with blanks between the words and a data.min_word_count that fits their "
-            "number",
-            file=sys.stderr,
+            "number"
         )

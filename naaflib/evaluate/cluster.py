@@ -8,7 +8,6 @@ libraries on the same kind of processor; where they do not, a line says so.
 
 import asyncio
 import socket
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
@@ -22,11 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
-from tqdm import tqdm
 
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..files import fingerprint
+from ..messages import progress_bar, say
 from ..metric.ranks import Counts, RankCounter, Tile, captions_of, cut, image_of
 from ..metric.retrieval import RetrievalMetrics, metrics_of
 from ..model.checkpoint import load_checkpoint
@@ -168,7 +167,7 @@ def _warn_of_mixture(client: "Client", device: str) -> None:
     asked = [client.submit(arithmetic, device, workers=[worker], **how) for worker in workers]
     sentence = mixture([_result(future) for future in asked])
     if sentence is not None:
-        tqdm.write(sentence, file=sys.stderr)
+        say(sentence)
 
 
 def _results(
@@ -191,7 +190,7 @@ def _results(
             under_way.add(client.submit(work, source, job, pure=False))
 
     send(max(2, AHEAD * threads))
-    with tqdm(desc=what, unit="tile", disable=not progress, mininterval=1.0) as bar:
+    with progress_bar(desc=what, unit="tile", disable=not progress, mininterval=1.0) as bar:
         for future in under_way:
             yield _result(future)
             future.release()

@@ -8,17 +8,17 @@ and with one version of the libraries; numbers of threads and memory budgets cha
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..data.captions import pad
 from ..data.splits import Split
 from ..errors import UsageError, unknown
 from ..files import atomic_path
+from ..messages import progress_bar
 from ..metric.ranks import Counts, RankCounter, captions_of, cut, image_of
 from ..metric.retrieval import RetrievalMetrics, metrics_of, retrieval_metrics
 from ..model.model import Model
@@ -235,5 +235,5 @@ def pick_device(device: str) -> torch.device:
         raise UsageError(f"torch cannot use the device {device!r} here; cpu always works") from None
 
 
-def _bar(images: int, progress: bool) -> tqdm:
-    return tqdm(total=images, desc="scoring", unit="image", disable=not progress, mininterval=1.0)
+def _bar(images: int, progress: bool) -> Any:
+    return progress_bar(total=images, desc="scoring", unit="image", disable=not progress, mininterval=1.0)

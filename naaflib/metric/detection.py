@@ -1,4 +1,4 @@
-"""What a number is worth at telling true from false, with intervals over images.
+"""AUC and average precision of a score, with bootstrap intervals over images.
 
 Every 95 % interval resamples whole images, since the words of one image are not independent.
 """

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.stats import mannwhitneyu, norm
+from scipy.stats import norm
+
+from .detection import area_under_curve
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,6 @@ class Separation:
     alpha: float
     taken_as_matched: float | None  # E1: mismatched above the boundary, by the fit
     taken_as_mismatched: float | None  # E2: matched at or below it, by the fit
-    counted_as_matched: float | None  # E1 counted in the sample
-    counted_as_mismatched: float | None  # E2 counted in the sample
 
     @property
     def three_sigma(self) -> float:
@@ -44,22 +44,19 @@ class Separation:
 def separation(
     matched: ArrayLike, mismatched: ArrayLike, *, boundary: float | None = None, alpha: float = 2.0
 ) -> Separation:
-    """Fits, AUC, overlap, and the two error shares of a boundary. Each sample needs two different values."""
+    """Eq. 3: the two errors of a boundary, which alpha weighs; with them fits, AUC and overlap.
+
+    Each sample needs two different values.
+    """
     matched, mismatched = np.asarray(matched, dtype=float), np.asarray(mismatched, dtype=float)
     fits = (matched.mean(), matched.std(ddof=1), mismatched.mean(), mismatched.std(ddof=1))
-    order = mannwhitneyu(matched, mismatched, method="asymptotic").statistic / (
-        len(matched) * len(mismatched)
-    )
-    errors: tuple[float | None, ...] = (None,) * 4
+    values = np.concatenate([matched, mismatched])
+    auc = area_under_curve(values, np.arange(len(values)) < len(matched))
+    errors: tuple[float | None, ...] = (None, None)
     if boundary is not None:
-        errors = (
-            float(norm.sf(boundary, *fits[2:])),
-            float(norm.cdf(boundary, *fits[:2])),
-            float(np.mean(mismatched > boundary)),
-            float(np.mean(matched <= boundary)),
-        )
+        errors = float(norm.sf(boundary, *fits[2:])), float(norm.cdf(boundary, *fits[:2]))
     limit = None if boundary is None else float(boundary)
-    return Separation(*map(float, fits), float(order), _overlap(*fits), limit, float(alpha), *errors)
+    return Separation(*map(float, fits), float(auc), _overlap(*fits), limit, float(alpha), *errors)
 
 
 def _overlap(mean_1: float, std_1: float, mean_2: float, std_2: float) -> float:

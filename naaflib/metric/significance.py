@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from ..errors import UsageError
+from ..errors import UsageError, unknown
 from .retrieval import RECALL_RANKS, RetrievalMetrics
 
 CORRECTIONS = ("holm", "bh", "none")
@@ -71,7 +71,7 @@ def bootstrap_means(
     """Means over images drawn with replacement, the same images in every column."""
     images, rng = len(values), np.random.default_rng(seed)
     means = []
-    for count in _blocks(resamples, images):
+    for _, count in _blocks(resamples, images):
         drawn = rng.integers(images, size=(count, images)) + images * np.arange(count)[:, None]
         times = np.bincount(drawn.ravel(), minlength=count * images).reshape(count, images)
         means.append(times.astype(float) @ values / images)
@@ -97,20 +97,21 @@ def permutation_p(
 
 
 def _all_signs(images: int) -> Iterator[Float[np.ndarray, "resample image"]]:
-    for start in range(0, 2**images, max(1, BLOCK // max(images, 1))):
-        numbers = np.arange(start, min(start + max(1, BLOCK // max(images, 1)), 2**images))
+    for start, count in _blocks(2**images, images):
+        numbers = np.arange(start, start + count)
         yield 1.0 - 2.0 * (numbers[:, None] >> np.arange(images) & 1)
 
 
 def _drawn_signs(images: int, resamples: int, seed: int) -> Iterator[Float[np.ndarray, "resample image"]]:
     rng = np.random.default_rng(seed)
-    for count in _blocks(resamples, images):
+    for _, count in _blocks(resamples, images):
         yield 1.0 - 2.0 * rng.integers(0, 2, size=(count, images), dtype=np.int8)
 
 
-def _blocks(resamples: int, images: int) -> Iterator[int]:
+def _blocks(resamples: int, images: int) -> Iterator[tuple[int, int]]:
+    """First and number of the resamples that are held at a time."""
     size = max(1, BLOCK // max(images, 1))
-    return (min(size, resamples - start) for start in range(0, resamples, size))
+    return ((start, min(size, resamples - start)) for start in range(0, resamples, size))
 
 
 class Share(NamedTuple):
@@ -210,18 +211,18 @@ def t_interval(runs: Any, confidence: float = 0.95) -> Spread:
     return Spread(mean, deviation, mean - reach, mean + reach)
 
 
-def corrected(p: Any, method: str = "holm") -> np.ndarray:
+def corrected(p: Any, correction: str = "holm") -> np.ndarray:
     """p-values of one family, corrected for their number.
 
     "holm" bounds the chance of a single false finding; "bh" (Benjamini and Hochberg) the expected share of
     false findings among the findings; "none" leaves them. Raises UsageError for another name.
     """
     p = np.asarray(p, dtype=float)
-    if method not in CORRECTIONS:
-        raise UsageError(f"there is no correction {method!r}; corrections: {', '.join(CORRECTIONS)}")
-    if method == "none" or not len(p):
+    if correction not in CORRECTIONS:
+        raise unknown("correction", correction, CORRECTIONS)
+    if correction == "none" or not len(p):
         return p
-    if method == "bh":
+    if correction == "bh":
         return np.asarray(stats.false_discovery_control(p, method="bh"))
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

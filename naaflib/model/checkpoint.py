@@ -28,10 +28,11 @@ from ..files import atomic_path, missing, resolve, shown
 from ..runs import CHECKPOINT_FORMAT, Run, best_member, members
 from ..runs import checkpoint_header as header
 from ..similarity.boundary import Boundaries
+from ..similarity.scan import CROSS_ATTN
 from .model import Model
 
 SCAN_OPTIONS: dict[str, tuple[object, tuple[object, ...]]] = {  # SCAN's default, and what `scan` computes
-    "cross_attn": ("t2i", ("t2i", "i2t")),
+    "cross_attn": ("t2i", tuple(CROSS_ATTN)),
     "raw_feature_norm": ("clipped_l2norm", ("clipped_l2norm",)),
     "agg_func": ("LogSumExp", ("LogSumExp", "Mean")),
     "bi_gru": (False, (True,)),
@@ -63,14 +64,18 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
     return load_file(path), about
 
 
+def model_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The model's part of a checkpoint's tensors, as its state_dict."""
+    return {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+
+
 def weights_digest(path: Path) -> str:
     """SHA-256 of a checkpoint's model: equal weights give it, however long their training took."""
     tensors, _ = read(path)
     digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        if name.startswith("model."):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    for name, tensor in sorted(model_state(tensors).items()):
+        digest.update(f"model.{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -82,7 +87,6 @@ def load_checkpoint(path: str | Path, vocabulary: str | Path | None = None) -> M
     Raises NaafError for a file that is missing, damaged, or does not fit its vocabulary.
     """
     path = resolve(path)
-    words = None if vocabulary is None else Vocabulary.read(resolve(vocabulary))
     if path.is_dir():
         path = one_member(path).checkpoint("best")
     if path.suffix == ".safetensors":
@@ -91,8 +95,8 @@ def load_checkpoint(path: str | Path, vocabulary: str | Path | None = None) -> M
         model = _released(path)
     else:
         raise NaafError(f"{missing(path)}; name a run folder, a .safetensors or a released .pth.tar")
-    if words is not None:
-        _attach(model, words, path, Path(str(vocabulary)))
+    if vocabulary is not None:
+        _attach(model, Path(vocabulary), path)
     return model.eval()
 
 
@@ -139,20 +143,14 @@ def data_folder(source: Model | Run | str | Path | None, data: str | Path | None
 def _own(path: Path) -> Model:
     tensors, header = read(path)
     try:
-        return _from_own(tensors, header)
+        vocabulary = Vocabulary.from_json(header["vocabulary"]) if header["vocabulary"] else None
+        model = Model(model_settings(**header["model"]), header["region_dim"], header["words"], vocabulary)
+        state = model_state(tensors)
+        if state["text_encoder.embed.weight"].dtype == torch.float64:
+            model.double()
+        model.load_state_dict(state)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise NaafError(f"{shown(path)} is damaged, or of another version ({_reason(error)})") from None
-
-
-def _from_own(tensors: dict[str, Tensor], header: dict) -> Model:
-    vocabulary = Vocabulary.from_json(header["vocabulary"]) if header["vocabulary"] else None
-    model = Model(model_settings(**header["model"]), header["region_dim"], header["words"], vocabulary)
-    state = {
-        name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")
-    }
-    if state["text_encoder.embed.weight"].dtype == torch.float64:
-        model.double()
-    model.load_state_dict(state)
     return model
 
 
@@ -161,8 +159,8 @@ def _reason(error: Exception) -> str:
     return ": ".join([type(error).__name__, *str(error).splitlines()[:1]])
 
 
-def _attach(model: Model, vocabulary: Vocabulary, path: Path, file: Path) -> None:
-    words = model.text_encoder.embed.num_embeddings
+def _attach(model: Model, file: Path, path: Path) -> None:
+    vocabulary, words = Vocabulary.read(resolve(file)), model.text_encoder.embed.num_embeddings
     if len(vocabulary) != words:
         raise NaafError(
             f"{shown(file)} holds {len(vocabulary)} words and {shown(path)} was trained on {words}; "
@@ -180,16 +178,10 @@ def _safe_globals() -> list[object]:
     scalar = np.float64(0).__reduce__()[0]
     kinds = [
         type(np.dtype(kind))
-        for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
+        for kind in ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
     ]
-    return [
-        argparse.Namespace,
-        np.dtype,
-        codecs.encode,
-        *kinds,
-        (scalar, "numpy.core.multiarray.scalar"),
-        (scalar, "numpy._core.multiarray.scalar"),
-    ]
+    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return [argparse.Namespace, np.dtype, codecs.encode, *kinds, *scalars]
 
 
 def _released(path: Path) -> Model:
@@ -257,9 +249,10 @@ def _scan_settings(options: dict) -> dict[str, object]:
         if options.get(name, usual) not in computed:
             raise NaafError(
                 f"a checkpoint of SCAN with {name} {options.get(name, usual)}; this library computes "
-                f"{' and '.join(map(str, computed))}: train SCAN with naaf train --set model.method=scan-t2i"
+                f"{' and '.join(map(str, computed))}: train SCAN with naaf train "
+                f"--set model.method={CROSS_ATTN['t2i'].method}"
             )
-    found: dict[str, object] = {"method": f"scan-{options['cross_attn']}"}
+    found: dict[str, object] = {"method": CROSS_ATTN[options["cross_attn"]].method}
     if options.get("agg_func", "LogSumExp") == "LogSumExp":
         found |= {"pooling": "lse", "lambda_lse": options.get("lambda_lse", 6.0)}
     return found

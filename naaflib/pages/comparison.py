@@ -24,6 +24,7 @@ from ..viz.comparison import changed_queries, changes_figure, forest_figure
 from ..viz.pictures import read_picture
 from ..viz.ranks import DIRECTIONS
 from ..viz.style import Figure
+from .results import in_words
 
 CHANGED = ("direction", "query", "place before", "place after", "all seeds agree")
 
@@ -153,7 +154,7 @@ def changed_table(comparison: Comparison, variant: Variant, split: Split, count:
         for rose in (True, False):
             chosen = _changed(changes[changes["direction"] == direction], rose).head(count)
             for row in chosen.itertuples():
-                text = split.captions[row.query] if direction == "t2i" else _in_words(split, row.image)
+                text = split.captions[row.query] if direction == "t2i" else in_words(split, row.image)
                 query = text if direction == "t2i" else f"{split.image_name(row.image)}: {text}"
                 places_of = {"place before": row.before, "place after": row.after}
                 rows.append({"direction": name, "query": query, **places_of, "all seeds agree": row.agree})
@@ -195,13 +196,8 @@ def changed_page(
         list(before),
         list(after),
         [[read_picture(split.image_path(image)) for image in three] for three in images],
-        [[_in_words(split, image) for image in three] for three in images],
+        [[in_words(split, image) for image in three] for three in images],
         names=(comparison.baseline.name, variant.name),
         candidates=int(comparison.origin["images"]),
         title=f"Captions whose image {which} most",
     )
-
-
-def _in_words(split: Split, image: int) -> str:
-    """What stands for an image: the first of its captions."""
-    return f"“{split.captions[split.captions_of_image(image)[0]]}”"

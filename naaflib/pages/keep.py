@@ -1,11 +1,10 @@
 """Data, runs and settings from a notebook's parameters; figures and tables into the run folder.
 
-Relative paths follow the rule of `project.resolve`.
+Relative paths follow the rule of `files.resolve`.
 """
 
 import html
 import struct
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,11 +18,13 @@ from ..data.manifest import preset_of, preset_sentence
 from ..data.scenes import dataset as scenes
 from ..errors import NaafError
 from ..files import missing, resolve, shown
+from ..messages import say
 from ..metric.retrieval import RECALLS
 from ..runs import BEST_MEMBER, Run, best_member, members
 from ..verdict import setting, verdicts
 from ..viz.style import Figure
 
+SCENES = "scenes"  # a data set of this name is the built-in one
 SHOWN = 0.5  # files have 200 points an inch, a notebook shows 100
 HEADINGS = {  # of the columns that figures and files know by other names
     **{name: name.replace("_at_", " R@") for name in RECALLS},
@@ -51,13 +52,19 @@ def open_data(data: str | Path) -> Path:
     Raises NaafError for another folder that is missing, with the way to it.
     """
     folder = resolve(data)
-    if folder.name == "scenes":
-        return scenes.ensure(folder)
-    if not folder.is_dir():
-        known = folder.name in manifest.names()
-        way = f"naaf data fetch {folder.name}" if known else "naaf data list"
-        raise NaafError(f"{missing(folder)}; `{way}` says how to get a data set there")
-    return folder
+    check_data(folder)
+    return scenes.ensure(folder) if folder.name == SCENES else folder
+
+
+def check_data(folder: Path) -> None:
+    """Raises NaafError for a missing data set, with the way to it; missing scenes will be rendered."""
+    if folder.name == SCENES or folder.is_dir():
+        return
+    if folder.exists():
+        raise NaafError(f"{shown(folder)} is a file; a data set is a folder")
+    known = folder.name in manifest.names()
+    way = f"naaf data fetch {folder.name}" if known else "naaf data list"
+    raise NaafError(f"{missing(folder)}; `{way}` says how to get a data set there")
 
 
 def trained_runs(run: str | Path) -> list[Run]:
@@ -74,24 +81,22 @@ def trained_runs(run: str | Path) -> list[Run]:
 def trained_run(run: str | Path, member: int = BEST_MEMBER) -> Run:
     """One of the trained members, counted from 0 in the order of their seeds; -1: the best on dev."""
     found = trained_runs(run)
-    if member == BEST_MEMBER:
-        chosen = found[best_member(found)]
-        if len(found) > 1:
-            print(
-                f"{chosen.name}: of {len(found)} members the best on dev, rsum {chosen.best_rsum:.1f}; "
-                "the parameter member takes another, counted from 0"
-            )
-        return chosen
-    if not 0 <= member < len(found):
+    best = found[best_member(found)]
+    if member not in range(BEST_MEMBER, len(found)):
         names = ", ".join(f"{k}: {one.name}" for k, one in enumerate(found))
         raise NaafError(f"there is no member {member} in {shown(resolve(run))}; members: {names}")
-    best = found[best_member(found)]
-    if found[member] is not best:
+    chosen = best if member == BEST_MEMBER else found[member]
+    if chosen is not best:
         print(
-            f"{found[member].name}, as the parameter member asks: rsum {found[member].best_rsum:.1f} on dev; "
+            f"{chosen.name}, as the parameter member asks: rsum {chosen.best_rsum:.1f} on dev; "
             f"the best of {len(found)} members is {best.name} with {best.best_rsum:.1f}"
         )
-    return found[member]
+    elif member == BEST_MEMBER and len(found) > 1:
+        print(
+            f"{best.name}: of {len(found)} members the best on dev, rsum {best.best_rsum:.1f}; "
+            "the parameter member takes another, counted from 0"
+        )
+    return chosen
 
 
 def alike(run: str | Path, asked: Sequence[Run]) -> list[Run]:
@@ -155,7 +160,7 @@ def settings_for(
         overrides["train.epochs"] = epochs
     overrides |= config.assignments(filter(None, map(str.strip, settings.split(","))), "settings")
     if not preset and preset_of(folder) == config.OTHER_DATA:
-        print(preset_sentence(folder), file=sys.stderr)
+        say(preset_sentence(folder))
     return config.preset(preset or preset_of(folder), overrides)
 
 

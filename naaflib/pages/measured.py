@@ -13,6 +13,7 @@ from ..model.model import Model
 from ..runs import Run
 from ..viz.measures import rates_figure
 from ..viz.style import Figure
+from .pairs import known
 
 CLASSES = {
     form: kind
@@ -27,6 +28,11 @@ FOUND = {  # columns of `FoilDetection.found` that a reader sees, and their shor
     **{name: name for name in ("first", "paired", "auc_before")},
 }
 EVIDENCE = ("negative_effect", "effect", "best_cosine")  # of a word's numbers, those told by kind
+PANELS = (  # of the figure of foils: title, the word's number, its measure
+    ("True caption beats foil", "effect", "accuracy"),
+    ("AUC, negative effect", "negative_effect", "auc"),
+    ("AUC, largest cosine", "best_cosine", "auc"),
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class MeasuredWords:
     @property
     def swapped(self) -> bool:
         """Whether the foils are captions of the data with a word swapped, not the data set's own."""
-        return not _has(self.split, "foils")
+        return not known(self.split, "foils")
 
     def sentence(self) -> str:
         lines = [_source(self)]
@@ -88,39 +94,33 @@ class MeasuredWords:
 
     def evidence(self) -> pd.DataFrame | None:
         """What finds the wrong word: a row a model and a number that each word has, chance last; percent."""
-        known = {one.name: one.foils for one in self.models if one.foils is not None}
-        if not known:
+        if self.foils is None:
             return None
-        first = next(iter(known.values()))
-        chance = {
-            "auc": 0.5,
-            "ap": first.chance_precision,
-            "first": first.chance_first,
-            "paired": 0.5,
-        }
-        tables = {name: foils.found[[*FOUND]].rename(columns=FOUND) for name, foils in known.items()}
-        tables[""] = pd.DataFrame({"chance": chance}).T
-        return _labelled(tables, "a word's", len(known) > 1)
+        by_chance = (0.5, self.foils.chance_precision, self.foils.chance_first, 0.5)
+        tables = {one.name: one.foils.found[[*FOUND]].rename(columns=FOUND) for one in self.models}
+        tables[""] = pd.DataFrame([by_chance], index=["chance"], columns=["auc", "ap", "first", "paired"])
+        return _labelled(tables, "a word's")
 
     def classes(self) -> pd.DataFrame | None:
         """The pointing game by class of word, a row a model and class; percent."""
-        known = {one.name: one.pointing for one in self.models if one.pointing is not None}
-        tables = {
-            name: game.by_class(CLASSES).sort_values("count", ascending=False) for name, game in known.items()
-        }
-        return _labelled(tables, "word", len(known) > 1) if known else None
+        if self.pointing is None:
+            return None
+        tables = {one.name: one.pointing.by_class(CLASSES) for one in self.models}
+        ordered = {name: table.sort_values("count", ascending=False) for name, table in tables.items()}
+        return _labelled(ordered, "word")
 
     def kinds(self) -> pd.DataFrame | None:
         """Foils by kind of the wrong word, a row a model, kind and evidence; percent."""
-        rows = []
-        for one in self.models:
-            for evidence in EVIDENCE if one.foils is not None else ():
-                if evidence in one.foils.found.index:
-                    table = one.foils.kinds(evidence).assign(model=one.name, evidence=evidence)
-                    rows.append(table.drop(columns=["paired_low", "paired_high"]))
-        if not rows:
+        if self.foils is None:
             return None
-        table = pd.concat(rows).set_index(["model", "kind", "evidence"])
+        rows = [
+            one.foils.kinds(evidence).assign(model=one.name, evidence=evidence)
+            for one in self.models
+            for evidence in EVIDENCE
+            if evidence in one.foils.found.index
+        ]
+        table = pd.concat(rows).drop(columns=["paired_low", "paired_high"])
+        table = table.set_index(["model", "kind", "evidence"])
         counts = ["count", "images"]
         return table[counts].join((100 * table.drop(columns=counts)).round(2)).reset_index()
 
@@ -132,44 +132,30 @@ class MeasuredWords:
 
     def pointing_figure(self) -> Figure | None:
         """The pointing game by class of word."""
-        known = {one.name: one.pointing for one in self.models if one.pointing is not None}
-        if not known:
+        if self.pointing is None:
             return None
         tables = {
-            name: 100 * game.by_class(CLASSES).rename(columns={"rate": "value"})
-            for name, game in known.items()
+            one.name: one.pointing.by_class(CLASSES).rename(columns={"rate": "value"}) for one in self.models
         }
-        order = tables[next(iter(tables))].sort_values("value", ascending=False).index
-        panel = {
-            name: table.reindex(order)[["value", "low", "high", "chance"]] for name, table in tables.items()
-        }
+        order = tables[self.models[0].name].sort_values("value", ascending=False).index
+        shown = ["value", "low", "high", "chance"]
+        panel = {name: 100 * table.reindex(order)[shown] for name, table in tables.items()}
         return rates_figure({"Attended region is right": panel}, width=4.6)
 
     def foils_figure(self) -> Figure | None:
         """By kind of the wrong word: foils told apart, and the word found by two of its numbers."""
-        known = {one.name: one.foils for one in self.models if one.foils is not None}
-        if not known:
+        if self.foils is None:
             return None
-        first = next(iter(known.values()))
-        order = list(first.by_kind["kind"])
-        wanted = {
-            "True caption beats foil": ("effect", "accuracy", 0.5),
-            "AUC, negative effect": ("negative_effect", "auc", 0.5),
-            "AUC, largest cosine": ("best_cosine", "auc", 0.5),
-        }
-        panels = {}
-        for title, (evidence, measure, chance) in wanted.items():
-            having = {name: foils for name, foils in known.items() if evidence in foils.found.index}
-            if having:
-                panels[title] = {
-                    name: _panel(foils, evidence, measure, chance, order) for name, foils in having.items()
-                }
+        order = list(self.foils.by_kind["kind"])
+        panels: dict[str, dict[str, pd.DataFrame]] = {}
+        for title, evidence, measure in PANELS:
+            for one in self.models:
+                if evidence in one.foils.found.index:
+                    table = one.foils.kinds(evidence).set_index("kind").reindex(order)
+                    panel = table[[measure, f"{measure}_low", f"{measure}_high"]].assign(chance=0.5) * 100
+                    panel.columns = ["value", "low", "high", "chance"]
+                    panels.setdefault(title, {})[one.name] = panel
         return rates_figure(panels)
-
-
-def _has(split: Split, what: str) -> bool:
-    """Whether the data set knows its links or foils."""
-    return (split.folder / f"{split.name}_{what}.json").is_file()
 
 
 def _source(measured: MeasuredWords) -> str:
@@ -197,24 +183,15 @@ def _foil_rows(foils: FoilDetection) -> dict[str, tuple[float, ...]]:
     }  # fmt: skip
 
 
-def _labelled(tables: dict[str, pd.DataFrame], axis: str, several: bool) -> pd.DataFrame:
+def _labelled(tables: dict[str, pd.DataFrame], axis: str) -> pd.DataFrame:
     """Tables one under the other, with the model's name before a row's where there are several; percent."""
-    named = [
+    several = len(tables.keys() - {""}) > 1
+    whole = pd.concat(
         table.rename(index=lambda row, name=name: f"{name}: {row}" if several and name else row)
         for name, table in tables.items()
-    ]
-    whole = pd.concat(named)
+    )
     shares = [name for name in whole if name != "count"]
     return whole.assign(**(100 * whole[shares]).round(2)).rename_axis(axis)
-
-
-def _panel(
-    foils: FoilDetection, evidence: str, measure: str, chance: float, order: list[str]
-) -> pd.DataFrame:
-    table = foils.kinds(evidence).set_index("kind").reindex(order)
-    columns = {"value": measure, "low": f"{measure}_low", "high": f"{measure}_high"}
-    panel = pd.DataFrame({name: 100 * table[column] for name, column in columns.items()})
-    return panel.assign(chance=100 * chance)
 
 
 def measure_words(model: Model, split: Split, other: Model | None = None, seed: int = 0) -> MeasuredWords:
@@ -223,11 +200,11 @@ def measure_words(model: Model, split: Split, other: Model | None = None, seed: 
     Scenes know both; of other data foils are made by swapping words, for both models the same, by the seed.
     """
     models = [model] if other is None else [model, other]
-    links = scenes.read_links(split.folder, split.name) if _has(split, "links") else None
-    foils = scenes.read_foils(split.folder, split.name) if _has(split, "foils") else None
+    links = scenes.read_links(split.folder, split.name) if known(split, "links") else None
+    foils = scenes.read_foils(split.folder, split.name) if known(split, "foils") else None
     if foils is None:
-        known = set.intersection(*(set(one.vocabulary.words) for one in models))
-        foils = swapped_foils(split, known, seed=seed)
+        words = set.intersection(*(set(one.vocabulary.words) for one in models))
+        foils = swapped_foils(split, words, seed=seed)
     names = [one.settings.method for one in models]
     if len(set(names)) < len(names):
         names = [f"{name} ({k})" for k, name in enumerate(names, start=1)]

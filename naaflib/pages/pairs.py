@@ -10,6 +10,7 @@ import torch
 
 from ..data.captions import tokenize
 from ..data.scenes import dataset as scenes
+from ..data.scenes.maker import record_path
 from ..data.splits import Split
 from ..errors import NaafError, UsageError
 from ..evaluate import Encoded, encode_split, score_encoded, streamed_metrics
@@ -39,7 +40,7 @@ def pick_images(split: Split, count: int, seed: int = 0) -> list[int]:
 def image_sheet(split: Split, count: int = 4, seed: int = 0) -> Figure:
     """Random images with regions and captions; on scenes, the regions that a caption's words speak of."""
     images = pick_images(split, count, seed)
-    links = _links(split)
+    links = scenes.read_links(split.folder, split.name) if known(split, "links") else None
     return pairs_figure(
         [[split.captions[caption] for caption in split.captions_of_image(image)] for image in images],
         [read_picture(split.image_path(image)) for image in images],
@@ -62,11 +63,9 @@ def _spoken(split: Split, image: int, links: list[list[list[int]]]) -> Mapping[s
     return {" ".join(names): split.boxes[image][region] for region, names in by_region.items()}
 
 
-def _links(split: Split) -> list[list[list[int]]]:
-    """What each word speaks of, where the data set knows it."""
-    if not (split.folder / f"{split.name}_links.json").is_file():
-        return []
-    return scenes.read_links(split.folder, split.name)
+def known(split: Split, what: str) -> bool:
+    """Whether the data set has records of "links" or "foils"."""
+    return record_path(split.folder, split.name, what).is_file()
 
 
 @dataclass(frozen=True)

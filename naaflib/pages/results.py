@@ -173,10 +173,33 @@ def query_sheet(result: Evaluation, direction: str, which: str, count: int = 3) 
     if direction not in DIRECTIONS or which not in ("best", "worst"):
         raise UsageError(f"a sheet shows i2t or t2i, best or worst, not {direction!r}, {which!r}")
     found: Retrieval = getattr(result.metrics, direction)
-    queries = _chosen(result.split, found.ranks, margins(result)[direction], which, count)
-    title = f"{DIRECTIONS[direction]}: {'surest right' if which == 'best' else 'farthest missed'}"
-    draw = _captions_for if direction == "i2t" else _pictures_for
-    return draw(result, queries, title)
+    split, scores = result.split, _scores(result)
+    queries = _chosen(split, found.ranks, margins(result)[direction], which, count)
+    rows = []
+    for query in queries:
+        if direction == "t2i":
+            image = int(split.image_of_caption[query])
+            rows.append(_answers(scores[:, query], _fold(result, image), [image]))
+        else:
+            pool = captions_of(_fold(result, query), split.captions_per_image)
+            rows.append(_answers(scores[query], pool, list(split.captions_of_image(query))))
+    right, score, place = ([row[name].tolist() for row in rows] for name in ("right", "score", "place"))
+    kind = "surest right" if which == "best" else "farthest missed"
+    how = {
+        "places": found.ranks[queries] + 1,
+        "answer_places": place,
+        "title": f"{DIRECTIONS[direction]}: {kind}",
+    }
+    if direction == "t2i":
+        texts = [split.captions[query] for query in queries]
+        pictures = [[read_picture(split.image_path(image)) for image in row.index] for row in rows]
+        names = [[in_words(split, image) for image in row.index] for row in rows]
+        return retrieved_pictures(texts, pictures, right, score, names=names, **how)
+    pictures = [read_picture(split.image_path(image)) for image in queries]
+    texts = [[split.captions[caption] for caption in row.index] for row in rows]
+    return retrieved_captions(
+        pictures, texts, right, score, names=[in_words(split, image) for image in queries], **how
+    )
 
 
 def _chosen(split: Split, ranks: np.ndarray, margin: np.ndarray, which: str, count: int) -> list[int]:
@@ -195,48 +218,6 @@ def _chosen(split: Split, ranks: np.ndarray, margin: np.ndarray, which: str, cou
     return [images[image] for image in chosen[:count]]
 
 
-def _pictures_for(result: Evaluation, queries: list[int], title: str) -> Figure:
-    split = result.split
-    own = split.image_of_caption[queries].tolist()
-    rows = [
-        _answers(_scores(result)[:, query], _fold(result, image), [image])
-        for query, image in zip(queries, own, strict=True)
-    ]
-    return retrieved_pictures(
-        [split.captions[query] for query in queries],
-        [[read_picture(split.image_path(image)) for image in row.index] for row in rows],
-        [row["right"].tolist() for row in rows],
-        [row["score"].tolist() for row in rows],
-        names=[[_instead(split, image) for image in row.index] for row in rows],
-        places=result.metrics.t2i.ranks[queries] + 1,
-        answer_places=[row["place"].tolist() for row in rows],
-        title=title,
-    )
-
-
-def _captions_for(result: Evaluation, queries: list[int], title: str) -> Figure:
-    split, per_image = result.split, result.split.captions_per_image
-    folds = [_fold(result, image) for image in queries]
-    rows = [
-        _answers(
-            _scores(result)[image],
-            captions_of(fold, per_image),
-            list(split.captions_of_image(image)),
-        )
-        for image, fold in zip(queries, folds, strict=True)
-    ]
-    return retrieved_captions(
-        [read_picture(split.image_path(image)) for image in queries],
-        [[split.captions[caption] for caption in row.index] for row in rows],
-        [row["right"].tolist() for row in rows],
-        [row["score"].tolist() for row in rows],
-        names=[_instead(split, image) for image in queries],
-        places=result.metrics.i2t.ranks[queries] + 1,
-        answer_places=[row["place"].tolist() for row in rows],
-        title=title,
-    )
-
-
 def _answers(scores: np.ndarray, pool: slice, right: list[int]) -> pd.DataFrame:
     """The first answers of a query, and after them the first right one where it is not among them."""
     order = pool.start + np.argsort(-np.asarray(scores[pool]), kind="stable")
@@ -247,8 +228,8 @@ def _answers(scores: np.ndarray, pool: slice, right: list[int]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=chosen)
 
 
-def _instead(split: Split, image: int) -> str:
-    """What stands where there is no picture file: one of the image's captions."""
+def in_words(split: Split, image: int) -> str:
+    """What stands for an image where it has no picture file: the first of its captions."""
     return f"“{split.captions[split.captions_of_image(image)[0]]}”"
 
 

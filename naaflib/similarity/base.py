@@ -22,17 +22,16 @@ from typing import ClassVar, NamedTuple, TypeGuard
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import leaky_relu
 
 from ..errors import UsageError, unknown
-from .packing import Group
+from .axes import Boundary, ByCaption, ByRegion, ByWord, Gram, Groups, Regions, Words
 
 EPSILON = 1e-8  # the released code adds it to norms
 SLOPE = 0.1  # of LeakyReLU below 0
 TINY = 1e-30  # keeps the gradient of a norm finite at 0; far below epsilon squared
 ABSENT = -2.0  # in the place of a cosine, and below every one: the region is padding
 POOLINGS = ("mean", "lse")
-
-Groups = tuple[Group, ...]
 
 
 class Effects(NamedTuple):
@@ -82,17 +81,17 @@ class Parts(NamedTuple):
 class Block(NamedTuple):
     """Some images and some packed captions, ready to be scored: all that a fast form reads."""
 
-    cosine: Float[Tensor, "image region word"]
-    gram: Float[Tensor, "image region region"]  # V V^T
-    words: Float[Tensor, "word dim"]
+    cosine: ByRegion
+    gram: Gram
+    words: Words
     groups: Groups  # of the words
 
 
 class Scores(NamedTuple):
     """best: each word's largest cosine, which the boundary is mined from; None where it has none."""
 
-    pairs: Float[Tensor, "image caption"]  # captions in packed order
-    best: Float[Tensor, "image word"] | None = None
+    pairs: ByCaption  # captions in packed order
+    best: ByWord | None = None
 
 
 @dataclass(frozen=True)
@@ -118,23 +117,16 @@ class Similarity(ABC):
         """The similarity that training scores by."""
         return self
 
-    def prepare(self, words: Float[Tensor, "word dim"], groups: Groups) -> Tensor | None:
+    def prepare(self, words: Words, groups: Groups) -> Tensor | None:
         """What `scores` needs of the captions alone; computed once for all images."""
         return None
 
     @abstractmethod
-    def parts(
-        self,
-        regions: Float[Tensor, "image region dim"],
-        words: Float[Tensor, "word dim"],
-        boundary: float = 0.0,
-    ) -> Parts:
+    def parts(self, regions: Regions, words: Words, boundary: float = 0.0) -> Parts:
         """The readable form: one caption with each image, differentiable. `vmap` takes it over pairs."""
 
     @abstractmethod
-    def scores(
-        self, block: Block, boundary: Float[Tensor, " word"] | None, prepared: Tensor | None = None
-    ) -> Scores:
+    def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         """The fast form, differentiable by the block's tensors. boundary: one a word, where it needs one."""
 
 
@@ -174,7 +166,7 @@ def padding(regions: Float[Tensor, "*image region dim"]) -> Bool[Tensor, "*image
 def cosines(
     words: Float[Tensor, "*caption word dim"], regions: Float[Tensor, "*image region dim"]
 ) -> Float[Tensor, "*image word region"]:
-    """Each word's cosine with each region, `ABSENT` where the region is padding."""
+    """Eq. 6: each word's cosine with each region; `ABSENT` where the region is padding."""
     return (words @ regions.mT).masked_fill(padding(regions).unsqueeze(-2), ABSENT)
 
 
@@ -193,16 +185,37 @@ def attended_cosine(
     return (weight * cosine).sum(dim=-1) / length
 
 
+def relevance_weight(
+    cosine: Float[Tensor, "image word region"], lambda_softmax: float
+) -> Float[Tensor, "image word region"]:
+    """Eq. 11: attention, LeakyReLU (paper: ReLU), normed over the caption's words, softmax over regions.
+
+    The relevance effect is the mean of the cosines under these weights; the boundary plays no part.
+    """
+    relevance = leaky_relu(cosine, SLOPE)
+    norm = relevance.norm(dim=-2, keepdim=True) + EPSILON
+    logit = lambda_softmax * relevance / norm
+    return torch.softmax(logit.masked_fill(cosine == ABSENT, -torch.inf), dim=-1)
+
+
+def inverse_length(energy: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """1 / length of a vector of this squared length; 0 of a vector of zeros, or of one that rounding left."""
+    some = energy > 0
+    return energy.where(some, 1.0).rsqrt() * some  # rsqrt'(0) is infinite: NaN gradients without `where`
+
+
 def pooled(
-    values: Float[Tensor, "image part"],
+    values: Float[Tensor, "*axes part"],
     pooling: str,
     lambda_lse: float,
-    absent: Bool[Tensor, "image part"] | None = None,
-) -> Float[Tensor, " image"]:
+    absent: Bool[Tensor, "*image part"] | None = None,
+) -> Float[Tensor, "*axes"]:
     """AVG ("mean") or LogSumExp ("lse") over words or regions; absent: those that take no part."""
-    left_out = torch.zeros_like(values, dtype=torch.bool) if absent is None else absent
     if pooling == "mean":
-        return values.masked_fill(left_out, 0.0).sum(dim=-1) / (~left_out).sum(dim=-1)
+        if absent is None:
+            return values.mean(dim=-1)
+        return values.masked_fill(absent, 0.0).sum(dim=-1) / (~absent).sum(dim=-1)
     if pooling == "lse":
-        return torch.logsumexp((lambda_lse * values).masked_fill(left_out, -torch.inf), dim=-1) / lambda_lse
+        logit = lambda_lse * (values if absent is None else values.masked_fill(absent, -torch.inf))
+        return torch.logsumexp(logit, dim=-1) / lambda_lse
     raise unknown("pooling", pooling, POOLINGS)

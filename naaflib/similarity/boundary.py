@@ -1,4 +1,4 @@
-"""The boundary between matched and mismatched similarities, where two Gaussians cross (eq. 1-5).
+"""The boundary between matched and mismatched similarities, where two Gaussians cross.
 
 The boundary separates the largest cosines of words in their own image from those in a wrong one at the least
 expected cost. `training.mining` samples the words.
@@ -34,7 +34,7 @@ def optimal_boundary(
     std_neg: float | Tensor,
     alpha: float | Tensor = 2.0,
 ) -> Any:
-    """The raw root of eq. 4, not clipped: where alpha N(mean_neg, std_neg) and N(mean_pos, std_pos) cross.
+    """Eq. 4: the raw root, not clipped: where alpha N(mean_neg, std_neg) and N(mean_pos, std_pos) cross.
 
     Minimises alpha P(mismatched taken as matched) + P(matched taken as mismatched). Numbers give a float;
     if any argument is a tensor, elementwise, a float64 tensor. NaN where there is no boundary: no real
@@ -55,7 +55,7 @@ def optimal_boundary(
 
 
 def released_boundary(samples: Samples, alpha: float) -> float:
-    """Eq. 4 with the released code's 1e-8 and 1e-10, for exact repetition of its training."""
+    """`optimal_boundary` with the released code's 1e-8 and 1e-10, for exact repetition of its training."""
     mp, sp, mn, sn = samples
     b1 = sp**2 - sn**2
     b2 = 2 * (mp * sn**2 - mn * sp**2)
@@ -64,16 +64,21 @@ def released_boundary(samples: Samples, alpha: float) -> float:
     return (-b2 + math.sqrt(discriminant)) / (2 * b1 + 1e-10) if discriminant > 0 else math.nan
 
 
+def safe_boundary(samples: Samples) -> float:
+    """Eq. 5: mu+ - 3 sigma+, which eq. 4 gives for the adapted alpha; the boundary at inference."""
+    return samples.mean_matched - 3 * samples.std_matched
+
+
 def updated(old: Boundaries, samples: Samples, estimate: float, momentum: float) -> Boundaries:
     """The running boundaries after an estimate; one outside [0, 1] counts as 0, none leaves the old ones."""
     if math.isnan(estimate):
         return old
-    safe = samples.mean_matched - 3 * samples.std_matched
-    values = (value if 0 <= value <= 1 else 0.0 for value in (estimate, safe))
+    pair = estimate, safe_boundary(samples)
+    values = (value if 0 <= value <= 1 else 0.0 for value in pair)
     return Boundaries(*(momentum * new + (1 - momentum) * was for new, was in zip(values, old, strict=True)))
 
 
 def sample_statistics(matched: Tensor, mismatched: Tensor) -> Samples:
-    """Means and unbiased deviations of two samples of similarities."""
+    """Eq. 1-2: the two samples as Gaussians, by their means and unbiased deviations."""
     numbers = [value for part in (matched, mismatched) for value in (part.mean(), part.std())]
     return Samples(*torch.stack(numbers).tolist())

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from .axes import Boundary, Regions, Words
 from .base import Block, Parts, Scores, Similarity, cosines, pooled
 from .packed import pooled_words
 
@@ -20,12 +20,7 @@ class Chan(Similarity):
     pooling: str = "mean"  # or "lse", LogSumExp
     lambda_lse: float = 6.0
 
-    def parts(
-        self,
-        regions: Float[Tensor, "image region dim"],
-        words: Float[Tensor, "word dim"],
-        boundary: float = 0.0,
-    ) -> Parts:
+    def parts(self, regions: Regions, words: Words, boundary: float = 0.0) -> Parts:
         """A word's weight is 1 for its best region, the first of several, and 0 for the others."""
         cosine = cosines(words, regions)
         effect = cosine.amax(dim=-1)
@@ -33,8 +28,6 @@ class Chan(Similarity):
         weight = (places == cosine.argmax(dim=-1, keepdim=True)).to(cosine)
         return Parts.of(cosine, weight, effect, pooled(effect, self.pooling, self.lambda_lse))
 
-    def scores(
-        self, block: Block, boundary: Float[Tensor, " word"] | None, prepared: Tensor | None = None
-    ) -> Scores:
+    def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         effect = block.cosine.amax(dim=1)
         return Scores(pooled_words(effect, block.groups, self.pooling, self.lambda_lse))

@@ -8,11 +8,10 @@ Rows are sliced before the loops over words: an index that might be negative, as
 is looked up from the end if it is, which keeps a loop from being vectorised.
 """
 
-import sys
-
 import numpy as np
 from numba import njit
 
+from ..messages import say
 from . import base
 
 FAST = {"contract", "reassoc", "nsz", "arcp"}  # never nnan or ninf: bad input must stay visible
@@ -66,13 +65,13 @@ def _best(cosine, i, first, words, best):
 
 
 @_kept()
-def _feature_weight(cosine, i, first, words, best, boundary, sharpness, weight, projection):
+def _feature_weight(cosine, i, first, words, best, boundary, lambda_softmax, weight, projection):
     limit = boundary[first : first + words]
     projection[:words] = ZERO
     for r in range(cosine.shape[1]):
         s, own = cosine[i, r, first : first + words], weight[r]
         for w in range(words):
-            e = _exp(sharpness * (s[w] - best[w])) if s[w] > limit[w] else ZERO
+            e = _exp(lambda_softmax * (s[w] - best[w])) if s[w] > limit[w] else ZERO
             own[w] = e
             projection[w] += e * s[w]
 
@@ -94,7 +93,7 @@ def _caption_sums(values, first, groups, sums):
 
 
 @_kept()
-def _over_words(values, first, groups, spread):
+def _spread_to_words(values, first, groups, spread):
     """Each caption's value (caption) at all its words, which begin at word `first`."""
     column = 0
     for g in range(len(groups)):
@@ -110,7 +109,7 @@ def _over_words(values, first, groups, spread):
 
 @_kept()
 def _propagate(above, first, groups, intra, propagated):
-    """Equation 8: each word's value above the boundary averaged over its caption's words by `intra`."""
+    """The average of eq. 8, as in `naaf.propagated`; `intra` has the weights."""
     propagated[:] = ZERO
     for g in range(len(groups)):
         length, captions, word, _column, table = groups[g]
@@ -138,16 +137,16 @@ def _relevance_norm(s, first, groups, captions, square, norm):
 
 @_kept(nogil=True)
 def scores_of_images(
-    cosine, gram, boundary, groups, runs, sharpness, counted, intra, sums, best_out, below_out, start, stop
+    cosine, gram, boundary, groups, runs, lambda_softmax, effects, intra, sums, best_out, below_out, images
 ):
     """Sums of the words' effects (image, caption), best cosines and the mismatch decisions (image, word).
 
-    start, stop: the images that are taken.
+    images: the first that is taken, and the end.
     groups: rows of length, captions, first word, first caption, first element of the group's table in
     `intra`, which holds (position, position, caption) tables one after the other; an empty one: training.
     runs: rows of first group, end of groups, first word, words, first caption, captions: groups that are
     reduced together, so that loops over words are long.
-    counted: 1 or 0 for the negative effect, that of the features and that of the relevance.
+    effects: 1 or 0 for the negative effect, that of the features and that of the relevance.
     """
     regions = cosine.shape[1]
     widest = runs[:, 3].max() if len(runs) else 0
@@ -160,12 +159,12 @@ def scores_of_images(
     weighted = np.empty(widest, np.float32)
     scale = np.empty(widest, np.float32)
     norm = np.empty(widest, np.float32)
-    for i in range(start, stop):
+    for i in range(images[0], images[1]):
         for run in range(len(runs)):
             first_group, end, first, words, column, captions = runs[run]
             members = groups[first_group:end]
             _best(cosine, i, first, words, best)
-            _feature_weight(cosine, i, first, words, best, boundary, sharpness, weight, projection)
+            _feature_weight(cosine, i, first, words, best, boundary, lambda_softmax, weight, projection)
             energy[:words] = ZERO
             for r in range(regions):
                 mixed[:words] = ZERO
@@ -184,8 +183,8 @@ def scores_of_images(
                     continue
                 _relevance_norm(s, first, members, captions, mixed, norm)
                 for c in range(captions):
-                    norm[c] = sharpness / (norm[c] + EPSILON)
-                _over_words(norm, first, members, scale)
+                    norm[c] = lambda_softmax / (norm[c] + EPSILON)
+                _spread_to_words(norm, first, members, scale)
                 for w in range(words):
                     e = _exp(_leaky(s[w]) * scale[w])
                     total[w] += e
@@ -199,10 +198,10 @@ def scores_of_images(
                 _propagate(best, first, members, intra, mixed)
             below = below_out[i, first : first + words]
             for w in range(words):
-                effect = counted[2] * weighted[w] / total[w]
-                effect += counted[0] * best[w] if mixed[w] < ZERO else ZERO
+                effect = effects[2] * weighted[w] / total[w]
+                effect += effects[0] * best[w] if mixed[w] < ZERO else ZERO
                 length_of_attended = np.sqrt(max(energy[w], TINY))
-                effect += counted[1] * projection[w] / length_of_attended if energy[w] > ZERO else ZERO
+                effect += effects[1] * projection[w] / length_of_attended if energy[w] > ZERO else ZERO
                 below[w] = mixed[w] < ZERO
                 total[w] = effect
             _caption_sums(total, first, members, norm)
@@ -211,9 +210,9 @@ def scores_of_images(
 
 @_kept(nogil=True)
 def gradients_of_images(
-    share, cosine, gram, boundary, groups, runs, sharpness, counted, below, by_cosine, by_gram, start, stop
+    share, cosine, gram, boundary, groups, runs, lambda_softmax, effects, below, by_cosine, by_gram, images
 ):
-    """Gradients by cosines and Gram matrices of images [start, stop); see effects.block_gradient.
+    """Gradients by cosines and Gram matrices of a run of images; see `packed.block_gradient`.
 
     share: gradient by each caption's score over its length (image, caption).
     """
@@ -236,13 +235,13 @@ def gradients_of_images(
     scale = np.empty(widest, np.float32)
     by_norm = np.empty(widest, np.float32)
     square = np.empty(widest, np.float32)
-    for i in range(start, stop):
+    for i in range(images[0], images[1]):
         by_gram[i] = ZERO
         for run in range(len(runs)):
             first_group, end, first, words, column, captions = runs[run]
             members = groups[first_group:end]
             _best(cosine, i, first, words, best)
-            _feature_weight(cosine, i, first, words, best, boundary, sharpness, weight, projection)
+            _feature_weight(cosine, i, first, words, best, boundary, lambda_softmax, weight, projection)
             energy[:words] = ZERO
             for r in range(regions):
                 to, own = mixed[r], weight[r]
@@ -253,17 +252,18 @@ def gradients_of_images(
                         to[w] += near * other[w]
                 for w in range(words):
                     energy[w] += own[w] * to[w]
-            _over_words(share[i, column : column + captions], first, members, shares)
+            _spread_to_words(share[i, column : column + captions], first, members, shares)
             for w in range(words):
                 inverse = ONE / np.sqrt(energy[w]) if energy[w] > ZERO else ZERO
-                direct[w] = counted[1] * shares[w] * inverse
+                direct[w] = effects[1] * shares[w] * inverse
                 through[w] = direct[w] * projection[w] * inverse * inverse
                 negative[w] = ZERO  # how many regions share the best cosine
             for r in range(regions):
                 s, by = cosine[i, r, first : first + words], by_cosine[i, r, first : first + words]
                 own, to = weight[r], mixed[r]
                 for w in range(words):
-                    by[w] = own[w] * (direct[w] * (ONE + sharpness * s[w]) - sharpness * through[w] * to[w])
+                    pull = lambda_softmax * through[w] * to[w]
+                    by[w] = own[w] * (direct[w] * (ONE + lambda_softmax * s[w]) - pull)
                     negative[w] += ONE if s[w] == best[w] else ZERO
             for r in range(regions):
                 to, own = mixed[r], weight[r]
@@ -277,7 +277,7 @@ def gradients_of_images(
                     by_gram[i, r, q] -= HALF * dot
             mismatched = below[i, first : first + words]
             for w in range(words):
-                negative[w] = counted[0] * shares[w] / negative[w] if mismatched[w] else ZERO
+                negative[w] = effects[0] * shares[w] / negative[w] if mismatched[w] else ZERO
             total[:words] = ZERO
             weighted[:words] = ZERO
             for r in range(regions):
@@ -287,8 +287,8 @@ def gradients_of_images(
                     continue
                 _relevance_norm(s, first, members, captions, square, own)
                 for c in range(captions):
-                    norm[c] = sharpness / (own[c] + EPSILON)
-                _over_words(norm, first, members, scale)
+                    norm[c] = lambda_softmax / (own[c] + EPSILON)
+                _spread_to_words(norm, first, members, scale)
                 for w in range(words):
                     by[w] += negative[w] if s[w] == best[w] else ZERO
                     e = _exp(_leaky(s[w]) * scale[w])
@@ -297,7 +297,7 @@ def gradients_of_images(
                     weighted[w] += e * s[w]
             for w in range(words):
                 weighted[w] /= total[w]  # the effect
-                total[w] = counted[2] * shares[w] / total[w]
+                total[w] = effects[2] * shares[w] / total[w]
             for r in range(regions):
                 s, by = cosine[i, r, first : first + words], by_cosine[i, r, first : first + words]
                 own, change = norms[r], relevance[r]
@@ -312,10 +312,10 @@ def gradients_of_images(
                 _caption_sums(square, first, members, by_norm)
                 for c in range(captions):
                     whole = own[c] + EPSILON
-                    norm[c] = sharpness / whole
+                    norm[c] = lambda_softmax / whole
                     by_norm[c] *= norm[c] / (whole * own[c])
-                _over_words(norm, first, members, scale)
-                _over_words(by_norm, first, members, square)
+                _spread_to_words(norm, first, members, scale)
+                _spread_to_words(by_norm, first, members, square)
                 for w in range(words):
                     e = change[w] * scale[w] - _leaky(s[w]) * square[w]
                     by[w] += e if s[w] > ZERO else e * SLOPE
@@ -325,8 +325,7 @@ def gradients_of_images(
 
 
 if not scores_of_images.stats.cache_path:
-    print(
+    say(
         "the compiled kernels are kept nowhere, as no folder for them can be written: each process compiles "
-        "them again, which takes up to a minute; NUMBA_CACHE_DIR names a folder",
-        file=sys.stderr,
+        "them again, which takes up to a minute; NUMBA_CACHE_DIR names a folder"
     )

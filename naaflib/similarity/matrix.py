@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 from ..errors import UsageError
-from .base import ABSENT, ALL_EFFECTS, Block, Effects, Groups, Scores, Similarity, check_constant, padding
+from .axes import ByCaption, ByRegion, Groups, Regions, Words
+from .base import ABSENT, ALL_EFFECTS, Block, Effects, Scores, Similarity, check_constant, padding
 from .inputs import as_tensor, check_pairs, checked_boundary, checked_lengths
-from .methods import make
+from .methods import DEFAULT, make
 from .packed import word_boundary
 from .packing import Packing, pack
 from .threads import in_threads
@@ -34,13 +35,13 @@ def score_matrix(
     lengths: Any,
     *,
     boundary: Any = None,
-    method: str = "naaf",
+    method: str = DEFAULT,
     lambda_softmax: float | None = None,
     lambda_intra: float | None = 5.0,
     pooling: str = "mean",
     lambda_lse: float = 6.0,
     effects: Effects = ALL_EFFECTS,
-) -> Float[Tensor, "image caption"]:
+) -> ByCaption:
     """Scores of all pairs; differentiable once by images and captions.
 
     Arrays may be numpy's, too. images: unit regions (N, R, D); a zero vector is padding and takes no part.
@@ -70,7 +71,7 @@ def score_matrix(
 
 def scored(
     images: Any, captions: Any, lengths: Any, similarity: Similarity, boundary: Any = None
-) -> Float[Tensor, "image caption"]:
+) -> ByCaption:
     """`score_matrix` by a similarity that is there already. Takes and raises the same."""
     images, captions = as_tensor("images", images), as_tensor("captions", captions)
     check_pairs(images, captions)
@@ -122,7 +123,7 @@ class Scorer:
 
     def __init__(
         self,
-        words: Float[Tensor, "word dim"],
+        words: Words,
         packing: Packing,
         similarity: Similarity,
         boundary: float | Tensor | None,
@@ -143,9 +144,7 @@ class Scorer:
             self.pieces.append(Piece(part, factor, captions, groups, limit, prepared, shift))
 
     @torch.no_grad()
-    def __call__(
-        self, images: Float[Tensor, "image region dim"], captions: slice | None = None
-    ) -> Float[Tensor, "image caption"]:
+    def __call__(self, images: Regions, captions: slice | None = None) -> ByCaption:
         """Scores, columns in packed order; captions: those of a run of whole chunks, packed."""
         wanted = slice(0, self.captions) if captions is None else captions
         scores = images.new_empty(len(images), wanted.stop - wanted.start)
@@ -181,9 +180,7 @@ class Scorer:
                 work(block)
 
 
-def all_cosines(
-    images: Float[Tensor, "image region dim"], words: Float[Tensor, "word dim"], *, words_first: bool = False
-) -> Float[Tensor, "image region word"]:
+def all_cosines(images: Regions, words: Words, *, words_first: bool = False) -> ByRegion:
     """One matrix product: every word with every region, `ABSENT` with padding.
 
     words_first: in memory the words come first.
@@ -191,15 +188,11 @@ def all_cosines(
     return _without(_product(images, words, words_first), padding(images))
 
 
-def _without(
-    cosine: Float[Tensor, "image region word"], absent: Bool[Tensor, "image region"]
-) -> Float[Tensor, "image region word"]:
+def _without(cosine: ByRegion, absent: Bool[Tensor, "image region"]) -> ByRegion:
     return cosine.masked_fill(absent.unsqueeze(-1), ABSENT) if bool(absent.any()) else cosine
 
 
-def _product(
-    images: Float[Tensor, "image region dim"], words: Float[Tensor, "word dim"], words_first: bool
-) -> Float[Tensor, "image region word"]:
+def _product(images: Regions, words: Words, words_first: bool) -> ByRegion:
     regions = images.flatten(0, 1)
     if words_first:
         product = (_padded(words) @ _padded(regions).mT).mT
@@ -208,9 +201,7 @@ def _product(
     return product[: len(regions), : len(words)].unflatten(0, images.shape[:2])
 
 
-def _cosines(
-    images: Float[Tensor, "image region dim"], piece: Piece, words_first: bool
-) -> Float[Tensor, "image region word"]:
+def _cosines(images: Regions, piece: Piece, words_first: bool) -> ByRegion:
     """All cosines with a piece's words, in their type, from a product in the images' type."""
     if images.dtype == piece.words.dtype:
         return _product(images, piece.words, words_first)

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from ..errors import unknown
 from .base import Similarity
@@ -22,6 +21,7 @@ METHODS: dict[str, type[Similarity]] = {
         Vse,
     )
 }
+DEFAULT = Naaf.method
 
 
 def kind_of(method: str) -> type[Similarity]:
@@ -38,7 +38,6 @@ def make(method: str, constants: Mapping[str, Any]) -> Similarity:
     unknown method, and for a constant out of range.
     """
     kind = kind_of(method)
-    hints = get_type_hints(kind)
-    own = {field.name: NoneType in get_args(hints[field.name]) for field in fields(kind)}
-    given = {name: value for name, value in constants.items() if name in own}
-    return kind(**{name: value for name, value in given.items() if value is not None or own[name]})
+    optional = {field.name: "None" in str(field.type) for field in fields(kind)}
+    given = {name: value for name, value in constants.items() if name in optional}
+    return kind(**{name: value for name, value in given.items() if value is not None or optional[name]})

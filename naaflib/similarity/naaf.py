@@ -1,7 +1,8 @@
-"""NAAF (Zhang et al., CVPR 2022): equations 6-12 of the paper, one function an equation, as the paper reads.
+"""NAAF (Zhang et al., CVPR 2022): the equations of its score, one function an equation, as the paper reads.
 
 Axes, always in this order: image, word, region, dim. Words are those of ONE caption, `<start>` and
-`<end>` included. The fast form computes the same from packed captions (see `autograd`).
+`<end>` included. The fast form computes the same from packed captions (see `packed` and `autograd`), with
+regions before words. docs/method.md lists all equations.
 """
 
 from dataclasses import dataclass, replace
@@ -10,24 +11,21 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import leaky_relu
 
 from ..errors import UsageError
 from . import packed
 from .autograd import naaf_scores
+from .axes import Boundary, Groups, Regions, Words
 from .base import (
-    ABSENT,
     ALL_EFFECTS,
-    EPSILON,
-    SLOPE,
     Block,
     Effects,
-    Groups,
     Parts,
     Scores,
     Similarity,
     attended_cosine,
     cosines,
+    relevance_weight,
 )
 
 
@@ -47,11 +45,11 @@ class Naaf(Similarity):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not any(self.counted):
+        if not any(self.kept_effects):
             raise UsageError("a score needs one of the three effects at least")
 
     @property
-    def counted(self) -> Effects:
+    def kept_effects(self) -> Effects:
         return Effects(self.negative_effect, self.feature_effect, self.relevance_effect)
 
     @property
@@ -66,12 +64,7 @@ class Naaf(Similarity):
         """Without the propagation of eq. 8, which the released code has at inference only."""
         return replace(self, lambda_intra=None)
 
-    def parts(
-        self,
-        regions: Float[Tensor, "image region dim"],
-        words: Float[Tensor, "word dim"],
-        boundary: float = 0.0,
-    ) -> Parts:
+    def parts(self, regions: Regions, words: Words, boundary: float = 0.0) -> Parts:
         """Eq. 12: the score is the mean over the words of the effects that count.
 
         An effect that does not count is 0, and so are the weights that it would have been made by.
@@ -79,41 +72,39 @@ class Naaf(Similarity):
         cosine, gram = cosines(words, regions), regions @ regions.mT
         intra = None if self.lambda_intra is None else intra_attention(words, self.lambda_intra)
         best = best_similarity(cosine, boundary)
-        nowhere, nothing = torch.zeros_like(cosine), torch.zeros_like(best)
-        weight, relevance, match, seen, mismatch = nowhere, nowhere, nothing, nothing, nothing
+        by_feature = by_relevance = torch.zeros_like(cosine)
+        negative = feature = relevance = torch.zeros_like(best)
         if self.negative_effect:
-            mismatch = negative_effect(cosine, boundary, intra)
+            negative = negative_effect(cosine, boundary, intra)
         if self.feature_effect:
-            weight = feature_weight(cosine, boundary, self.lambda_softmax)
-            match = attended_cosine(weight, cosine, gram)
+            by_feature = feature_weight(cosine, boundary, self.lambda_softmax)
+            feature = attended_cosine(by_feature, cosine, gram)
         if self.relevance_effect:
-            relevance = relevance_weight(cosine, self.lambda_softmax)
-            seen = (relevance * cosine).sum(dim=-1)
+            by_relevance = relevance_weight(cosine, self.lambda_softmax)
+            relevance = (by_relevance * cosine).sum(dim=-1)
         return Parts(
-            cosine,
-            weight,
-            relevance,
-            match,
-            seen,
-            mismatch,
-            best if intra is None else propagated(best, intra),
-            torch.full_like(cosine[:, 0], torch.nan),
-            (mismatch + match + seen).mean(dim=-1),
+            cosine=cosine,
+            feature_weight=by_feature,
+            relevance_weight=by_relevance,
+            feature_effect=feature,
+            relevance_effect=relevance,
+            negative_effect=negative,
+            propagated=best if intra is None else propagated(best, intra),
+            region_effect=torch.full_like(cosine[:, 0], torch.nan),
+            score=(negative + feature + relevance).mean(dim=-1),
         )
 
-    def prepare(self, words: Float[Tensor, "word dim"], groups: Groups) -> Tensor | None:
-        """Eq. 8's weights; no gradient flows into them."""
+    def prepare(self, words: Words, groups: Groups) -> Tensor | None:
+        """`packed.intra_attention`; no gradient flows into it."""
         if self.lambda_intra is None:
             return None
         return packed.intra_attention(words.detach(), groups, self.lambda_intra)
 
-    def scores(
-        self, block: Block, boundary: Float[Tensor, " word"] | None, prepared: Tensor | None = None
-    ) -> Scores:
+    def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         if boundary is None:
             raise UsageError("method 'naaf' needs a boundary; a model has one: model.boundary.inference")
-        fixed = block.groups, self.lambda_softmax, prepared, self.counted
-        return Scores(*naaf_scores(block.cosine, block.gram, boundary, *fixed))
+        how = packed.Constants(block.groups, self.lambda_softmax, prepared, self.kept_effects)
+        return Scores(*naaf_scores(block.cosine, block.gram, boundary, how))
 
 
 def naaf_score(
@@ -130,21 +121,21 @@ def naaf_score(
 
 
 def intra_attention(words: Float[Tensor, "word dim"], lambda_intra: float) -> Float[Tensor, "word word"]:
-    """Eq. 8: how much of each word's (row's) mismatch comes from each other word (column); rows sum to 1."""
+    """How much of each word's (row's) mismatch comes from each other word (column); rows sum to 1."""
     return torch.softmax(lambda_intra * words @ words.mT, dim=-1)
 
 
 def best_similarity(
     cosine: Float[Tensor, "image word region"], boundary: float
 ) -> Float[Tensor, "image word"]:
-    """Eq. 6: each word's largest similarity over the regions, less the boundary; below 0 none matches."""
+    """Eq. 7: each word's largest similarity over the regions, less the boundary; below 0 none matches."""
     return cosine.amax(dim=-1) - boundary
 
 
 def propagated(
     best: Float[Tensor, "image word"], intra: Float[Tensor, "word word"]
 ) -> Float[Tensor, "image word"]:
-    """Eq. 8: each word's value averaged over its caption's words with their intra-attention."""
+    """Eq. 8: each word's value averaged over its caption's words with their `intra_attention`."""
     return best @ intra.mT
 
 
@@ -153,7 +144,7 @@ def negative_effect(
     boundary: float,
     intra: Float[Tensor, "word word"] | None = None,
 ) -> Float[Tensor, "image word"]:
-    """Eq. 7-9: a mismatched word's (negative) similarity; 0 for a matched word.
+    """Eq. 9: a mismatched word's (negative) similarity; 0 for a matched word.
 
     intra: `intra_attention` at inference, None in training. The released code decides by the propagated
     value and counts the un-propagated one, so an effect can be positive; eq. 9 has the propagated in both.
@@ -166,7 +157,7 @@ def negative_effect(
 def feature_weight(
     cosine: Float[Tensor, "image word region"], boundary: float, lambda_softmax: float
 ) -> Float[Tensor, "image word region"]:
-    """Eq. 10's attention: a softmax over the regions above the boundary; a row of 0 where there is none.
+    """Eq. 10: attention, a softmax over the regions above the boundary; a row of 0 where there is none.
 
     The feature effect is the word's cosine with what it attends to, `attended_cosine`.
     """
@@ -174,16 +165,3 @@ def feature_weight(
     weight = torch.exp(lambda_softmax * (cosine - best)).where(cosine > boundary, 0.0)
     total = weight.sum(dim=-1, keepdim=True)
     return weight / total.where(total > 0, 1.0)
-
-
-def relevance_weight(
-    cosine: Float[Tensor, "image word region"], lambda_softmax: float
-) -> Float[Tensor, "image word region"]:
-    """Eq. 11's attention: LeakyReLU (paper: ReLU), normed over the caption's words, softmax over regions.
-
-    The relevance effect is the mean of the cosines under these weights; the boundary plays no part.
-    """
-    relevance = leaky_relu(cosine, SLOPE)
-    norm = relevance.norm(dim=-2, keepdim=True) + EPSILON
-    logit = lambda_softmax * relevance / norm
-    return torch.softmax(logit.masked_fill(cosine == ABSENT, -torch.inf), dim=-1)

@@ -1,19 +1,21 @@
-"""Equations 6-12 for many captions at once: the vectorised form of `similarity`, and its gradient.
+"""NAAF's equations for many captions at once, the vectorised form of `naaf`, and its gradient.
 
-Axes, always in this order: image, region, word; the words are packed (see `packing`), so that a reduction
-over regions runs along contiguous words. Everything here works on a block of images whose cosines fit the
-cache; `autograd` goes through the blocks.
+Axes, always in this order: image, region, word. The last two have changed places: in the readable form a word
+stands before its regions. Here the words are packed (see `packing`), and a reduction over regions runs along
+contiguous words. Everything here works on a block of images whose cosines fit the cache; `autograd` goes
+through the blocks.
 """
 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from ..errors import unknown
-from .base import ABSENT, ALL_EFFECTS, EPSILON, POOLINGS, SLOPE, TINY, Effects, Groups
+from .axes import Boundary, ByCaption, ByRegion, ByWord, Gram, Groups, Words
+from .base import ABSENT, ALL_EFFECTS, EPSILON, POOLINGS, SLOPE, TINY, Effects, inverse_length
 
 
 def caption_sums(values: Float[Tensor, "*axes word"], groups: Groups) -> Float[Tensor, "*axes caption"]:
@@ -27,9 +29,7 @@ def caption_means(values: Float[Tensor, "*axes word"], groups: Groups) -> Float[
     return caption_sums(values, groups) / caption_lengths(groups, values)
 
 
-def pooled_words(
-    values: Float[Tensor, "image word"], groups: Groups, pooling: str, lambda_lse: float
-) -> Float[Tensor, "image caption"]:
+def pooled_words(values: ByWord, groups: Groups, pooling: str, lambda_lse: float) -> ByCaption:
     """Mean or LogSumExp over the words of each caption, as `base.pooled`."""
     if pooling == "mean":
         return caption_means(values, groups)
@@ -39,17 +39,17 @@ def pooled_words(
     raise unknown("pooling", pooling, POOLINGS)
 
 
-def over_words(values: Shaped[Tensor, "*axes caption"], groups: Groups) -> Shaped[Tensor, "*axes word"]:
+def spread_to_words(values: Shaped[Tensor, "*axes caption"], groups: Groups) -> Shaped[Tensor, "*axes word"]:
     """A caption's value at each of its words."""
     ones = [1] * (values.ndim - 1)
     spread = [values[..., g.packed_captions].repeat(*ones, g.length) for g in groups]
     return spread[0] if len(spread) == 1 else torch.cat(spread, dim=-1)
 
 
-def word_boundary(boundary: float | Tensor, groups: Groups, like: Tensor) -> Float[Tensor, " word"]:
+def word_boundary(boundary: float | Tensor, groups: Groups, like: Tensor) -> Boundary:
     """The boundary at each packed word, from one number or one a caption (in packed order)."""
     if isinstance(boundary, Tensor) and boundary.ndim:
-        return over_words(boundary.to(like), groups)
+        return spread_to_words(boundary.to(like), groups)
     return like.new_full((like.shape[-1],), float(boundary))
 
 
@@ -58,10 +58,8 @@ def caption_lengths(groups: Groups, like: Tensor) -> Float[Tensor, " caption"]:
     return torch.cat([like.new_full((g.captions,), g.length) for g in groups] or [like.new_empty(0)])
 
 
-def intra_attention(
-    words: Float[Tensor, "word dim"], groups: Groups, lambda_intra: float
-) -> Float[Tensor, " entry"]:
-    """Eq. 8: each group's table (position, position, caption), one after the other; rows sum to 1."""
+def intra_attention(words: Words, groups: Groups, lambda_intra: float) -> Float[Tensor, " entry"]:
+    """The weights of eq. 8: a table (position, position, caption) a group, one by one; rows sum to 1."""
     tables = []
     for g in groups:
         own = words[g.words].unflatten(0, (g.length, g.captions)).transpose(0, 1)
@@ -69,37 +67,29 @@ def intra_attention(
     return torch.cat(tables)
 
 
-def table_starts(groups: Groups) -> list[int]:
-    """The first entry of each group's table."""
-    sizes = [g.length * g.length * g.captions for g in groups]
-    return [sum(sizes[:index]) for index in range(len(groups))]
-
-
-def propagated(
-    best: Float[Tensor, "image word"], groups: Groups, intra: Float[Tensor, " entry"]
-) -> Float[Tensor, "image word"]:
+def propagated(best: ByWord, groups: Groups, intra: Float[Tensor, " entry"]) -> ByWord:
     """Each word's value averaged over its caption's words with the weights of eq. 8."""
     result = torch.empty_like(best)
-    for g, start in zip(groups, table_starts(groups), strict=True):
-        shape = (g.length, g.length, g.captions)
-        table = intra[start : start + g.length * g.length * g.captions].view(shape).permute(2, 0, 1)
+    tables = intra.split([g.length**2 * g.captions for g in groups])
+    for g, table in zip(groups, tables, strict=True):
+        table = table.view(g.length, g.length, g.captions).permute(2, 0, 1)
         own = best[:, g.words].unflatten(-1, (g.length, g.captions)).permute(2, 1, 0)  # caption, word, image
         result[:, g.words] = (table @ own).permute(2, 1, 0).flatten(1)
     return result
 
 
 class Relevance(NamedTuple):
-    """Eq. 11 on a block: the activated cosines, their norms over a caption, the attention."""
+    """The attention of eq. 11 on a block, and what its gradient needs."""
 
-    activated: Tensor  # (image, region, word)
-    norm: Tensor  # (image, region, caption), without epsilon
-    weight: Tensor  # (image, region, word), sums to 1 over regions
+    activated: ByRegion
+    norm: Float[Tensor, "image region caption"]  # over the caption's words, without epsilon
+    weight: ByRegion  # sums to 1 over regions
 
 
-def relevance(cosine: Float[Tensor, "image region word"], groups: Groups, lambda_softmax: float) -> Relevance:
+def relevance(cosine: ByRegion, groups: Groups, lambda_softmax: float) -> Relevance:
     activated = leaky_relu(cosine, SLOPE)
     norm = caption_sums(activated.square(), groups).clamp_min(TINY).sqrt()
-    logit = activated * over_words(lambda_softmax / (norm + EPSILON), groups)
+    logit = activated * spread_to_words(lambda_softmax / (norm + EPSILON), groups)
     absent = cosine[..., :1] == ABSENT  # a region is padding for all words or for none
     if bool(absent.any()):
         logit = logit.masked_fill(absent, -torch.inf)
@@ -109,87 +99,82 @@ def relevance(cosine: Float[Tensor, "image region word"], groups: Groups, lambda
 class Attended(NamedTuple):
     """The attended region w V of each word, up to the scale of the weights, never built."""
 
-    weight: Tensor  # (image, region, word)
-    gram_weight: Tensor  # (image, region, word), G w
-    projection: Tensor  # (image, word), w . s
-    inverse_length: Tensor  # (image, word), 1 / |w V|; 0 where w V is 0
+    weight: ByRegion
+    gram_weight: ByRegion  # G w
+    projection: ByWord  # w . s
+    inverse_length: ByWord  # 1 / |w V|; 0 where w V is 0
 
     @property
-    def cosine(self) -> Tensor:
+    def cosine(self) -> ByWord:
         return self.projection * self.inverse_length
 
 
-def attended(cosine: Tensor, weight: Tensor, gram: Tensor) -> Attended:
+def attended(cosine: ByRegion, weight: ByRegion, gram: Gram) -> Attended:
     gram_weight = gram @ weight
     energy = (gram_weight * weight).sum(dim=1)
-    inverse_length = energy.where(energy > 0, 1.0).rsqrt() * (energy > 0)
-    return Attended(weight, gram_weight, (weight * cosine).sum(dim=1), inverse_length)
+    return Attended(weight, gram_weight, (weight * cosine).sum(dim=1), inverse_length(energy))
 
 
-def feature_weight(cosine: Tensor, best: Tensor, boundary: Tensor, lambda_softmax: float) -> Tensor:
+def feature_weight(cosine: ByRegion, best: ByWord, boundary: Boundary, lambda_softmax: float) -> ByRegion:
     """exp(lambda (s - best)) over the regions above the boundary, 0 elsewhere."""
     weight = (cosine - best.unsqueeze(1)).mul_(lambda_softmax).exp_()
     return weight.masked_fill_(cosine <= boundary, 0.0)
 
 
-def mismatched(best: Tensor, boundary: Tensor, groups: Groups, intra: Tensor | None) -> Tensor:
+class Constants(NamedTuple):
+    """What the scores of all images of a block share, beside the boundary."""
+
+    groups: Groups
+    lambda_softmax: float
+    intra: Float[Tensor, " entry"] | None = None  # `intra_attention` at inference; None: in training
+    effects: Effects = ALL_EFFECTS  # that count
+
+
+def mismatched(best: ByWord, boundary: Boundary, how: Constants) -> Bool[Tensor, "image word"]:
     """Where the negative effect counts: eq. 9's condition, on the propagated value at inference."""
     above = best - boundary
-    return (above if intra is None else propagated(above, groups, intra)) < 0
+    return (above if how.intra is None else propagated(above, how.groups, how.intra)) < 0
 
 
 def block_scores(
-    cosine: Float[Tensor, "image region word"],
-    gram: Float[Tensor, "image region region"],
-    boundary: Float[Tensor, " word"],
-    groups: Groups,
-    lambda_softmax: float,
-    intra: Tensor | None,
-    counted: Effects = ALL_EFFECTS,
-) -> tuple[Float[Tensor, "image caption"], Float[Tensor, "image word"]]:
-    """Eq. 12 and each word's best cosine."""
+    cosine: ByRegion, gram: Gram, boundary: Boundary, how: Constants
+) -> tuple[ByCaption, ByWord]:
+    """The scores of eq. 12, and each word's best cosine."""
     best = cosine.amax(dim=1)
     effect = torch.zeros_like(best)
-    if counted.negative:
-        effect += (best - boundary).masked_fill_(~mismatched(best, boundary, groups, intra), 0.0)
-    if counted.feature:
-        match = attended(cosine, feature_weight(cosine, best, boundary, lambda_softmax), gram)
+    if how.effects.negative:
+        effect += (best - boundary).masked_fill_(~mismatched(best, boundary, how), 0.0)
+    if how.effects.feature:
+        match = attended(cosine, feature_weight(cosine, best, boundary, how.lambda_softmax), gram)
         effect.addcmul_(match.projection, match.inverse_length)
-    if counted.relevance:
-        effect += (relevance(cosine, groups, lambda_softmax).weight * cosine).sum(dim=1)
-    return caption_means(effect, groups), best
+    if how.effects.relevance:
+        effect += (relevance(cosine, how.groups, how.lambda_softmax).weight * cosine).sum(dim=1)
+    return caption_means(effect, how.groups), best
 
 
 def block_gradient(
-    share: Float[Tensor, "image word"],
-    cosine: Float[Tensor, "image region word"],
-    gram: Float[Tensor, "image region region"],
-    boundary: Float[Tensor, " word"],
-    groups: Groups,
-    lambda_softmax: float,
-    intra: Tensor | None,
-    counted: Effects = ALL_EFFECTS,
-) -> tuple[Float[Tensor, "image region word"], Float[Tensor, "image region region"]]:
+    share: ByWord, cosine: ByRegion, gram: Gram, boundary: Boundary, how: Constants
+) -> tuple[ByRegion, Gram]:
     """Gradients by the cosines and the Gram matrices; share is the gradient by each word's effect.
 
     The boundary is a constant: no gradient flows into it.
     """
     best = cosine.amax(dim=1)
     gradient, by_gram = torch.zeros_like(cosine), torch.zeros_like(gram)
-    if counted.feature:
-        gradient, by_gram = _feature_gradient(share, cosine, best, gram, boundary, lambda_softmax)
-    if counted.negative:
+    if how.effects.feature:
+        gradient, by_gram = _feature_gradient(share, cosine, best, gram, boundary, how.lambda_softmax)
+    if how.effects.negative:
         at_best = cosine == best.unsqueeze(1)  # a tie shares the gradient, as autograd's amax does
-        below = mismatched(best, boundary, groups, intra)
+        below = mismatched(best, boundary, how)
         gradient += at_best * (share.masked_fill(~below, 0.0) / at_best.sum(dim=1)).unsqueeze(1)
-    if counted.relevance:
-        gradient += _relevance_gradient(share, cosine, groups, lambda_softmax)
+    if how.effects.relevance:
+        gradient += _relevance_gradient(share, cosine, how.groups, how.lambda_softmax)
     return gradient, by_gram
 
 
 def _feature_gradient(
-    share: Tensor, cosine: Tensor, best: Tensor, gram: Tensor, boundary: Tensor, lambda_softmax: float
-) -> tuple[Tensor, Tensor]:
+    share: ByWord, cosine: ByRegion, best: ByWord, gram: Gram, boundary: Boundary, lambda_softmax: float
+) -> tuple[ByRegion, Gram]:
     """With w the weights, p = w . s and E = w G w:
 
     d(p / sqrt E) / ds = w [(1 + lambda s) / sqrt E - lambda p (G w) / E^1.5], d / dG = -p w w^T / (2 E^1.5).
@@ -203,7 +188,7 @@ def _feature_gradient(
     return gradient.mul_(match.weight), by_gram
 
 
-def _relevance_gradient(share: Tensor, cosine: Tensor, groups: Groups, lambda_softmax: float) -> Tensor:
+def _relevance_gradient(share: ByWord, cosine: ByRegion, groups: Groups, lambda_softmax: float) -> ByRegion:
     """Through the cosines directly, and through the softmax of the activated and normed ones."""
     seen = relevance(cosine, groups, lambda_softmax)
     direct = seen.weight * share.unsqueeze(1)
@@ -212,6 +197,6 @@ def _relevance_gradient(share: Tensor, cosine: Tensor, groups: Groups, lambda_so
     scale = lambda_softmax / (seen.norm + EPSILON)
     by_norm = caption_sums(by_logit * seen.activated, groups) * scale / (seen.norm + EPSILON)
     by_norm /= seen.norm
-    by_logit *= over_words(scale, groups)
-    by_logit -= seen.activated * over_words(by_norm, groups)
+    by_logit *= spread_to_words(scale, groups)
+    by_logit -= seen.activated * spread_to_words(by_norm, groups)
     return direct.add_(by_logit.where(cosine > 0, by_logit * SLOPE))

@@ -7,7 +7,7 @@ which vectorises over captions. Where captions are packed in chunks, each chunk 
 alone: its words lie together, whatever stands before and after it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -52,12 +52,8 @@ class Packing:
         return len(self.order)
 
     def to(self, device: torch.device | str) -> "Packing":
-        return replace(
-            self,
-            order=self.order.to(device),
-            position=self.position.to(device),
-            caption=self.caption.to(device),
-        )
+        moved = {name: getattr(self, name).to(device) for name in ("order", "position", "caption")}
+        return replace(self, **moved)
 
     def part(self, captions: slice) -> "tuple[Packing, slice]":
         """The packing of a run of whole chunks, as if they were alone, and its words."""
@@ -77,9 +73,7 @@ class Packing:
 
     def unpack(self, packed: Tensor) -> Tensor:
         """Values (..., packed caption) in the captions' original order."""
-        original = torch.empty_like(self.order)
-        original[self.order] = torch.arange(len(original), device=original.device)
-        return packed.index_select(-1, original)
+        return packed.index_select(-1, torch.argsort(self.order))
 
     def pieces(self, most_words: int) -> "list[tuple[slice, slice, tuple[Group, ...]]]":
         """Runs of whole groups of one chunk with at most so many words (one group at least).
@@ -105,31 +99,21 @@ def pack(lengths: Tensor, most_words: int | None = None, chunk: int | None = Non
     """
     device, lengths = lengths.device, lengths.cpu()
     chunk = max(1, len(lengths)) if chunk is None else chunk
-    order = torch.cat([first + torch.argsort(part, stable=True) for first, part in _chunks(lengths, chunk)])
+    base = int(lengths.max()) + 1
+    key = torch.arange(len(lengths)) // chunk * base + lengths  # by chunk, then by length
     groups, position, caption = [], [], []
     word = first = 0
-    for length, captions in _runs(lengths, chunk, most_words):
-        groups.append(Group(length, captions, word, first))
-        position.append(torch.arange(length).repeat_interleave(captions))
-        caption.append(torch.arange(first, first + captions).repeat(length))
-        word, first = word + length * captions, first + captions
+    for value, count in zip(*(x.tolist() for x in torch.unique(key, return_counts=True)), strict=True):
+        length = value % base
+        most = count if most_words is None else max(1, most_words // length)
+        for start in range(0, count, most):
+            captions = min(most, count - start)
+            groups.append(Group(length, captions, word, first))
+            position.append(torch.arange(length).repeat_interleave(captions))
+            caption.append(torch.arange(first, first + captions).repeat(length))
+            word, first = word + length * captions, first + captions
+    order = torch.argsort(key, stable=True)
     return Packing(tuple(groups), order, torch.cat(position), torch.cat(caption), chunk).to(device)
-
-
-def _chunks(lengths: Tensor, chunk: int) -> Iterator[tuple[int, Tensor]]:
-    """First caption and lengths of each chunk."""
-    return ((first, lengths[first : first + chunk]) for first in range(0, max(1, len(lengths)), chunk))
-
-
-def _runs(lengths: Tensor, chunk: int, most_words: int | None) -> Iterator[tuple[int, int]]:
-    """Length and number of captions of each group."""
-    for _, part in _chunks(lengths, chunk):
-        for length, count in zip(
-            *(values.tolist() for values in torch.unique(part, return_counts=True)), strict=True
-        ):
-            most = count if most_words is None else max(1, most_words // length)
-            for start in range(0, count, most):
-                yield length, min(most, count - start)
 
 
 def _piece(run: Sequence[Group]) -> tuple[slice, slice, tuple[Group, ...]]:

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
-from ..errors import unknown
+from .axes import Boundary, ByCaption, ByRegion, Regions, Words
 from .base import (
     ABSENT,
     EPSILON,
-    POOLINGS,
     SLOPE,
     TINY,
     Block,
@@ -24,10 +22,11 @@ from .base import (
     Similarity,
     attended_cosine,
     cosines,
+    inverse_length,
     padding,
     pooled,
+    relevance_weight,
 )
-from .naaf import relevance_weight
 from .packed import attended, pooled_words, relevance
 
 
@@ -41,20 +40,13 @@ class ScanT2i(Similarity):
     pooling: str = "mean"  # SCAN's AVG, or "lse", its LogSumExp
     lambda_lse: float = 6.0
 
-    def parts(
-        self,
-        regions: Float[Tensor, "image region dim"],
-        words: Float[Tensor, "word dim"],
-        boundary: float = 0.0,
-    ) -> Parts:
+    def parts(self, regions: Regions, words: Words, boundary: float = 0.0) -> Parts:
         cosine = cosines(words, regions)
         weight = relevance_weight(cosine, self.lambda_softmax)
         effect = attended_cosine(weight, cosine, regions @ regions.mT)
         return Parts.of(cosine, weight, effect, pooled(effect, self.pooling, self.lambda_lse))
 
-    def scores(
-        self, block: Block, boundary: Float[Tensor, " word"] | None, prepared: Tensor | None = None
-    ) -> Scores:
+    def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         weight = relevance(block.cosine, block.groups, self.lambda_softmax).weight
         effect = attended(block.cosine, weight, block.gram).cosine
         return Scores(pooled_words(effect, block.groups, self.pooling, self.lambda_lse))
@@ -71,19 +63,15 @@ class ScanI2t(Similarity):
     pooling: str = "mean"
     lambda_lse: float = 6.0
 
-    def parts(
-        self,
-        regions: Float[Tensor, "image region dim"],
-        words: Float[Tensor, "word dim"],
-        boundary: float = 0.0,
-    ) -> Parts:
+    def parts(self, regions: Regions, words: Words, boundary: float = 0.0) -> Parts:
         """The parts are the regions' cosines; a region's divides among the words that it attends to.
 
         A region's cosine is a sum over words, w_ji s_ij / |attended|. A word's effect is the sum of its terms
         over all regions, times words / regions: so the words' mean is the regions' mean, the score.
         """
         cosine, absent = cosines(words, regions), padding(regions)
-        weight = region_weight(cosine, self.lambda_softmax)
+        regions_first = cosine.masked_fill(absent.unsqueeze(-2), 0.0).mT
+        weight = relevance_weight(regions_first, self.lambda_softmax)  # words and regions exchanged
         word_gram = (words @ words.mT).expand(len(cosine), -1, -1)
         by_region = attended_cosine(weight, cosine.mT, word_gram)
         score = pooled(by_region, self.pooling, self.lambda_lse, absent)
@@ -95,18 +83,14 @@ class ScanI2t(Similarity):
         attention = weight.mT / weight.mT.sum(dim=-1, keepdim=True)
         return Parts.of(cosine, attention, by_word, score, by_region.masked_fill(absent, torch.nan))
 
-    def scores(
-        self, block: Block, boundary: Float[Tensor, " word"] | None, prepared: Tensor | None = None
-    ) -> Scores:
+    def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         by_length = [
             self._of_one_length(block.cosine[..., g.words], block.words[g.words], g.length)
             for g in block.groups
         ]
         return Scores(torch.cat(by_length, dim=-1))
 
-    def _of_one_length(
-        self, cosine: Float[Tensor, "image region word"], words: Float[Tensor, "word dim"], length: int
-    ) -> Float[Tensor, "image caption"]:
+    def _of_one_length(self, cosine: ByRegion, words: Words, length: int) -> ByCaption:
         by_word = cosine.permute(2, 0, 1).contiguous()  # as it lies in memory, with the words first
         absent = cosine[..., 0] == ABSENT
         activated = leaky_relu(by_word, SLOPE)
@@ -120,28 +104,9 @@ class ScanI2t(Similarity):
         own = words.unflatten(0, (length, -1)).transpose(0, 1)  # caption, position, dim
         weight = weight.transpose(0, 1)
         energy = ((own @ own.mT @ weight) * weight).sum(dim=1)
-        inverse_length = energy.where(energy > 0, 1.0).rsqrt() * (energy > 0)
-        parts = (projection * inverse_length).unflatten(1, cosine.shape[:2])
-        return self._pooled_regions(parts, absent).mT
-
-    def _pooled_regions(
-        self, parts: Float[Tensor, "caption image region"], absent: Bool[Tensor, "image region"]
-    ) -> Float[Tensor, "caption image"]:
-        some = bool(absent.any())
-        if self.pooling == "mean":
-            if not some:
-                return parts.mean(-1)
-            return parts.masked_fill(absent, 0.0).sum(-1) / (~absent).sum(-1)
-        parts = parts.masked_fill(absent, -torch.inf) if some else parts
-        if self.pooling == "lse":
-            return torch.logsumexp(self.lambda_lse * parts, dim=-1) / self.lambda_lse
-        raise unknown("pooling", self.pooling, POOLINGS)
+        parts = (projection * inverse_length(energy)).unflatten(1, cosine.shape[:2])
+        padded = absent if bool(absent.any()) else None
+        return pooled(parts, self.pooling, self.lambda_lse, padded).mT
 
 
-def region_weight(
-    cosine: Float[Tensor, "image word region"], lambda_softmax: float
-) -> Float[Tensor, "image region word"]:
-    """Image-to-text attention: LeakyReLU, normed over the image's regions, softmax over words."""
-    relevance = leaky_relu(cosine, SLOPE).masked_fill(cosine == ABSENT, 0.0).mT
-    norm = relevance.norm(dim=-2, keepdim=True) + EPSILON
-    return torch.softmax(lambda_softmax * relevance / norm, dim=-1)
+CROSS_ATTN = {"t2i": ScanT2i, "i2t": ScanI2t}  # by the option of SCAN's own code

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from .base import ABSENT, Block, Parts, Scores, Similarity, cosines, padding
+from .axes import Boundary, Regions, Words
+from .base import ABSENT, Block, Parts, Scores, Similarity, cosines, inverse_length, padding
 from .packed import caption_means
 
 
@@ -21,12 +21,7 @@ class Vse(Similarity):
 
     method: ClassVar[str] = "vse"
 
-    def parts(
-        self,
-        regions: Float[Tensor, "image region dim"],
-        words: Float[Tensor, "word dim"],
-        boundary: float = 0.0,
-    ) -> Parts:
+    def parts(self, regions: Regions, words: Words, boundary: float = 0.0) -> Parts:
         """A word's effect is its cosine with the image's vector, relative to the caption vector's length.
 
         Its weights are equal, of regions that are padding 0.
@@ -34,22 +29,14 @@ class Vse(Similarity):
         cosine, here = cosines(words, regions), (~padding(regions)).to(regions)
         weight = here / here.sum(dim=-1, keepdim=True)
         image, caption = (weight.unsqueeze(-1) * regions).sum(dim=-2), words.mean(dim=0)
-        effect = image @ words.mT * _inverse(image.square().sum(dim=-1, keepdim=True))
-        effect = effect * _inverse(caption.square().sum())
+        effect = image @ words.mT * inverse_length(image.square().sum(dim=-1, keepdim=True))
+        effect = effect * inverse_length(caption.square().sum())
         return Parts.of(cosine, weight.unsqueeze(-2).expand_as(cosine), effect, effect.mean(dim=-1))
 
-    def scores(
-        self, block: Block, boundary: Float[Tensor, " word"] | None, prepared: Tensor | None = None
-    ) -> Scores:
+    def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         here = (block.cosine[..., :1] != ABSENT).to(block.cosine)
         weight, groups = here / here.sum(dim=1, keepdim=True), block.groups
         mean = caption_means((block.cosine * weight).sum(dim=1), groups)
         image = (weight.mT @ block.gram @ weight).squeeze(-1)
         captions = [block.words[g.words].unflatten(0, (g.length, g.captions)).mean(dim=0) for g in groups]
-        return Scores(mean * _inverse(image) * _inverse(torch.cat(captions).square().sum(dim=-1)))
-
-
-def _inverse(energy: Tensor) -> Tensor:
-    """1 / length of a vector of this squared length; 0 of a vector of zeros, or of one that rounding left."""
-    some = energy > 0
-    return energy.where(some, 1.0).rsqrt() * some
+        return Scores(mean * inverse_length(image) * inverse_length(torch.cat(captions).square().sum(dim=-1)))

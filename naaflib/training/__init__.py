@@ -1,7 +1,7 @@
 """Training: from a data set to a run folder.
 
 loop      batch, score, mine, step; exact resume
-loss      the hinge loss (eq. 15);  mining: the words that the boundary is put between (eq. 13-14)
+loss      the hinge loss;  mining: the words that the boundary is put between
 folder    a run folder made and resumed, members of several seeds
 variants  trained weights under other settings of inference;  rerun: a run repeated from its record
 """

@@ -1,6 +1,5 @@
 """Training as a run folder: what `naaf train`, notebook 02 and a sweep all call."""
 
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..evaluate import pick_device, validation_metrics
 from ..explanation import matched_samples
 from ..files import fingerprint, resolve, shown, write_json
 from ..locking import exclusive
+from ..messages import say
 from ..metric.retrieval import chance_recalls
 from ..model import checkpoint
 from ..model.model import Model
@@ -27,6 +27,7 @@ from ..similarity.boundary import Boundaries
 from ..verdict import verdicts
 from .loop import PRECISIONS, fit
 
+Source = str | Path | None
 READ = ("features", "captions")  # files of a split that training reads
 PATIENCE = 60.0  # seconds for a killed process to let go of a run that is resumed
 
@@ -38,9 +39,9 @@ def train_run(
     *,
     resume: bool = False,
     restart: bool = False,
-    init: str | Path | None = None,
-    glove: str | Path | None = None,
-    vocabulary: str | Path | None = None,
+    init: Source = None,
+    glove: Source = None,
+    vocabulary: Source = None,
     device: str = "auto",
 ) -> Run:
     """Train on a data set folder's train split, validated on its dev split, into the run folder `out`.
@@ -53,7 +54,8 @@ def train_run(
     another process trains into the folder.
     """
     data, out = resolve(data), resolve(out)
-    if resume and any(start is not None for start in (init, glove, vocabulary)):
+    start = {"init": init, "glove": glove, "vocabulary": vocabulary}
+    if resume and any(source is not None for source in start.values()):
         raise UsageError(
             "--resume goes on from the run's own checkpoint; leave out --init, --glove, --vocabulary"
         )
@@ -65,7 +67,7 @@ def train_run(
     if resume:
         Run.open(out)  # or there is nothing to lock
     else:
-        model = _new_model(train, settings, init, glove, vocabulary)
+        model = _new_model(train, settings, **start)
         for split in (train, dev):
             warn_of_unknown(model.vocabulary, split.captions, split.captions_path)
     with exclusive(out, patience=PATIENCE if resume or restart else 0.0):
@@ -73,12 +75,13 @@ def train_run(
             run = _resumable(out, data, settings)
             model = checkpoint.load_checkpoint(run.checkpoint("last"))
         else:
-            start = start_record(init, glove, vocabulary, target)
-            run = _new_run(out, data, settings, model, start, restart)
+            run = _new_run(out, data, settings, model, start_record(start, target), restart)
         model = model.to(target)
         batches = Batches(train, model.text_encoder.ids, settings.train.batch_size, settings.train.seed)
-        if not resume:
-            run.update(sizes=_sizes(batches, dev))
+        if not resume:  # what `verdict` measures the run's numbers by
+            chance = chance_recalls(len(dev), dev.captions_per_image)["rsum"]
+            pairs = min(batches.batch_size, len(batches.tokens))
+            run.update(sizes={"pairs_per_batch": pairs, "validation_images": len(dev), "chance_rsum": chance})
         fit(
             run,
             model,
@@ -89,13 +92,6 @@ def train_run(
             resume=resume,
         )
     return run
-
-
-def _sizes(batches: Batches, dev: Split) -> dict[str, object]:
-    """What `verdict` measures a run's numbers by."""
-    chance = chance_recalls(len(dev), dev.captions_per_image)["rsum"]
-    pairs = min(batches.batch_size, len(batches.tokens))
-    return {"pairs_per_batch": pairs, "validation_images": len(dev), "chance_rsum": chance}
 
 
 def train_members(
@@ -149,11 +145,6 @@ def _train_member(data: Path, folder: Path, settings: Settings, how: Mapping[str
     return train_run(data, folder, settings, restart=restart, **how)
 
 
-def say(text: str) -> None:
-    """A message to the person who waits: results go to stdout, this does not."""
-    print(text, file=sys.stderr)
-
-
 def open_splits(data: Path, settings: Settings) -> tuple[Split, Split]:
     present = split_names(data)
     if data.is_dir() and ("train" not in present or "dev" not in present):
@@ -164,8 +155,7 @@ def open_splits(data: Path, settings: Settings) -> tuple[Split, Split]:
     if train.regions.shape[2] != dev.regions.shape[2]:
         raise NaafError(
             f"{shown(data)}: train has {train.regions.shape[2]} features a region, "
-            f"dev {dev.regions.shape[2]}; "
-            "take both from the same source"
+            f"dev {dev.regions.shape[2]}; take both from the same source"
         )
     if settings.data.validation_images is not None:
         dev = dev.first(settings.data.validation_images)
@@ -184,14 +174,8 @@ def _repeatable(seed: int, device: torch.device) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def _new_model(
-    train: Split,
-    settings: Settings,
-    init: str | Path | None,
-    glove: str | Path | None,
-    vocabulary: str | Path | None,
-) -> Model:
-    given = None if vocabulary is None else Vocabulary.read(Path(vocabulary))
+def _new_model(train: Split, settings: Settings, init: Source, glove: Source, vocabulary: Source) -> Model:
+    start, words = None, None if vocabulary is None else Vocabulary.read(Path(vocabulary))
     if init is not None:
         model = checkpoint.load_checkpoint(init, vocabulary)
         fits = {name: getattr(model.settings, name) for name in ("dim", "word_dim", "image_encoder")}
@@ -202,8 +186,7 @@ def _new_model(
         if model.vocabulary is None:
             raise NaafError(f"{shown(init)} came without a vocabulary; name its JSON with --vocabulary")
         start, words = model, model.vocabulary
-    else:
-        start, words = None, given or _words_of(train, settings.data.min_word_count)
+    words = words or _words_of(train, settings.data.min_word_count)
     torch.manual_seed(settings.train.seed)
     model = Model(settings.model, train.regions.shape[2], len(words), words)
     if start is not None:
@@ -244,14 +227,11 @@ def _new_run(
     return run
 
 
-def start_record(
-    init: str | Path | None, glove: str | Path | None, vocabulary: str | Path | None, device: torch.device
-) -> dict[str, object]:
+def start_record(start: Mapping[str, Source], device: torch.device) -> dict[str, object]:
     """What a training started from, and what a repetition needs beside settings and data."""
-    given = {"init": init, "glove": glove, "vocabulary": vocabulary}
     return {
-        **{name: None if path is None else str(Path(path).resolve()) for name, path in given.items()},
-        "files": {name: start_fingerprint(path) for name, path in given.items() if path is not None},
+        **{name: None if path is None else str(Path(path).resolve()) for name, path in start.items()},
+        "files": {name: start_fingerprint(path) for name, path in start.items() if path is not None},
         "device": str(device),
         "threads": torch.get_num_threads(),
     }

@@ -6,48 +6,44 @@ resumed run equals one that never stopped, from the middle of an epoch too.
 """
 
 import math
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..config import Settings
 from ..data.batches import Batch, Batches
 from ..errors import NaafError
 from ..files import shown
+from ..messages import progress_bar, say
 from ..metric.retrieval import RetrievalMetrics
 from ..model import checkpoint
 from ..model.model import Model
 from ..runs import BATCH_COLUMNS, HISTORY, STEPS, Run
-from ..similarity import Similarity
 from ..similarity.base import Block
 from ..similarity.boundary import Samples
 from ..similarity.matrix import all_cosines, block_scores
-from ..similarity.packing import Group, Packing, pack
+from ..similarity.packing import Packing, pack
 from ..verdict import equal_scores_loss, is_near_chance
 from .loss import BatchRecalls, batch_recalls, hinge_loss, same_image
-from .mining import Mined, batch_mining, sequential_mining
+from .mining import Mined, batch_mining, mine_in_order
 
+Validate = Callable[[Model], RetrievalMetrics]
+Observe = Callable[[Model], Mapping[str, np.ndarray]]
 STARTED = 10.0  # times the chance of a running in-batch R@1 that has left its start
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
 
 
 class Step(NamedTuple):
-    """What one training step leaves in steps.csv."""
+    """What one training step computed; `Trainer.row` has the rest."""
 
     loss: float
     recalls: BatchRecalls
-    hardest_weight: float
     grad_norm: float
-    learning_rate: float
-    samples: Samples
 
 
 class Trainer:
@@ -71,9 +67,8 @@ class Trainer:
 
     def step(self, batch: Batch, epoch: int) -> Step:
         """One batch: loss, gradients, optimizer, boundary. Raises NaafError for a loss that is not finite."""
-        rate = self.learning_rate(epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.learning_rate(epoch)
         negatives, self.hardest_weight = self._negatives(epoch)
         loss, recalls, mined = self._loss(batch, negatives)
         if not torch.isfinite(loss):
@@ -92,7 +87,23 @@ class Trainer:
         momentum = self.settings.loss.recall_momentum
         self.recall = momentum * recalls.mean + (1 - momentum) * self.recall
         self.highest_recall = max(self.highest_recall, self.recall)
-        return Step(loss.item(), recalls, self.hardest_weight, norm.item(), rate, self.samples)
+        return Step(loss.item(), recalls, norm.item())
+
+    def row(self, epoch: int, loss: float, i2t: float, t2i: float) -> dict[str, float]:
+        """What steps.csv and history.csv both keep; i2t, t2i: recall in batches, percent."""
+        boundary = self.model.boundary
+        return {
+            "epoch": epoch,
+            "step": self.steps,
+            "loss": loss,
+            "batch_i2t_at_1": i2t,
+            "batch_t2i_at_1": t2i,
+            "hardest_weight": self.hardest_weight,
+            "boundary": boundary.training,
+            "inference_boundary": boundary.inference,
+            **self.samples._asdict(),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+        }
 
     def has_collapsed(self, pairs: int) -> bool:
         """Whether batches of so many pairs, once ranked well, are ranked nearly blindly now; said once."""
@@ -110,7 +121,7 @@ class Trainer:
     def _loss(self, batch: Batch, negatives: str) -> tuple[Tensor, BatchRecalls, Mined | None]:
         device, dtype = self.model.device, self.model.image_encoder.fc.bias.dtype
         packing = pack(batch.lengths).to(device)
-        with self._autocast():
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.train.precision == "bf16"):
             images = self.model.image_encoder(batch.regions.to(device, dtype, non_blocking=True))
             captions = self.model.text_encoder(batch.tokens.to(device, non_blocking=True), batch.lengths)
             words = packing.gather(captions)
@@ -133,46 +144,14 @@ class Trainer:
         rules = {"alpha": mining.alpha, "momentum": mining.momentum, "min_words": mining.min_words}
         mined, boundary = None, self.model.boundary.training
         if mining.mode == "sequential":
-            mined = _mine_in_order(block, packing, similarity, self.model.boundary, rules)
+            mined = mine_in_order(block, packing, similarity, self.model.boundary, **rules)
             boundary = mined.by_caption[packing.order.cpu()].to(cosine)
         scores, best = block_scores(similarity, block, boundary)
         if mined is None:
-            mined = batch_mining(scores.detach(), best, packing.order, packing, self.model.boundary, **rules)
+            mined = batch_mining(scores.detach(), best, packing, self.model.boundary, **rules)
         if mining.fixed_boundary is not None:
             mined = replace(mined, boundaries=self.model.boundary)
         return scores, mined
-
-    def _autocast(self) -> AbstractContextManager:
-        if self.settings.train.precision != "bf16":
-            return nullcontext()
-        return torch.autocast(self.model.device.type, torch.bfloat16)
-
-
-def _mine_in_order(
-    block: Block, packing: Packing, similarity: Similarity, old, rules: Mapping[str, float]
-) -> Mined:
-    """`sequential_mining` on cosines that are there already: only the small part is walked."""
-    cosine, gram, vectors = (tensor.detach() for tensor in block[:3])
-    column = torch.empty_like(packing.order)
-    column[packing.order] = torch.arange(len(column), device=column.device)
-    by_caption = torch.argsort(packing.caption, stable=True)  # packed words, caption by caption
-    words = by_caption.split(torch.bincount(packing.caption).tolist())
-    words = [words[place] for place in column.tolist()]
-
-    def score_captions(captions: list[int], boundary: float) -> Tensor:
-        if len(captions) > 1:
-            whole = Block(cosine, gram, vectors, packing.groups)
-            return block_scores(similarity, whole, boundary).pairs[:, column[captions]]
-        own = words[captions[0]]
-        one = Block(cosine[..., own], gram, vectors[own], (Group(len(own), 1, 0, 0),))
-        return block_scores(similarity, one, boundary).pairs
-
-    def best_of(caption: int) -> Tensor:
-        return cosine[..., words[caption]].amax(dim=1)
-
-    count = len(words)
-    lengths = [len(part) for part in words]
-    return sequential_mining(score_captions, best_of, list(range(count)), lengths, old, **rules)
 
 
 def fit(
@@ -181,8 +160,8 @@ def fit(
     batches: Batches,
     settings: Settings,
     *,
-    validate: Callable[[Model], RetrievalMetrics],
-    observe: Callable[[Model], Mapping[str, np.ndarray]],
+    validate: Validate,
+    observe: Observe,
     resume: bool = False,
 ) -> None:
     """Train to settings.train.epochs; every epoch is validated, logged and saved into the run.
@@ -197,46 +176,52 @@ def fit(
     if position.epoch > settings.train.epochs:
         return
     if resume:
-        run.cut_after(position.step)
+        run.cut_after(trainer.steps)
     else:
         _save(run, trainer, position, "last")  # from here on the run can be resumed
-    if position.step == 0:
+    if trainer.steps == 0:
         run.save_samples(0, observe(model))
-    with _tensorboard(run, position.step) as board:
+    from torch.utils.tensorboard import SummaryWriter  # half a second to import
+
+    purge = trainer.steps + 1 if trainer.steps else None
+    with SummaryWriter(str(run.path / "tensorboard"), purge_step=purge) as board:
         while position.epoch <= settings.train.epochs:
-            _epoch(run, trainer, batches, position, validate, observe, board)
+            position = _epoch(run, trainer, batches, position, validate, observe, board)
 
 
+@dataclass
 class _Position:
     """Where training stands: the epoch (from 1), the batches done in it, and what they added up to."""
 
-    def __init__(self, **values: float):
-        self.epoch = int(values.get("epoch", 1))
-        self.batch = int(values.get("batch", 0))
-        self.step = int(values.get("step", 0))
-        self.loss = float(values.get("loss", 0.0))
-        self.batch_i2t = float(values.get("batch_i2t", 0.0))
-        self.batch_t2i = float(values.get("batch_t2i", 0.0))
-        self.seconds = float(values.get("seconds", 0.0))
-        self.best = float(values.get("best", -1.0))
+    epoch: int = 1
+    batch: int = 0
+    loss: float = 0.0
+    batch_i2t: float = 0.0
+    batch_t2i: float = 0.0
+    seconds: float = 0.0
+    best: float = -1.0  # rsum of all epochs
 
     def add(self, step: Step) -> None:
-        self.step, self.batch = self.step + 1, self.batch + 1
+        self.batch += 1
         self.loss += step.loss
         self.batch_i2t += step.recalls.i2t
         self.batch_t2i += step.recalls.t2i
 
-    def next_epoch(self) -> None:
-        self.epoch, self.batch, self.seconds = self.epoch + 1, 0, 0.0
-        self.loss = self.batch_i2t = self.batch_t2i = 0.0
 
-
-def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validate, observe, board) -> None:
-    """The rest of an epoch, its validation, its row and its checkpoints."""
+def _epoch(
+    run: Run,
+    trainer: Trainer,
+    batches: Batches,
+    position: _Position,
+    validate: Validate,
+    observe: Observe,
+    board: Any,
+) -> _Position:
+    """The rest of an epoch, its validation, its row and its checkpoints; the position after it."""
     settings, model = trainer.settings.train, trainer.model
     model.train()
     started = perf_counter() - position.seconds
-    bar = tqdm(
+    progress = progress_bar(
         batches.epoch(position.epoch, position.batch),
         desc=f"epoch {position.epoch}/{settings.epochs}",
         total=len(batches),
@@ -244,99 +229,65 @@ def _epoch(run, trainer: Trainer, batches: Batches, position: _Position, validat
         unit="batch",
         mininterval=1.0,
     )
-    for batch in bar:
+    for batch in progress:
         step = trainer.step(batch, position.epoch)
         position.add(step)
         position.seconds = perf_counter() - started
-        _log_step(run, board, position, step, model)
+        _log_step(run, board, trainer, position.epoch, step)
         if trainer.has_collapsed(len(batch.images)):
-            tqdm.write(_collapse(trainer, position, step, len(batch.images)), file=sys.stderr)
-        bar.set_postfix(
+            say(_collapse(trainer, position, step, len(batch.images)))
+        progress.set_postfix(
             loss=f"{position.loss / position.batch:.1f}",
             R1=f"{100 * trainer.recall:.0f}",
             t=f"{model.boundary.training:.2f}",
             refresh=False,
         )
         inside = position.batch < len(batches)
-        if inside and settings.checkpoint_steps and position.step % settings.checkpoint_steps == 0:
+        if inside and settings.checkpoint_steps and trainer.steps % settings.checkpoint_steps == 0:
             _save(run, trainer, position, "last")
     model.eval()
     metrics = validate(model)
     position.seconds = perf_counter() - started
-    row = _history_row(trainer, position, metrics, len(batches))
+    sums = position.loss, 100 * position.batch_i2t, 100 * position.batch_t2i
+    row = trainer.row(position.epoch, *(value / len(batches) for value in sums))
+    row |= {**metrics.measures(), "seconds": position.seconds}
     run.append("history.csv", HISTORY, row)
     run.save_samples(position.epoch, observe(model))
     for name, value in row.items():
         board.add_scalar(f"epoch/{name}", value, position.epoch)
-    tqdm.write(
+    say(
         f"epoch {position.epoch}: loss {row['loss']:.2f}, rsum {metrics.rsum:.1f} "
-        f"(R@1 {metrics.i2t.at_1:.1f} / {metrics.t2i.at_1:.1f}), {position.seconds:.0f} s",
-        file=sys.stderr,
+        f"(R@1 {metrics.i2t.at_1:.1f} / {metrics.t2i.at_1:.1f}), {position.seconds:.0f} s"
     )
     improved = metrics.rsum > position.best
     position.best = max(position.best, metrics.rsum)
     if improved:
         _save(run, trainer, position, "best")
-    position.next_epoch()
+    position = _Position(position.epoch + 1, best=position.best)
     _save(run, trainer, position, "last")
+    return position
 
 
 def _collapse(trainer: Trainer, position: _Position, step: Step, pairs: int) -> str:
     equal = equal_scores_loss(trainer.settings, pairs, position.epoch)
     return (
-        f"warning: training collapsed at step {position.step}: a batch finds {100 * trainer.recall:.1f} % of "
+        f"warning: training collapsed at step {trainer.steps}: a batch finds {100 * trainer.recall:.1f} % of "
         f"its own pairs, loss {step.loss:.1f}; equal scores cost {equal:.1f}. What was best so far is kept"
     )
 
 
-def _history_row(trainer: Trainer, position: _Position, metrics: RetrievalMetrics, batches: int):
-    boundary = trainer.model.boundary
-    return {
-        "epoch": position.epoch,
-        "step": position.step,
-        "loss": position.loss / batches,
-        "batch_i2t_at_1": 100 * position.batch_i2t / batches,
-        "batch_t2i_at_1": 100 * position.batch_t2i / batches,
-        "hardest_weight": trainer.hardest_weight,
-        "boundary": boundary.training,
-        "inference_boundary": boundary.inference,
-        **trainer.samples._asdict(),
-        **metrics.measures(),
-        "seconds": position.seconds,
-        "learning_rate": trainer.optimizer.param_groups[0]["lr"],
-    }
-
-
-def _log_step(run: Run, board, position: _Position, step: Step, model: Model) -> None:
-    boundary = model.boundary
-    row = {
-        "step": position.step,
-        "epoch": position.epoch,
-        "loss": step.loss,
-        "batch_i2t_at_1": 100 * step.recalls.i2t,
-        "batch_t2i_at_1": 100 * step.recalls.t2i,
-        "hardest_weight": step.hardest_weight,
-        "grad_norm": step.grad_norm,
-        "learning_rate": step.learning_rate,
-        "boundary": boundary.training,
-        "inference_boundary": boundary.inference,
-        **step.samples._asdict(),
-    }
+def _log_step(run: Run, board: Any, trainer: Trainer, epoch: int, step: Step) -> None:
+    row = trainer.row(epoch, step.loss, 100 * step.recalls.i2t, 100 * step.recalls.t2i)
+    row["grad_norm"] = step.grad_norm
     run.append("steps.csv", STEPS, row)
     for name in ("loss", *BATCH_COLUMNS, "grad_norm", "learning_rate", "boundary", "inference_boundary"):
-        board.add_scalar(f"step/{name}", row[name], position.step)
-
-
-def _tensorboard(run: Run, step: int):
-    from torch.utils.tensorboard import SummaryWriter  # half a second to import
-
-    return SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1 if step else None)
+        board.add_scalar(f"step/{name}", row[name], trainer.steps)
 
 
 def _save(run: Run, trainer: Trainer, position: _Position, which: str) -> None:
     """The best checkpoint holds the model; the last one everything that resuming needs."""
     samples = [None if math.isnan(x) else x for x in trainer.samples]
-    progress = {**vars(position), "samples": samples, "recall": trainer.recall}
+    progress = {**vars(position), "step": trainer.steps, "samples": samples, "recall": trainer.recall}
     extra: dict[str, Tensor] = {}
     if which == "last":
         for index, state in trainer.optimizer.state_dict()["state"].items():
@@ -354,8 +305,7 @@ def _restore(run: Run, trainer: Trainer) -> _Position:
             f"{shown(run.path)} has no checkpoints/last to resume from; remove the folder and train anew"
         )
     tensors, header = checkpoint.read(path)
-    model = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    trainer.model.load_state_dict(model)
+    trainer.model.load_state_dict(checkpoint.model_state(tensors))
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
@@ -367,8 +317,8 @@ def _restore(run: Run, trainer: Trainer) -> _Position:
     if "random.cuda" in tensors and trainer.model.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], trainer.model.device)
     progress = header["progress"]
-    trainer.samples = Samples(*(math.nan if x is None else x for x in progress.pop("samples")))
-    trainer.recall = float(progress.pop("recall", 0.0))  # the first checkpoints have none
-    trainer.highest_recall = trainer.recall
+    trainer.samples = Samples(*(math.nan if x is None else x for x in progress["samples"]))
+    trainer.recall = trainer.highest_recall = float(progress.get("recall", 0.0))  # the first ones have none
     trainer.steps = int(progress["step"])
-    return _Position(**progress)
+    names = {field.name for field in fields(_Position)}
+    return _Position(**{name: value for name, value in progress.items() if name in names})

@@ -1,4 +1,4 @@
-"""Hinge loss on a batch's score matrix (eq. 15), and the recall that says which negatives it can bear.
+"""Hinge loss on a batch's score matrix, and the recall that says which negatives it can bear.
 
 Row i is image i, column i its caption.
 """
@@ -28,7 +28,7 @@ def hinge_loss(
     excluded: Bool[Tensor, "pair pair"] | None = None,
     hardest_weight: float = 1.0,
 ) -> Float[Tensor, ""]:
-    """Sum over the batch, in both directions, of margin + wrong - right where that is positive.
+    """Eq. 15: the sum over the batch, in both directions, of margin + wrong - right where that is positive.
 
     negatives: "hardest" counts the worst wrong partner of each query, "sum" every one; "adaptive" counts the
     worst with hardest_weight (0 to 1), and the mean of those that violate the margin with the rest of 1.

@@ -1,19 +1,21 @@
-"""Discriminative mismatch mining: which words of a batch are matched and which mismatched (eq. 13-14).
+"""Discriminative mismatch mining: which words of a batch are matched and which mismatched.
 
 The words of correctly ranked captions are sampled: their best similarity in their own image is matched, in
 the batch's worst-scoring image mismatched. `similarity.boundary` puts the boundary between the two. `pair i`
 of a batch is image i and caption i; no gradient flows into a boundary.
 
-Axes: image, word (packed, see `packing`); captions in packed order, `own` (caption,) is each one's image.
+Axes: image, word (packed, see `packing`); captions in packed order.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from ..similarity.base import Block, Similarity
 from ..similarity.boundary import (
     Boundaries,
     Samples,
@@ -22,8 +24,9 @@ from ..similarity.boundary import (
     sample_statistics,
     updated,
 )
-from ..similarity.packed import over_words
-from ..similarity.packing import Packing
+from ..similarity.matrix import block_scores
+from ..similarity.packed import spread_to_words
+from ..similarity.packing import Group, Packing
 
 
 @dataclass(frozen=True)
@@ -32,20 +35,26 @@ class Mined:
 
     boundaries: Boundaries
     samples: Samples
-    by_caption: Float[Tensor, " caption"] | None = (
-        None  # sequential: the boundary each caption was scored with
-    )
+    by_caption: Float[Tensor, " caption"] | None = None  # sequential: what each was scored with
 
 
-def correctly_ranked(scores: Float[Tensor, "image caption"], own: Int[Tensor, " caption"]) -> Tensor:
-    """Captions (caption,) whose best-scoring image of the batch is their own; the first one wins a tie."""
-    return scores.argmax(dim=0) == own
+def sampled_words(
+    scores: Float[Tensor, "image caption"], best: Float[Tensor, "image word"], packing: Packing
+) -> tuple[Float[Tensor, " sampled"], Float[Tensor, " sampled"]]:
+    """Eq. 13-14: matched and mismatched similarities of the words of correctly ranked captions.
+
+    best: each word's largest cosine. A caption is ranked correctly where its own image scores highest in the
+    batch; the first of equal ones counts.
+    """
+    own = packing.order
+    words = spread_to_words(scores.argmax(dim=0) == own, packing.groups).nonzero().squeeze(1)
+    caption = packing.caption[words]
+    return best[own[caption], words], best[scores.argmin(dim=0)[caption], words]
 
 
 def batch_mining(
     scores: Float[Tensor, "image caption"],
     best: Float[Tensor, "image word"],
-    own: Int[Tensor, " caption"],
     packing: Packing,
     old: Boundaries,
     *,
@@ -57,13 +66,9 @@ def batch_mining(
 
     best: each word's largest cosine. With at most min_words sampled words the boundaries stay.
     """
-    chosen = over_words(correctly_ranked(scores, own), packing.groups)
-    words = torch.arange(packing.words, device=best.device)[chosen]
-    if len(words) <= min_words:
+    matched, mismatched = sampled_words(scores, best, packing)
+    if len(matched) <= min_words:
         return Mined(old, Samples())
-    caption = packing.caption[words]
-    matched = best[own[caption], words]
-    mismatched = best[scores.argmin(dim=0)[caption], words]
     samples = sample_statistics(matched.double(), mismatched.double())
     return Mined(updated(old, samples, optimal_boundary(*samples, alpha), momentum), samples)
 
@@ -71,7 +76,6 @@ def batch_mining(
 def sequential_mining(
     score_captions: Callable[[list[int], float], Float[Tensor, "image caption"]],
     best_of: Callable[[int], Float[Tensor, "image word"]],
-    own: list[int],
     lengths: list[int],
     old: Boundaries,
     *,
@@ -99,9 +103,9 @@ def sequential_mining(
             column = at_zero[:, visit]
         else:
             column = score_captions([caption], current.training)[:, 0]
-        if int(column.argmax()) == own[caption]:
+        if int(column.argmax()) == caption:
             best = best_of(caption)
-            matched.append(best[own[caption]])
+            matched.append(best[caption])
             mismatched.append(best[int(column.argmin())])
             sampled += lengths[caption]
             if sampled > min_words:
@@ -110,3 +114,26 @@ def sequential_mining(
         if sampled < min_words:
             current = Boundaries(0.0, 0.0)
     return Mined(current, samples, by_caption)
+
+
+def mine_in_order(
+    block: Block, packing: Packing, similarity: Similarity, old: Boundaries, **rules: Any
+) -> Mined:
+    """`sequential_mining` of a batch whose cosines are there already: only the small part is walked."""
+    cosine, gram, vectors = (tensor.detach() for tensor in block[:3])
+    column = torch.argsort(packing.order)  # of each caption
+    packed = torch.argsort(packing.caption, stable=True).split(torch.bincount(packing.caption).tolist())
+    words = [packed[place] for place in column.tolist()]  # of each caption
+
+    def score_captions(captions: list[int], boundary: float) -> Tensor:
+        if len(captions) > 1:
+            whole = Block(cosine, gram, vectors, packing.groups)
+            return block_scores(similarity, whole, boundary).pairs[:, column[captions]]
+        own = words[captions[0]]
+        one = Block(cosine[..., own], gram, vectors[own], (Group(len(own), 1, 0, 0),))
+        return block_scores(similarity, one, boundary).pairs
+
+    def best_of(caption: int) -> Tensor:
+        return cosine[..., words[caption]].amax(dim=1)
+
+    return sequential_mining(score_captions, best_of, [len(own) for own in words], old, **rules)

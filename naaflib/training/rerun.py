@@ -17,9 +17,10 @@ from ..data.manifest import layout_path
 from ..errors import NaafError
 from ..evaluate import evaluate
 from ..files import fingerprint, read_json, resolve, shown
+from ..messages import say
 from ..model import checkpoint
 from ..runs import FINISHED, TRAIN, VARIANT, Run, check_apart, environment, members, open_group
-from .folder import check_data, say, start_fingerprint, train_run
+from .folder import check_data, start_fingerprint, train_run
 from .variants import make_variant
 
 NOT_COMPARED = ("seconds",)
@@ -57,7 +58,7 @@ def rerun(source: str | Path, out: str | Path, data: str | Path | None = None) -
 
 
 def compare_repetition(was: Run, now: Run, data: Path) -> pd.DataFrame:
-    """Two runs that should be the same: a row for weights, history, steps and each saved metric.
+    """A run and its repetition: a row for weights, history, steps and each saved metric.
 
     What the first one was evaluated on, the second one is evaluated on as well.
     """

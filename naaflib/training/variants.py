@@ -10,21 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import Settings, constants, names, nearest, replace
+from ..config import MODEL_NAMES, ModelSettings, Settings, names, nearest, replace
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..evaluate import evaluate, pick_device, validation_metrics
 from ..explanation import matched_samples
 from ..files import resolve, shown, write_json
+from ..messages import say
 from ..metric.retrieval import MEASURES, RetrievalMetrics
 from ..model import checkpoint
 from ..model.model import Model
 from ..runs import VARIANT, Run, check_apart, environment
 from ..similarity.boundary import Boundaries
-from .folder import open_splits, say
+from .folder import open_splits
 
 FIXED = "mining.fixed_boundary"
-AT_INFERENCE = (*constants(), FIXED)
+OF_SIMILARITIES = (f"model.{name}" for name in MODEL_NAMES if name not in ModelSettings.model_fields)
+AT_INFERENCE = (*OF_SIMILARITIES, FIXED)
 
 
 def variant_settings(settings: Settings, overrides: Mapping[str, object]) -> Settings:

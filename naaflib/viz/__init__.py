@@ -16,6 +16,8 @@ explorer       one pair on one page, fast enough to be drawn anew for every move
 import os
 import sys
 
+from ..messages import say
+
 
 def _import_matplotlib() -> None:
     """Import matplotlib, also where the reader's MPLBACKEND or matplotlibrc keeps it from being imported.
@@ -37,7 +39,7 @@ def _import_matplotlib() -> None:
     finally:
         del os.environ["MATPLOTLIBRC"]
         os.environ.update({name: value for name, value in own.items() if value is not None})
-    print(f"MPLBACKEND or matplotlibrc cannot be used and is passed over ({reason})", file=sys.stderr)
+    say(f"MPLBACKEND or matplotlibrc cannot be used and is passed over ({reason})")
 
 
 _import_matplotlib()

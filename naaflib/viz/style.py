@@ -5,7 +5,6 @@ Colours are those of Okabe and Ito. Blue always means matched, vermilion always 
 """
 
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,8 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.transforms import ScaledTranslation
+
+from ..messages import say
 
 __all__ = ["Figure", "to_hex"]  # of matplotlib, for modules that draw nothing themselves
 
@@ -140,10 +141,9 @@ def _tell(missing: Sequence[str]) -> None:
     new = dict.fromkeys(letter for letter in missing if letter not in _told)
     if new and not _told:
         letters = " ".join([*new][:5]) + (" and others" if len(new) > 5 else "")
-        print(
+        say(
             f"no installed font has {letters}: figures show empty boxes instead; install one that has them, "
-            "such as Noto Sans CJK (Debian: fonts-noto-cjk), and start again",
-            file=sys.stderr,
+            "such as Noto Sans CJK (Debian: fonts-noto-cjk), and start again"
         )
     _told.update(new)
 

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ...errors import NaafError, UsageError
-from ...training.folder import say
+from ...messages import say
 from .task import cores
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What of a sweep is there already: runs found by what they record, never by their names.
+"""The plan of a sweep: its runs, and which of them exist already, recognised by their records, not by names.
 
 A run is the one that is asked for if settings, data (checksums) and, of a variant, the settings of its
 weights are equal. It may lie anywhere below the sweep's folder.
@@ -6,7 +6,7 @@ weights are equal. It may lie anywhere below the sweep's folder.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,15 +16,16 @@ from ...data.splits import split_names
 from ...errors import NaafError, UsageError
 from ...files import project_root, read_json, resolve, shown
 from ...model import checkpoint
+from ...pages.keep import check_data
 from ...runs import FAILURE, FINISHED, TRAIN, UNFINISHED, VARIANT, Run
 from ...training.folder import data_record
-from ..notebooks import Notebook, fill, select
+from ..notebooks import Notebook, fill, known, select
 from ..records import read_record
-from .spec import Planned, Spec, expand, read_spec
+from .spec import Planned, Spec, expand, placed, read_spec
 from .task import DONE, FAILED
 
-SCENES = "scenes"  # rendered where it is missing
 OWN = ("run", "data", "preset", "members", "seed", "epochs", "settings")  # parameters that the sweep gives
+COVERED = ("data", "preset", "settings", "members")
 TRAINING = "02_training"  # the notebook that trains; a variant has nothing for it to do
 TO_TRAIN, TO_RESUME, TO_MAKE, TO_EXECUTE = "to train", "to resume", "to make", "notebooks only"
 
@@ -84,20 +85,17 @@ def plan_sweep(
     file = Path(file)
     spec = read_spec(file)
     folder = _data_folder(spec, file, data)
-    planned = expand(spec, file, folder)
-    try:
-        notebooks = select(spec.notebooks)
+    with placed(shown(file)):
+        planned, notebooks = expand(spec, folder), select(spec.notebooks)
         fill(notebooks, spec.parameters)
         own = next((name for name in spec.parameters if name in OWN), None)
         if own:
             raise UsageError(f"parameters: {own!r} is not a notebook's to set here; the sweep gives it")
-        files = data_record(folder)["files"] if folder.is_dir() else {}
         split = spec.parameters.get("split")
         if split and folder.is_dir() and split not in split_names(folder):
             present = ", ".join(split_names(folder))
             raise UsageError(f"parameters: {shown(folder)} has no split {split!r}; its splits: {present}")
-    except UsageError as error:
-        raise UsageError(f"{shown(file)}: {error}") from None
+    files = data_record(folder)["files"] if folder.is_dir() else {}
     target = Path(out).absolute() if out is not None else project_root() / "outputs" / spec.name
     if target.exists() and not target.is_dir():
         raise NaafError(f"{shown(target)} is a file; a sweep needs a folder: take another --out")
@@ -110,7 +108,7 @@ def plan_sweep(
 
 
 def identity(settings: Settings, files: Mapping[str, object], trained: Settings | None) -> str:
-    """What makes two runs the same: settings, data, and what a variant's weights are trained with."""
+    """Hash of what makes two runs the same: settings, data, and what a variant's weights are trained with."""
     content = [settings.model_dump(), files, trained.model_dump() if trained else None]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -128,7 +126,6 @@ def identity_of(run: Run) -> str | None:
 def parameters_of(plan: Plan, one: Planned, names: Sequence[str]) -> dict[str, object]:
     """What some notebooks of a run are given; `fill` hands each what it knows."""
     own = changed(preset(plan.preset, {SEED: one.seed}), one.settings)
-    known = {name for notebook in plan.notebooks if notebook.name in names for name in notebook.parameters}
     given = {
         "data": str(plan.data),
         "preset": plan.preset,
@@ -137,7 +134,7 @@ def parameters_of(plan: Plan, one: Planned, names: Sequence[str]) -> dict[str, o
         "members": 1,
         **plan.spec.parameters,
     }
-    return {name: value for name, value in given.items() if name in known}
+    return known([notebook for notebook in plan.notebooks if notebook.name in names], given)
 
 
 def _data_folder(spec: Spec, file: Path, data: str | Path | None) -> Path:
@@ -146,18 +143,15 @@ def _data_folder(spec: Spec, file: Path, data: str | Path | None) -> Path:
             f"{shown(file)}: the key 'data' is missing; add it, or name the data set with --data"
         )
     folder = Path(data).absolute() if data is not None else resolve(spec.data)
-    if not folder.is_dir() and folder.name != SCENES:
-        what = "is a file; a data set is a folder" if folder.exists() else "does not exist"
-        raise NaafError(f"{shown(folder)} {what}; `naaf data list` says how to get a data set there")
+    check_data(folder)
     return folder
 
 
-def _rows(plan: Plan, planned: Iterable[Planned]) -> list[Row]:
+def _rows(plan: Plan, planned: Sequence[Planned]) -> list[Row]:
     found, failures = _found(plan.out), _failures(plan.out)
     rows: dict[tuple[str, int], Row] = {}
     first: dict[str, Row] = {}
-    ordered = list(planned)
-    for one in sorted(ordered, key=lambda one: one.weights is not None):  # sources before what needs them
+    for one in sorted(planned, key=lambda one: one.weights is not None):  # sources before what needs them
         key = identity(one.settings, plan.data_files, one.trained)
         source = rows[one.weights, one.seed] if one.weights else None
         if key in first:
@@ -169,7 +163,7 @@ def _rows(plan: Plan, planned: Iterable[Planned]) -> list[Row]:
                 row.folder, row.state, row.error = failed[0], FAILED, failed[1]
             first[key] = row
         rows[one.variant, one.seed] = row
-    return [rows[one.variant, one.seed] for one in ordered]
+    return [rows[one.variant, one.seed] for one in planned]
 
 
 def _row(plan: Plan, one: Planned, found: list[Run], source: Row | None) -> Row:
@@ -196,7 +190,7 @@ def _row(plan: Plan, one: Planned, found: list[Run], source: Row | None) -> Row:
 
 
 def _otherwise(folder: Path, one: Planned) -> str:
-    """In what the run of a folder is not the one that is planned."""
+    """How the run of a folder differs from the planned one."""
     run = Run.open(folder)
     names = list(changed(run.settings, one.settings)) if "settings" in run.config else []
     return f"another {', '.join(names)}" if names else "other weights or data"
@@ -221,23 +215,20 @@ def _notebook_names(plan: Plan, one: Planned) -> tuple[str, ...]:
 
 def _unfinished(plan: Plan, row: Row) -> tuple[str, ...]:
     """The notebooks that this finished run was not executed with, parameters (data aside) included."""
-    record = read_record(row.folder)
-    done = {entry.name: entry for entry in record.notebooks if entry.status == "done"}
     names = _notebook_names(plan, row.planned)
     chosen = [notebook for notebook in plan.notebooks if notebook.name in names]
     wanted = fill(chosen, parameters_of(plan, row.planned, names))
-    free = ("data", "preset", "settings", "members")  # where it lies; and what the run's identity covers
-    left = []
-    for name in names:
-        entry = done.get(name)
-        same = entry is not None and _without(entry.parameters, free) == _without(wanted[name], free)
-        if not (same and entry.file and (row.folder / entry.file).is_file()):
-            left.append(name)
-    return tuple(left)
+    done = {
+        entry.name: _compared(entry.parameters)
+        for entry in read_record(row.folder).notebooks
+        if entry.status == "done" and entry.file and (row.folder / entry.file).is_file()
+    }
+    return tuple(name for name in names if done.get(name) != _compared(wanted[name]))
 
 
-def _without(values: Mapping[str, object], names: Iterable[str]) -> dict[str, object]:
-    return {name: value for name, value in values.items() if name not in names}
+def _compared(values: Mapping[str, object]) -> dict[str, object]:
+    """The parameters without the place of the data and what the run's identity covers."""
+    return {name: value for name, value in values.items() if name not in COVERED}
 
 
 def _found(out: Path) -> dict[str, list[Run]]:

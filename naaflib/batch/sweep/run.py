@@ -7,30 +7,29 @@ checkpoint. The state of everything is in the run folders, so a sweep that start
 
 import math
 import secrets
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from ...config import changed
 from ...errors import NaafError
 from ...files import shown
 from ...locking import exclusive
+from ...messages import progress_bar, say, stream
 from ...pages import open_data
 from ...runs import Run, open_group
 from ...training.folder import data_record
-from ..notebooks import COMPARISON, available, first_line, select
+from ..notebooks import COMPARISON, available, first_line, known, select
 from ..pipeline import run_notebooks
 from ..records import Record
 from .cluster import check_cluster, open_cluster
 from .plan import DONE, FAILED, TO_RESUME, TO_TRAIN, Plan, Row, identity, parameters_of, plan_sweep
 from .table import write_sweep
-from .task import STOPPED, TICKET, Order, Outcome, note_failure, work
+from .task import STOPPED, TICKET, Job, Outcome, note_failure, work
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -58,12 +57,8 @@ def run_sweep(
     with exclusive(plan.out):
         _open_folder(plan)
         if todo := _left_to_do(plan):
-            with (
-                open_cluster(workers, scheduler, len(todo)) as (client, threads),
-                _ticket(plan) as token,
-                _Bar(plan, todo, progress) as bar,
-            ):
-                _Sweep(plan, todo, client, token, threads).run(bar)
+            with open_cluster(workers, scheduler, len(todo)) as (client, threads), _ticket(plan) as token:
+                _Sweep(plan, todo, client, token, threads).run(progress)
         return write_sweep(plan)
 
 
@@ -78,32 +73,33 @@ def compare_variants(plan: Plan, table: pd.DataFrame) -> Record | None:
         path.stem for path in available()
     }:
         return None
-    given = {"data": str(plan.data), **plan.spec.parameters}
-    (notebook,) = select(COMPARISON)
-    known = {name: value for name, value in given.items() if name in notebook.parameters}
-    return run_notebooks(COMPARISON, plan.out, known, progress=False)
+    given = known(select(COMPARISON), {"data": str(plan.data), **plan.spec.parameters})
+    return run_notebooks(COMPARISON, plan.out, given, progress=False)
 
 
 class _Sweep:
-    """Rows waiting, rows on workers."""
+    """Rows waiting, rows on workers, and a bar: a step is an epoch, or a run's notebooks after training."""
 
     def __init__(self, plan: Plan, todo: Sequence[Row], client: "Client", token: str, threads: int | None):
         self.plan, self.client, self.token, self.threads = plan, client, token, threads
-        self.waiting = list(todo)  # in the file's order: what stands first is whole first
-        self.running: dict[Future, tuple[Row, Order]] = {}
+        self.todo, self.waiting = todo, list(todo)  # in the file's order: what stands first is whole first
+        self.running: dict[Future, tuple[Row, Job]] = {}
+        self.steps = {row.name: 1 + _epochs(row) for row in todo}
         self.lonely_since = time.monotonic()
         for row in self.waiting:
             row.state = WAITING
 
-    def run(self, bar: "_Bar") -> None:
-        """Until nothing is left to do."""
+    def run(self, progress: bool) -> None:
+        """Submit jobs and collect outcomes until nothing is left to do."""
+        quiet = 0.5 if stream().isatty() else 30.0  # seconds between two lines
+        how = {"desc": "sweep", "unit": "step", "disable": not progress, "mininterval": quiet}
         try:
-            while self.waiting or self.running:
-                places = self._places()
-                changed = self._hand_out(places)
-                bar.show(self)
-                if changed | self._collect():
-                    write_sweep(self.plan)
+            with progress_bar(total=sum(self.steps.values()), **how) as bar:
+                while self.waiting or self.running:
+                    changed = self._submit(self._places())
+                    self._show(bar)
+                    if changed | self._collect():
+                        write_sweep(self.plan)
         except BaseException:
             for row, _ in self.running.values():
                 row.state = STOPPED
@@ -111,7 +107,7 @@ class _Sweep:
             raise
 
     def _places(self) -> Counter[str]:
-        """Runs at once by the machine of the workers."""
+        """How many runs the workers of each machine take at once."""
         if self.client.status != "running":
             raise NaafError("the scheduler went away; the same command goes on when it is back")
         places: Counter[str] = Counter()
@@ -120,12 +116,12 @@ class _Sweep:
         if places:
             self.lonely_since = time.monotonic()
         elif time.monotonic() - self.lonely_since > PATIENCE:
-            tqdm.write("no worker is there; the sweep waits for one to join the scheduler", file=sys.stderr)
+            say("no worker is there; the sweep waits for one to join the scheduler")
             self.lonely_since = math.inf
         return places
 
-    def _hand_out(self, places: Counter[str]) -> bool:
-        """Give the workers what they have room for; whether anything changed."""
+    def _submit(self, places: Counter[str]) -> bool:
+        """Submit as many jobs as the workers have room for; whether a row's state changed."""
         before = len(self.waiting)
         for row in list(self.waiting):
             source = row.weights_of
@@ -134,17 +130,27 @@ class _Sweep:
                 row.state, row.error = FAILED, f"{source.name}, whose weights it takes, failed"
             elif (source is None or source.state == DONE) and len(self.running) < places.total():
                 self.waiting.remove(row)
-                order = self._order(row, source, max(places.values()))
-                future = self.client.submit(work, order, key=f"naaf-{self.token}-{row.name}", pure=False)
-                row.state, self.running[future] = RUNNING, (row, order)
+                job = self._job(row, source, max(places.values()))
+                future = self.client.submit(work, job, key=f"naaf-{self.token}-{row.name}", pure=False)
+                row.state, self.running[future] = RUNNING, (row, job)
         return len(self.waiting) < before
 
-    def _order(self, row: Row, source: Row | None, at_once: int) -> Order:
+    def _show(self, bar: Any) -> None:
+        """Move the bar to where the run folders are."""
+        ended = [row for row in self.todo if row.state in (DONE, FAILED)]
+        running = [row for row, _ in self.running.values()]
+        steps = sum(self.steps[row.name] for row in ended)
+        steps += sum(min(Run(row.folder, {}).epochs_done or 0, self.steps[row.name] - 1) for row in running)
+        whole, names = len(self.plan.runs()), ", ".join(row.name for row in running)
+        bar.set_postfix_str(f"{whole - len(self.todo) + len(ended)} of {whole} runs; {names}", refresh=False)
+        bar.update(steps - bar.n)
+
+    def _job(self, row: Row, source: Row | None, at_once: int) -> Job:
         plan = self.plan
         if row.folder.parent.name == "members":
             open_group(row.folder.parent.parent)
         overrides = changed(source.planned.settings, row.planned.settings) if source else {}
-        return Order(
+        return Job(
             name=row.name,
             identity=identity(row.planned.settings, plan.data_files, row.planned.trained),
             folder=str(row.folder),
@@ -160,7 +166,7 @@ class _Sweep:
         )
 
     def _collect(self) -> bool:
-        """Take in what has ended since the last look; whether anything has."""
+        """Collect the outcomes of jobs that have ended; whether there is one."""
         from distributed import wait
 
         if not self.running:
@@ -171,17 +177,17 @@ class _Sweep:
         except TimeoutError:
             return False
         for future in ended:
-            row, order = self.running.pop(future)
+            row, job = self.running.pop(future)
             row.state = STOPPED
-            outcome = _outcome(future, order)
+            outcome = _outcome(future, job)
             row.state, row.error = outcome.state, outcome.error
             if row.state == FAILED:
-                tqdm.write(f"{row.name} failed: {row.error}", file=sys.stderr)
+                say(f"{row.name} failed: {row.error}")
         return True
 
 
-def _outcome(future: "Future", order: Order) -> Outcome:
-    """What a task came to; where Dask itself gave it up, why."""
+def _outcome(future: "Future", job: Job) -> Outcome:
+    """The outcome of a job; where Dask gave it up, a failure with the reason."""
     from distributed import KilledWorker
 
     if future.status == "finished":
@@ -190,15 +196,15 @@ def _outcome(future: "Future", order: Order) -> Outcome:
         raise NaafError("the scheduler went away; the same command goes on when it is back")
     error = future.exception()
     if isinstance(error, KilledWorker):
-        return note_failure(order, "every worker that ran it died, perhaps for want of memory")
+        return note_failure(job, "every worker that ran it died, perhaps for want of memory")
     if isinstance(error, ImportError):
         raise NaafError(f"a worker cannot import naaflib ({error}): install it there, in the same version")
-    return note_failure(order, f"{type(error).__name__}: {first_line(error)}")
+    return note_failure(job, f"{type(error).__name__}: {first_line(error)}")
 
 
 @contextmanager
 def _ticket(plan: Plan) -> Iterator[str]:
-    """The name by which this sweep's tasks know that they are wanted."""
+    """The token of this sweep, in its file as long as the sweep runs."""
     file, token = plan.out / TICKET, secrets.token_hex(8)
     file.write_text(token, encoding="utf-8")
     try:
@@ -224,39 +230,5 @@ def _open_folder(plan: Plan) -> None:
     run.update(**content)
 
 
-class _Bar:
-    """One bar for the sweep: an epoch is a step, and so are a run's notebooks after training."""
-
-    def __init__(self, plan: Plan, todo: Sequence[Row], progress: bool):
-        self.work = {row.name: 1 + _epochs(row) for row in todo}
-        self.todo, self.runs = todo, len(plan.runs())
-        quiet = 0.5 if sys.stderr.isatty() else 30.0  # seconds between two lines
-        self.bar = tqdm(
-            total=sum(self.work.values()), desc="sweep", unit="step", disable=not progress, mininterval=quiet
-        )
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def show(self, sweep: _Sweep) -> None:
-        """What is done by now, from the run folders."""
-        ended = [row for row in self.todo if row.state in (DONE, FAILED)]
-        running = [row for row, _ in sweep.running.values()]
-        steps = sum(self.work[row.name] for row in ended)
-        steps += sum(min(_epochs_done(row), self.work[row.name] - 1) for row in running)
-        names = ", ".join(row.name for row in running)
-        self.bar.set_postfix_str(
-            f"{self.runs - len(self.todo) + len(ended)} of {self.runs} runs; {names}", refresh=False
-        )
-        self.bar.update(steps - self.bar.n)
-
-
 def _epochs(row: Row) -> int:
     return row.planned.settings.train.epochs if row.state in (TO_TRAIN, TO_RESUME) else 0
-
-
-def _epochs_done(row: Row) -> int:
-    return Run(row.folder, {}).epochs_done or 0

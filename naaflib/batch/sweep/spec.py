@@ -1,21 +1,8 @@
-"""What a sweep is asked for: a YAML file of variants and seeds, expanded into single runs.
-
-name: claims                        # the result stands in outputs/claims unless --out says otherwise
-data: data/flickr8k_precomp         # from the project's folder; or --data
-preset: flickr8k                    # by default the one named like the data
-set: {train.epochs: 2}              # settings of every run
-seeds: [0, 1, 2]
-notebooks: ["02", "03"]             # what each run executes; these by default
-parameters: {split: dev}            # of the notebooks
-runs:                               # variants by name, and what each sets
-  naaf: {}
-  scan: {model.method: scan-t2i}
-  no-propagation: {weights: naaf, model.lambda_intra: null}   # no training: naaf's weights, seed by seed
-grid: {mining.alpha: [1, 4]}        # every combination is one more variant: alpha-1, alpha-4
-"""
+"""A sweep's YAML file of variants and seeds, expanded into single runs. `naaf sweep --help` shows one."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -31,6 +18,12 @@ from ...training.variants import variant_settings
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+=-]*$"
 WEIGHTS = "weights"
+CLAUSES = {  # by the type of pydantic's error
+    "missing": "the key {place!r} is missing; `naaf sweep --help` has an example",
+    "tuple_type": "{place} is a list, for example [0, 1, 2] (given: {given!r})",
+    "too_short": "{place} is empty; give it something or take it out",
+    "dict_type": "{place} is written as `key: value` lines (given: {given!r})",
+}
 
 
 def _number_text(value: object) -> object:
@@ -88,27 +81,35 @@ def read_spec(path: str | Path) -> Spec:
         raise UsageError(f"{shown(path)}: {_complaint(error.errors()[0])}") from None
 
 
-def expand(spec: Spec, file: Path, data: Path) -> list[Planned]:
+def expand(spec: Spec, data: Path) -> list[Planned]:
     """The runs of a sweep, variant by variant, each with its seeds.
 
-    Raises UsageError for a setting that does not exist or is out of range, naming file and variant.
+    Raises UsageError for a setting that does not exist or is out of range, naming the variant.
     """
     if len(set(spec.seeds)) < len(spec.seeds):
-        raise UsageError(f"{shown(file)}: seeds: one stands there twice; keep one of them")
-    variants = dict(_variants(spec, file))
+        raise UsageError("seeds: one stands there twice; keep one of them")
+    variants = dict(_variants(spec))
     if not variants:
-        raise UsageError(f"{shown(file)}: runs: nothing is asked for; name variants under runs or a grid")
+        raise UsageError("runs: nothing is asked for; name variants under runs or a grid")
     base = spec.preset or preset_of(data)
     for name, values in variants.items():
-        with _place(file, name):
+        with placed(name):
             _check_weights(values, in_grid=name not in spec.runs)
     found: list[Planned] = []
     for name, values in variants.items():
-        for seed in spec.seeds:
-            with _place(file, name):
-                found.append(_planned(spec, base, variants, name, values, seed))
-    _check_distinct(spec, file, found)
+        with placed(name):
+            found += [_planned(spec, base, variants, name, values, seed) for seed in spec.seeds]
+    _check_distinct(spec, found)
     return found
+
+
+@contextmanager
+def placed(where: str) -> Iterator[None]:
+    """Puts a place, the file or the variant, before what an error says."""
+    try:
+        yield
+    except NaafError as error:
+        raise type(error)(f"{where}: {error}") from None
 
 
 def _check_weights(values: Mapping[str, Any], in_grid: bool) -> None:
@@ -121,7 +122,7 @@ def _check_weights(values: Mapping[str, Any], in_grid: bool) -> None:
         )
 
 
-def _check_distinct(spec: Spec, file: Path, found: Iterable[Planned]) -> None:
+def _check_distinct(spec: Spec, found: Iterable[Planned]) -> None:
     """Equal variants are a slip, but for a named one that is also a point of the grid: a run of two names."""
     known: dict[object, str] = {}
     for one in found:
@@ -129,22 +130,9 @@ def _check_distinct(spec: Spec, file: Path, found: Iterable[Planned]) -> None:
         other = known.setdefault((place, one.settings, one.trained), one.variant)
         if other != one.variant:
             raise UsageError(
-                f"{shown(file)}: {place}: {other!r} and {one.variant!r} have the same settings, so they are "
+                f"{place}: {other!r} and {one.variant!r} have the same settings, so they are "
                 "one run; change one of them or take it out"
             )
-
-
-class _place:
-    """Puts file and variant before what an error says."""
-
-    def __init__(self, file: Path, variant: str):
-        self.where = f"{shown(file)}: {variant}"
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, NaafError):
-            raise type(error)(f"{self.where}: {error}") from None
 
 
 def _planned(
@@ -167,28 +155,26 @@ def _planned(
     return Planned(name, seed, variant_settings(trained, own), own, source, trained)
 
 
-def _variants(spec: Spec, file: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _variants(spec: Spec) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The named variants, then every combination of the grid."""
     for name, values in spec.runs.items():
         if not re.match(NAME, name):
-            raise UsageError(
-                f"{shown(file)}: runs: {name!r} cannot name a folder; use letters, digits and . _ + = -"
-            )
+            raise UsageError(f"runs: {name!r} cannot name a folder; use letters, digits and . _ + = -")
         yield name, values or {}
     if not spec.grid:
         return
     empty = next((name for name, values in spec.grid.items() if not values), None)
     if empty:
-        raise UsageError(f"{shown(file)}: grid: {empty} has no value; give it some or take it out")
+        raise UsageError(f"grid: {empty} has no value; give it some or take it out")
     ends = [name.split(".")[-1] for name in spec.grid]
     labels = [end if ends.count(end) == 1 else name for name, end in zip(spec.grid, ends, strict=True)]
     seen = set()
     for values in product(*spec.grid.values()):
         name = "_".join(f"{label}-{_word(value)}" for label, value in zip(labels, values, strict=True))
         if name in spec.runs:
-            raise UsageError(f"{shown(file)}: runs: {name!r} is also the name of a grid's run; rename it")
+            raise UsageError(f"runs: {name!r} is also the name of a grid's run; rename it")
         if name in seen:
-            raise UsageError(f"{shown(file)}: grid: {name!r} stands there twice; keep one of them")
+            raise UsageError(f"grid: {name!r} stands there twice; keep one of them")
         seen.add(name)
         yield name, dict(zip(spec.grid, values, strict=True))
 
@@ -199,19 +185,13 @@ def _word(value: object) -> str:
 
 def _complaint(error: Mapping[str, Any]) -> str:
     """A pydantic error as the place and one clause."""
-    place = ".".join(str(part) for part in error["loc"])
+    place, given = ".".join(str(part) for part in error["loc"]), error["input"]
     if error["type"] == "extra_forbidden":
         keys = [field.alias or name for name, field in Spec.model_fields.items()]
         return f"there is no key {place!r}{nearest(place, keys) or '; keys: ' + ', '.join(keys)}"
-    if error["type"] == "missing":
-        return f"the key {place!r} is missing; `naaf sweep --help` has an example"
-    if error["type"] == "tuple_type":
-        return f"{place} is a list, for example [0, 1, 2] (given: {error['input']!r})"
-    if error["type"] == "too_short":
-        return f"{place} is empty; give it something or take it out"
-    if error["type"] == "dict_type":
-        return f"{place} is written as `key: value` lines (given: {error['input']!r})"
     if error["type"] == "string_type" and "[key]" in error["loc"]:
-        return f"{error['loc'][0]}: a name is read as {error['input']!r}; put it in quotes"
+        return f"{error['loc'][0]}: a name is read as {given!r}; put it in quotes"
+    if error["type"] in CLAUSES:
+        return CLAUSES[error["type"]].format(place=place, given=given)
     message = error["msg"].removeprefix("Value error, ")
-    return f"{place}: {message[0].lower() + message[1:]} (given: {error['input']!r})"
+    return f"{place}: {message[0].lower() + message[1:]} (given: {given!r})"

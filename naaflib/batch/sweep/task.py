@@ -1,8 +1,8 @@
 """One run of a sweep, on whichever worker takes it: weights if it is a variant, then its notebooks.
 
-All that it needs stands in its order, and all that it does lands in the run's folder, which every machine of
-the cluster sees. A task is wanted as long as the sweep's ticket (a small file) bears its name: a sweep that
-stops takes the ticket away, one that was killed leaves it to the next one, and old tasks end by themselves.
+A job holds all that it needs, and all that it does lands in the run's folder, which every machine of the
+cluster sees. The sweep's file `.ticket` holds a token. A job is cancelled when its token stands there no
+longer: a sweep that stops removes the file, and the next one after a killed one writes its own.
 """
 
 import subprocess
@@ -14,7 +14,7 @@ from pathlib import Path
 from ...errors import NaafError
 from ...files import write_json
 from ...runs import FAILURE
-from ..execution import Unwanted, process_variables, run_command, thread_variables
+from ..execution import Cancelled, process_variables, run_command, thread_variables
 from ..notebooks import first_line
 from ..pipeline import run_notebooks
 
@@ -23,8 +23,8 @@ DONE, FAILED, STOPPED = "done", "failed", "interrupted"
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a worker is told. source, overrides: of a variant. at_once: runs that share the machine."""
+class Job:
+    """What a worker is given. source, overrides: of a variant. at_once: runs that share the machine."""
 
     name: str
     identity: str
@@ -32,12 +32,19 @@ class Order:
     notebooks: tuple[str, ...]
     parameters: dict[str, object]
     ticket: str  # the file
-    token: str  # and what it says while the task is wanted
+    token: str  # and what it holds until the job is cancelled
     data: str
     source: str | None = None
     overrides: tuple[str, ...] = ()
     threads: int | None = None  # None: the worker's cores shared by the runs at once
     at_once: int = 1
+
+    def is_cancelled(self) -> bool:
+        """Whether the sweep that gave the job has ended."""
+        try:
+            return Path(self.ticket).read_text(encoding="utf-8") != self.token
+        except OSError:
+            return True
 
 
 @dataclass(frozen=True)
@@ -48,43 +55,29 @@ class Outcome:
     error: str = ""
 
 
-def work(order: Order) -> Outcome:
-    """Carry an order out. A failure is an outcome and stays in the run's folder as failure.json."""
-    folder = Path(order.folder)
-    threads = order.threads or max(1, cores() // order.at_once)
+def work(job: Job) -> Outcome:
+    """Do a job. A failure is an outcome and stays in the run's folder as failure.json."""
+    folder = Path(job.folder)
+    threads = job.threads or max(1, cores() // job.at_once)
     try:
-        if order.source is not None and not (folder / "config.json").is_file():
-            _make_variant(order, threads)
-        error = _execute(order, folder, threads) if order.notebooks else ""
-    except Unwanted:
+        if job.source is not None and not (folder / "config.json").is_file():
+            _make_variant(job, threads)
+        if job.notebooks:
+            _execute(job, folder, threads)
+    except Cancelled:
         return Outcome(STOPPED)
     except (NaafError, OSError) as error:
-        return note_failure(order, first_line(error))
-    if error:
-        return note_failure(order, error)
+        return note_failure(job, first_line(error))
     (folder / FAILURE).unlink(missing_ok=True)
     return Outcome(DONE)
 
 
-def _execute(order: Order, folder: Path, threads: int) -> str:
-    """Run the notebooks; what went wrong, or nothing."""
-    record = run_notebooks(
-        order.notebooks,
-        folder,
-        order.parameters,
-        progress=False,
-        threads=threads,
-        unwanted=lambda: not is_wanted(order),
-    )
-    return record.sentence() if record.failed else ""
-
-
-def is_wanted(order: Order) -> bool:
-    """Whether the sweep that gave the order still goes on."""
-    try:
-        return Path(order.ticket).read_text(encoding="utf-8") == order.token
-    except OSError:
-        return False
+def _execute(job: Job, folder: Path, threads: int) -> None:
+    """Run the notebooks. Raises NaafError where one fails."""
+    how = {"progress": False, "threads": threads, "cancelled": job.is_cancelled}
+    record = run_notebooks(job.notebooks, folder, job.parameters, **how)
+    if record.failed:
+        raise NaafError(record.sentence())
 
 
 def cores() -> int:
@@ -94,26 +87,20 @@ def cores() -> int:
     return CPU_COUNT
 
 
-def note_failure(order: Order, error: str) -> Outcome:
+def note_failure(job: Job, error: str) -> Outcome:
     """Keep a failure in the run's folder; it is a failure of exactly this run."""
-    write_json(Path(order.folder) / FAILURE, {"name": order.name, "identity": order.identity, "error": error})
+    write_json(Path(job.folder) / FAILURE, {"name": job.name, "identity": job.identity, "error": error})
     return Outcome(FAILED, error)
 
 
-def _make_variant(order: Order, threads: int) -> None:
+def _make_variant(job: Job, threads: int) -> None:
     """In a process of its own, so that a worker needs no torch and keeps no memory."""
     with tempfile.TemporaryDirectory(prefix="naaf-") as scratch, tempfile.TemporaryFile("w+") as said:
-        command = [sys.executable, "-m", "naaflib", "variant", order.source, "--out", order.folder]
-        command += ["--data", order.data, *(["--set", *order.overrides] if order.overrides else [])]
+        command = [sys.executable, "-m", "naaflib", "variant", job.source, "--out", job.folder]
+        command += ["--data", job.data, *(["--set", *job.overrides] if job.overrides else [])]
         variables = process_variables(Path(scratch)) | thread_variables(threads)
-        status = run_command(
-            command,
-            variables,
-            lambda: not is_wanted(order),
-            grace=0,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-        )
+        streams = {"stdout": subprocess.DEVNULL, "stderr": said}
+        status = run_command(command, variables, job.is_cancelled, grace=0, **streams)
         if status:
             said.seek(0)
             lines = [line.strip() for line in said if line.strip()]

@@ -13,10 +13,10 @@ from errno import ENOSPC
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from ...errors import NaafError, UsageError
 from ...files import shown
+from ...messages import progress_bar
 from ..manifest import CAPTIONS_AN_IMAGE, SPLIT_FILES, SPLITS, find_manifest, layout_path
 from ..writing import create_arrays, state_captions, temporary_folder, write_lines
 from .caption_tables import CaptionedImage, read_captioned_images
@@ -128,7 +128,7 @@ def _check_folder(out: Path, split: str, captions_per_image: int, overwrite: boo
 
 def _fill(writer: "_Writer", sources: list[Path], matches: Matches, progress: bool) -> None:
     """Put every wanted row in its place. Raises NaafError where an image has none."""
-    bar = tqdm(desc=writer.split, total=len(matches.wanted), unit="image", disable=not progress)
+    bar = progress_bar(desc=writer.split, total=len(matches.wanted), unit="image", disable=not progress)
     with bar, closing(read_rows(sources)) as rows:
         for row in rows:
             place = matches.place(row)

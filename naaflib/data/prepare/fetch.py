@@ -6,17 +6,16 @@ right is not fetched again.
 
 import logging
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pooch
 import requests
-from tqdm import tqdm
 
 from ...errors import NaafError
 from ...files import project_root, resolve, shown
+from ...messages import progress_bar, say
 from ..manifest import DataFile, Manifest, explain, load
 
 RETRIES = 2  # after a broken connection or a wrong checksum
@@ -61,11 +60,10 @@ def _fetch_file(file: DataFile, folder: Path, progress: bool) -> str:
     if was_there and pooch.file_hash(str(target), alg="sha256") == file.sha256:
         return "present"
     if was_there:
-        message = f"{shown(target)} is damaged (wrong sha256); it is replaced once the new file is whole"
-        tqdm.write(message, file=sys.stderr)
+        say(f"{shown(target)} is damaged (wrong sha256); it is replaced once the new file is whole")
 
     def download(url: str, output: Any, store: Any) -> None:
-        with tqdm(desc=target.name, total=1, unit="B", unit_scale=True, disable=not progress) as bar:
+        with progress_bar(desc=target.name, total=1, unit="B", unit_scale=True, disable=not progress) as bar:
             pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT)(url, output, store)
 
     registry, urls = {file.path: file.sha256}, {file.path: file.url}

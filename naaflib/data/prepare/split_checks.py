@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ...messages import progress_bar
 from ..captions import read_captions, read_filled
 from ..manifest import Manifest, SplitCounts, layout_path
 from ..npy import open_array, read_header, release
@@ -156,5 +157,6 @@ class SplitChecks:
             rows = np.unique(np.linspace(0, len(features) - 1, QUICK_ROWS).astype(int))
         size = max(1, BLOCK_BYTES // features[0].nbytes)
         starts = range(0, len(rows), size)
-        for start in tqdm(starts, desc=f"{self.split} features", unit="block", disable=not self.progress):
+        what, hidden = f"{self.split} features", not self.progress
+        for start in progress_bar(starts, desc=what, unit="block", disable=hidden):
             yield rows[start : start + size]

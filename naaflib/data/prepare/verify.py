@@ -4,10 +4,9 @@ import os
 from itertools import combinations
 from pathlib import Path
 
-from tqdm import tqdm
-
 from ...errors import NaafError
 from ...files import shown
+from ...messages import progress_bar
 from ..manifest import SPLIT_FILES, SPLITS, Manifest, find_manifest, layout_path
 from ..vocabulary import Vocabulary
 from .report import CheckLog, Report
@@ -90,7 +89,7 @@ def _checksums(log: CheckLog, folder: Path, manifest: Manifest, progress: bool) 
     import pooch
 
     known = [file for file in manifest.concrete_files() if file.sha256 and (folder / file.path).is_file()]
-    for file in tqdm(known, desc="checksums", disable=not (known and progress)):
+    for file in progress_bar(known, desc="checksums", disable=not (known and progress)):
         found = pooch.file_hash(str(folder / file.path), alg="sha256")
         remedy = "not the file that the manifest describes; `naaf data fetch` or get it again"
         expected = str(file.sha256)

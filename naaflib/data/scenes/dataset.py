@@ -10,16 +10,15 @@ and its number only: the same seed gives the same bytes, whatever the sizes of t
 """
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import TypeAdapter
-from tqdm import tqdm
 
 from ...errors import NaafError, UsageError
 from ...files import read_json, read_yaml, shown
+from ...messages import progress_bar, say
 from ..manifest import CAPTIONS_AN_IMAGE, LAYOUT, OWN_MANIFEST, layout_path
 from ..writing import temporary_folder
 from .features import DIM
@@ -51,11 +50,12 @@ def build(
         )
     manifest = _manifest(seed, sizes)
     if _is_built(folder, manifest):
-        print(f"{shown(folder)} already holds these scenes; nothing to do", file=sys.stderr)
+        say(f"{shown(folder)} already holds these scenes; nothing to do")
         return folder
+    images = sum(sizes.values())
     with (
         temporary_folder(folder.parent, folder) as room,
-        tqdm(total=sum(sizes.values()), desc="rendering scenes", unit=" images", mininterval=0.5) as progress,
+        progress_bar(total=images, desc="rendering scenes", unit=" images", mininterval=0.5) as progress,
     ):
         partial = room / folder.name
         layout_path(partial, "", "pictures").mkdir(parents=True)
@@ -75,8 +75,7 @@ def ensure(folder: str | os.PathLike[str]) -> Path:
     """The folder; where it is missing or empty, the default set is built first."""
     folder = Path(folder)
     if not folder.is_dir() or not any(folder.iterdir()):
-        sentence = f"{shown(folder)} is missing: rendering the built-in data set (about 20 seconds)"
-        print(sentence, file=sys.stderr)
+        say(f"{shown(folder)} is missing: rendering the built-in data set (about 20 seconds)")
         build(folder)
     return folder
 
