@@ -271,7 +271,7 @@ def test_data_without_a_preset_of_its_own_gets_the_general_one_and_is_told(tmp_p
 
 
 def evaluation(scores: np.ndarray, split, protocol: str = "full"):
-    from naaflib.evaluate import Evaluation, protocol_metrics
+    from naaflib.evaluation import Evaluation, protocol_metrics
 
     metrics = protocol_metrics(scores, protocol, split.captions_per_image)
     return Evaluation(scores, metrics, protocol, split, "naaf")

@@ -22,7 +22,7 @@ import naaflib
 from naaflib.config import model_settings
 from naaflib.data.scenes.dataset import read_links
 from naaflib.data.vocabulary import Vocabulary
-from naaflib.evaluate import Evaluation, compare_runs, difference_table, protocol_metrics
+from naaflib.evaluation import Evaluation, compare_runs, difference_table, protocol_metrics
 from naaflib.explanation import explain
 from naaflib.explorer import explore, pages
 from naaflib.model.model import Model
