@@ -108,7 +108,7 @@ def plan_sweep(
 
 
 def identity(settings: Settings, files: Mapping[str, object], trained: Settings | None) -> str:
-    """Hash of what makes two runs the same: settings, data, and what another run's weights are trained with."""
+    """Hash of what makes two runs the same: settings, data, and the settings of another run's weights."""
     content = [settings.model_dump(), files, trained.model_dump() if trained else None]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""One run of a sweep, on whichever worker takes it: another run's weights or its own, then its notebooks.
+"""One run of a sweep, on whichever worker takes it: another run's weights, if it takes them; then notebooks.
 
 A job holds all that it needs, and all that it does lands in the run's folder, which every machine of the
 cluster sees. The sweep's file `.ticket` holds a token. A job is cancelled when its token stands there no
