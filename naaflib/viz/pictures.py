@@ -74,7 +74,8 @@ def picture(
     width, height = _extent(image, size, boxes)
     if image is None:
         ax.add_patch(Rectangle((0, 0), width, height, facecolor="#F2F2F2", edgecolor="none", zorder=-1))
-        _write(ax, instead, width / height)
+        if instead:
+            _write(ax, instead, width / height)
     else:
         ax.imshow(image, extent=(0, width, height, 0), interpolation="antialiased")
     corners: list[tuple[float, float]] = []
