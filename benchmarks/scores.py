@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from naaflib.config import model_settings
-from naaflib.evaluate import Encoded, score_encoded, score_to_file, streamed_metrics
-from naaflib.evaluate.scores import CHUNK
+from naaflib.evaluation import Encoded, score_encoded, score_to_file, streamed_metrics
+from naaflib.evaluation.scores import CHUNK
 from naaflib.metric.retrieval import retrieval_metrics
 from naaflib.model.model import Model
 from naaflib.similarity.matrix import BLOCK_WORDS, Scorer

@@ -14,9 +14,9 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 _HOME = {
     "NaafError": "errors",
     "Run": "runs",
-    "compare": "evaluate.comparison.compare",
-    "ensemble": "evaluate",
-    "evaluate": "evaluate",
+    "compare": "evaluation.comparison.compare",
+    "ensemble": "evaluation",
+    "evaluate": "evaluation",
     "explain": "explanation",
     "explore": "explorer",
     "load_checkpoint": "model.checkpoint",
@@ -34,9 +34,7 @@ __all__ = [*_HOME]
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'naaflib' has no attribute {name!r}")
-    home = import_module(f".{_HOME[name]}", __name__)
-    # A package that is called like its function is that function: Python puts the package into this place.
-    return home if _HOME[name] == name else getattr(home, name)
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -334,6 +334,11 @@ def assignments(texts: Iterable[str], source: str) -> dict[str, str]:
     return found
 
 
+def is_none(value: object) -> bool:
+    """Whether a value, or what a command line or a YAML has for it, is None: none or null, in any case."""
+    return value is None or str(value).lower() in ("none", "null")
+
+
 def nearest(name: str, known) -> str:
     """', did you mean ...?' or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1)
@@ -345,7 +350,7 @@ def _settings(values: dict[str, dict[str, object]], overrides: Mapping[str, obje
         if name not in names():
             raise UsageError(f"there is no setting {name!r}{nearest(name, names())}")
         section, field = name.split(".")
-        values.setdefault(section, {})[field] = None if value in ("None", "null") else value
+        values.setdefault(section, {})[field] = None if is_none(value) else value
     try:
         return Settings.model_validate(values)
     except ValidationError as error:

@@ -14,7 +14,7 @@ def write_run(
     """A run with saved scores of a split: noise, `skill` added where image and caption belong together."""
     from naaflib import open_split
     from naaflib.config import preset
-    from naaflib.evaluate.evaluation import scored_split
+    from naaflib.evaluation.evaluate import scored_split
     from naaflib.files import write_json
     from naaflib.runs import Run
 

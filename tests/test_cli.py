@@ -90,7 +90,7 @@ def test_every_command_teaches():
 def test_help_names_presets_splits_and_protocols_as_they_are():
     from naaflib.cli import build_parser, models
     from naaflib.config import PRESETS
-    from naaflib.evaluate import PROTOCOLS
+    from naaflib.evaluation import PROTOCOLS
 
     assert models.PROTOCOLS == PROTOCOLS
     train = dict(commands(build_parser()))[("train",)].format_help()

@@ -16,9 +16,9 @@ from naaflib import open_split
 from naaflib.config import Settings, model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluate import arithmetic, cluster, evaluate, protocols
-from naaflib.evaluate.cluster import Source, clustered_metrics, connect
-from naaflib.evaluate.scores import encode_split, streamed_metrics
+from naaflib.evaluation import arithmetic, cluster, evaluate, protocols
+from naaflib.evaluation.cluster import Source, clustered_metrics, connect
+from naaflib.evaluation.scores import encode_split, streamed_metrics
 from naaflib.files import read_json
 from naaflib.model import checkpoint
 from naaflib.model.model import Model

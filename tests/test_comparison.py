@@ -20,9 +20,9 @@ from scipy import stats
 from synthetic_runs import write_group, write_run
 
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluate.comparison import queries
-from naaflib.evaluate.comparison.compare import compare_runs
-from naaflib.evaluate.comparison.differences import (
+from naaflib.evaluation.comparison import queries
+from naaflib.evaluation.comparison.compare import compare_runs
+from naaflib.evaluation.comparison.differences import (
     IMAGES,
     coverage_note,
     difference_table,
@@ -467,7 +467,7 @@ def test_seeds_with_the_same_weights_are_taken_in_pairs(sweep, monkeypatch):
     found = compare_runs([sweep / "a", sweep / "b_2"])
     assert found.baseline.counterpart(found.variants[1]) is None  # there is no checkpoint at all
     apart = difference_table(found).iloc[1]
-    monkeypatch.setattr("naaflib.evaluate.comparison.settings._same_encoders", lambda one, other: True)
+    monkeypatch.setattr("naaflib.evaluation.comparison.settings._same_encoders", lambda one, other: True)
     paired = difference_table(found).iloc[1]
     values = [variant.values[..., -1:] for variant in found.variants]
     wanted = crossed_difference(values[1], values[0], paired=True)
@@ -479,14 +479,14 @@ def test_looks_at_some_seeds_weights_are_compared_with_those_seeds(data, tmp_pat
     for seed in (0, 1, 2):
         write_run(tmp_path / "all" / "members" / str(seed), data, seed=seed, skill=1 + seed)
     write_run(tmp_path / "some" / "members" / "2", data, seed=2, skill=3)
-    monkeypatch.setattr("naaflib.evaluate.comparison.settings._same_encoders", lambda one, other: True)
+    monkeypatch.setattr("naaflib.evaluation.comparison.settings._same_encoders", lambda one, other: True)
     found = compare_runs([tmp_path / "all", tmp_path / "some"])
     table = difference_table(found)
     assert table.loc[1, ["difference", "low", "high"]].tolist() == [0, 0, 0]
     assert table.loc[1, "verdict"] == "open"
     assert "whose weights they take, not with all: some." in coverage_note(table)
     assert pages._seed_differences(found, found.variants[1]) == pytest.approx(0.0)
-    monkeypatch.setattr("naaflib.evaluate.comparison.settings._same_encoders", lambda one, other: False)
+    monkeypatch.setattr("naaflib.evaluation.comparison.settings._same_encoders", lambda one, other: False)
     apart = difference_table(compare_runs([tmp_path / "all", tmp_path / "some"]))
     assert apart.loc[1, "difference"] == pytest.approx(apart.loc[1, "mean"] - apart.loc[0, "mean"])
     assert apart.loc[1, "difference"] > 1
@@ -533,7 +533,7 @@ def test_pooled_seeds_count_looks_at_the_same_weights_once(compared, monkeypatch
     assert pooled["low"][2] == pytest.approx(wanted.low[0])
     assert pooled["low"][2] != pytest.approx(apart["low"][2])
     monkeypatch.setattr(
-        "naaflib.evaluate.comparison.settings._same_encoders",
+        "naaflib.evaluation.comparison.settings._same_encoders",
         lambda one, other: "far" not in f"{one.path} {other.path}",
     )
     two = difference_table(compared, resamples=99, pool_seeds=True)

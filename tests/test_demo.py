@@ -5,7 +5,7 @@ import pytest
 from naaflib import load_checkpoint, preset
 from naaflib.data.scenes import dataset as built_in
 from naaflib.data.splits import open_split
-from naaflib.evaluate import evaluate
+from naaflib.evaluation import evaluate
 from naaflib.explanation import foil_detection, pointing_game
 from naaflib.metric.retrieval import chance_recalls
 from naaflib.training.folder import train_run

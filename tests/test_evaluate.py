@@ -13,7 +13,7 @@ from naaflib import load_checkpoint, open_split, retrieval_metrics
 from naaflib.config import model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluate import (
+from naaflib.evaluation import (
     PROTOCOLS,
     check_protocol,
     default_split,
@@ -105,7 +105,7 @@ def test_scores_are_the_model_s_scores_of_everything_at_once(data, settings, dty
 
 
 def test_rows_come_in_blocks_and_chunks_of_captions_change_nothing(data, model, monkeypatch):
-    from naaflib.evaluate import scores
+    from naaflib.evaluation import scores
 
     monkeypatch.setattr("naaflib.similarity.matrix.BLOCK_IMAGES", 8)
     split = open_split(data, "train")

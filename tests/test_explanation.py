@@ -191,8 +191,8 @@ def test_a_split_without_boxes_is_explained_too(split):
 @pytest.mark.parametrize(
     ("image", "caption", "says"),
     [
-        (10, 0, "image 10"),
-        (-1, 0, "image -1"),
+        (10, 0, "no picture 10; the pictures of test are 0 to 9"),
+        (-1, 0, "no picture -1"),
         (0, 50, "caption 50"),
         (0, -1, "caption -1"),
         (0, " ", "no words"),

@@ -4,10 +4,12 @@ import base64
 from dataclasses import replace
 from io import BytesIO
 
+import ipywidgets as widgets
 import numpy as np
 import pytest
 import seeds
 import torch
+from matplotlib.colors import to_rgb
 from matplotlib.text import Annotation, Text
 from PIL import Image
 
@@ -16,10 +18,12 @@ from naaflib.config import model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
 from naaflib.explanation import explain, explain_encoded
-from naaflib.explorer import Constants, explore
+from naaflib.explorer import Constants, explore, pages
+from naaflib.explorer.controls import thumbnail
 from naaflib.model.model import Model
 from naaflib.pages.pairs import attention_page, pair_page
 from naaflib.similarity.boundary import Boundaries
+from naaflib.viz import style
 
 METHODS = ("naaf", "scan-t2i", "scan-i2t")
 
@@ -120,6 +124,50 @@ def test_a_clicked_word_changes_where_one_looks_and_nothing_else(explorer):
     assert f"<b>{explorer.pair.words[2]}</b>" in explorer.controls.word.value
 
 
+def test_attention_lies_over_the_picture_in_its_colours_and_can_be_switched_off(explorer, split):
+    page, score = explorer.controls.picture.value, explorer.pair.score
+    pixels = pages.read(split.image_path(explorer.state.image))
+    assert np.ptp(pixels, axis=2).max() > 100  # in colour
+    under, heat, _scale = explorer.figure().axes[0].images
+    np.testing.assert_array_equal(under.get_array(), pixels)
+    assert heat.get_array().max() > 0
+    explorer.controls.overlay.value = False
+    assert explorer.controls.picture.value != page
+    panel = explorer.figure().axes[0]
+    (alone,) = panel.images
+    np.testing.assert_array_equal(alone.get_array(), pixels)
+    assert not panel.patches  # nor a frame
+    explorer.controls.random.click()
+    assert not explorer.controls.overlay.value
+    explorer.turn(image=0, caption=split.captions[0], overlay=True, constants=explorer.reader.own)
+    assert (explorer.controls.picture.value, explorer.pair.score) == (page, score)
+
+
+def children(row) -> tuple:
+    return getattr(row, "children", ())
+
+
+def test_page_and_key_are_one_image(explorer):
+    rows = [explorer, *explorer.children, *(one for row in explorer.children for one in children(row))]
+    assert [one for one in rows if isinstance(one, widgets.Image)] == [explorer.controls.picture]
+    with Image.open(BytesIO(explorer.controls.picture.value)) as page:
+        key = np.asarray(page)[-50:].reshape(-1, 3).tolist()
+    for colour in (style.FEATURES, style.RELEVANCE, style.MISMATCHED):
+        assert [round(255 * part) for part in to_rgb(colour)] in key
+    said = {text.get_text() for text in explorer.figure().findobj(Text)}
+    assert {"boundary", "feature effect", "negative effect", "score"} <= said
+    assert any(text.startswith("attention of the boxes") for text in said)
+
+
+def test_the_shown_picture_and_the_right_one_are_marked_each_in_its_own_way():
+    marks = {
+        (right, shown): thumbnail("text", right, shown) for right in (False, True) for shown in (False, True)
+    }
+    assert {place for place, html in marks.items() if "#009E73" in html} == {(True, False), (True, True)}
+    strong = {place for place, html in marks.items() if "var(--jp-ui-font-color0" in html}
+    assert strong == {(False, True), (True, True)}
+
+
 def test_a_word_that_attends_to_no_region_is_said_to(split):
     """With the features effect alone, a word below the boundary looks nowhere."""
     model = new_model(split, relevance_effect=False, negative_effect=False)
@@ -128,11 +176,11 @@ def test_a_word_that_attends_to_no_region_is_said_to(split):
     assert set(explorer.pair.attended_region) == {-1}
     assert "It attends to no region. " in explorer.controls.word.value
     assert "region -1" not in explorer.controls.word.value
-    assert "blue frame" not in explorer.controls.word.value
+    assert "of its attention" not in explorer.controls.word.value
     explorer.turn(constants=explorer.state.constants._replace(boundary=-1.0))
     word = explorer.state.word
     region, weight = explorer.pair.attended_region[word], explorer.pair.attention[word].max()
-    assert f"{weight:.0%} of its attention is on region {region} (blue frame)" in explorer.controls.word.value
+    assert f"{weight:.0%} of its attention is on region {region}. " in explorer.controls.word.value
 
 
 @pytest.mark.parametrize("recorded", [True, False])

@@ -12,7 +12,7 @@ import naaflib
 from naaflib.config import model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
-from naaflib.evaluate import evaluate
+from naaflib.evaluation import evaluate
 from naaflib.explanation import foil_detection, swapped_foils
 from naaflib.model.model import Model
 from naaflib.pages import margins, measure_words, query_sheet

@@ -14,7 +14,7 @@ import naaflib
 from naaflib import config, open_split
 from naaflib.config import preset
 from naaflib.errors import UsageError
-from naaflib.evaluate import evaluate
+from naaflib.evaluation import evaluate
 from naaflib.explanation import foil_detection, swapped_foils
 from naaflib.similarity.base import Similarity
 from naaflib.similarity.methods import METHODS, make

@@ -271,7 +271,7 @@ def test_data_without_a_preset_of_its_own_gets_the_general_one_and_is_told(tmp_p
 
 
 def evaluation(scores: np.ndarray, split, protocol: str = "full"):
-    from naaflib.evaluate import Evaluation, protocol_metrics
+    from naaflib.evaluation import Evaluation, protocol_metrics
 
     metrics = protocol_metrics(scores, protocol, split.captions_per_image)
     return Evaluation(scores, metrics, protocol, split, "naaf")
@@ -310,7 +310,7 @@ def test_margins_of_folds_know_nothing_of_other_folds(scenes, monkeypatch):
     half, each = len(split) // 2, split.captions_per_image
     whole = evaluation(scores, split)
     first = evaluation(scores[:half, : half * each], split.first(half))
-    monkeypatch.setattr(results, "FOLD", half)
+    monkeypatch.setattr(results, "fold_size", lambda protocol, images: half)
     object.__setattr__(whole, "protocol", "coco-1k")
     for way, margin in pages.margins(whole).items():
         other = pages.margins(first)[way]

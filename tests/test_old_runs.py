@@ -14,7 +14,7 @@ import pytest
 
 import naaflib
 from naaflib.cli import main
-from naaflib.evaluate import compare_runs, difference_table, evaluate, saved_scores
+from naaflib.evaluation import compare_runs, difference_table, evaluate, saved_scores
 from naaflib.explanation import explain_pairs, pair_rows
 from naaflib.files import read_json
 from naaflib.runs import FINISHED, Run

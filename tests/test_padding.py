@@ -11,7 +11,7 @@ from naaflib.config import model_settings, preset
 from naaflib.data.batches import Batches
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
-from naaflib.evaluate.scores import PRODUCTS, encode_split, score_encoded
+from naaflib.evaluation.scores import PRODUCTS, encode_split, score_encoded
 from naaflib.explanation import explain, matched_samples
 from naaflib.model.model import Model
 from naaflib.pages.pairs import matrix_page, words_page

@@ -15,13 +15,14 @@ import torch
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation, Text
+from synthetic_pairs import pair_of
 from synthetic_runs import write_group
 
 import naaflib
 from naaflib.config import model_settings
 from naaflib.data.scenes.dataset import read_links
 from naaflib.data.vocabulary import Vocabulary
-from naaflib.evaluate import Evaluation, compare_runs, difference_table, protocol_metrics
+from naaflib.evaluation import Evaluation, compare_runs, difference_table, protocol_metrics
 from naaflib.explanation import explain
 from naaflib.explorer import explore, pages
 from naaflib.model.model import Model
@@ -31,11 +32,12 @@ from naaflib.pages.results import recall_page, recall_table
 from naaflib.similarity.boundary import Boundaries
 from naaflib.viz import attention, captions, comparison, curves, distributions, style
 from naaflib.viz import explorer as page
-from naaflib.viz.pictures import read_picture
+from naaflib.viz.pictures import read_picture, region_squares
 
 MIDDLE = 0.45  # every matched value of these tests lies above, every mismatched one below
 WORDS = ["<start>", "a", "red", "star", "<end>"]
 COSINE = np.array([0.1, 0.2, 0.7, 0.9, 0.3])
+PAIR = pair_of(WORDS, np.stack([COSINE, COSINE - 0.1], axis=1), boundary=MIDDLE)
 BOTH = {"matched", "mismatched"}
 
 
@@ -61,13 +63,8 @@ def new_axes():
 
 
 def explorer_page() -> page.Page:
-    none = np.zeros(len(WORDS))
-    return page.Page(
-        words=WORDS, known=none == 0, chosen=3, best_cosine=COSINE, attention=np.eye(5, 7),
-        feature_effect=COSINE, relevance_effect=none, negative_effect=none, propagated=COSINE - MIDDLE,
-        boundary=MIDDLE, image=None, instead="", boxes=None, size=None, **{k: samples()[k] for k in BOTH},
-        title="", sentence="",
-    )  # fmt: skip
+    sides = {kind: samples()[kind] for kind in BOTH}
+    return page.Page(PAIR, region_squares(2), chosen=3, overlay=True, **sides, title="", sentence="")
 
 
 def lines(ax, *, height: bool = False) -> list:
@@ -127,16 +124,15 @@ def split_marks() -> list:
 
 
 def caption_marks() -> list:
-    ax = captions.coloured_caption(new_axes(), WORDS, COSINE, width=3, centre=MIDDLE)
+    ax = captions.coloured_caption(new_axes(), PAIR, captions.match_norm(COSINE, MIDDLE), width=3)
     return [
         (value, text.get_bbox_patch().get_facecolor()) for value, text in zip(COSINE, ax.texts, strict=True)
     ]
 
 
 def matrix_marks() -> list:
-    cosine = np.stack([COSINE, COSINE[::-1]], axis=1)
-    (shown,) = attention.word_region_matrix(new_axes(), cosine, WORDS, boundary=MIDDLE).images
-    return list(zip(cosine.ravel(), shown.to_rgba(shown.get_array()).reshape(-1, 4)[:, :3], strict=True))
+    (shown,) = attention.word_region_matrix(new_axes(), PAIR).images
+    return list(zip(PAIR.cosine.ravel(), shown.to_rgba(shown.get_array()).reshape(-1, 4)[:, :3], strict=True))
 
 
 def cumulative_marks() -> list:
@@ -167,10 +163,10 @@ def test_matched_is_blue_and_mismatched_vermilion_wherever_it_is_drawn(name):
 
 def test_keys_name_blue_matched_and_vermilion_mismatched():
     ridges = distributions.ridgeline(new_axes(), {0: samples()})
-    key = page.draw_key(new_axes(), with_boundary=True)
+    page.draw_key(figure := style.figure(), with_boundary=True, bottom=1)
+    (key,) = figure.legends
     whole = distributions.distribution_figure({"a": samples()}).axes[-1]
-    for ax in (ridges, key, whole):
-        legend = ax.get_legend()
+    for legend in (ridges.get_legend(), key, whole.get_legend()):
         named = dict(
             zip((text.get_text() for text in legend.get_texts()), legend.legend_handles, strict=True)
         )
@@ -235,7 +231,7 @@ def test_the_bars_of_a_word_have_the_sign_and_the_length_of_its_effects():
     rng = seeds.rng(2)
     parts = {"feature_effect": rng.uniform(0.1, 1, 5), "relevance_effect": rng.uniform(0.1, 1, 5)}
     parts["negative_effect"] = -rng.uniform(0.1, 1, 5)
-    ax = captions.effect_bars(new_axes(), WORDS, **parts)
+    ax = captions.effect_bars(new_axes(), pair_of(WORDS, PAIR.cosine, **parts))
     names = {
         round(place): label.get_text()
         for place, label in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True)
@@ -253,7 +249,8 @@ def test_the_bars_of_a_word_have_the_sign_and_the_length_of_its_effects():
 
 
 def test_a_words_number_over_its_panel_is_blue_where_the_word_adds_to_the_score():
-    figure = attention.attention_figure(["adds", "takes"], np.eye(2, 7), np.array([0.5, -0.5]))
+    pair = pair_of(["", "adds", "takes", ""], np.eye(4, 7), feature_effect=np.array([0, 0.5, -0.5, 0]))
+    figure = attention.attention_figure(pair, region_squares(7))
     colours = {
         text.get_text()[:1]: text.get_color() for text in figure.findobj(Text) if "0.50" in text.get_text()
     }

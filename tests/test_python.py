@@ -98,7 +98,7 @@ def test_the_package_offers_what_people_look_for_and_loads_none_of_it():
         "first = naaflib.evaluate\n"
         "from naaflib import Run, compare, ensemble, evaluate, explain, explore\n"
         "assert all(map(callable, (Run, compare, ensemble, evaluate, explain, explore, naaflib.evaluate)))\n"
-        "import naaflib.evaluate.protocols\n"
+        "import naaflib.evaluation.protocols\n"
         "assert callable(naaflib.evaluate) and naaflib.evaluate is evaluate is first\n"
         "from inspect import signature\n"
         "assert [*signature(evaluate).parameters][:2] == ['source', 'data']\n"

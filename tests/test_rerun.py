@@ -35,7 +35,7 @@ def data(tmp_path_factory, write_split) -> Path:
 def group(data, tmp_path_factory) -> Path:
     """Two members, the first of them evaluated. Shared: change a copy only."""
     from naaflib.config import preset
-    from naaflib.evaluate import evaluate
+    from naaflib.evaluation import evaluate
     from naaflib.training import train_members
 
     out = tmp_path_factory.mktemp("runs") / "group"
@@ -72,7 +72,7 @@ def test_every_member_of_a_group_is_the_same_again(group, tmp_path):
 
 
 def test_a_variant_is_trained_and_made_anew(group, data, tmp_path):
-    from naaflib.evaluate import evaluate
+    from naaflib.evaluation import evaluate
     from naaflib.training import make_variant
 
     run = make_variant(group / FIRST, {"mining.fixed_boundary": 0.2}, tmp_path / "variant")
@@ -116,7 +116,7 @@ def test_threads_and_device_are_recorded_and_used(group, data, copied, tmp_path,
 
 
 def test_an_evaluation_is_repeated_in_its_precision(copied, data, tmp_path):
-    from naaflib.evaluate import evaluate
+    from naaflib.evaluation import evaluate
 
     evaluate(copied, data, precision="bf16")
     table = rerun(copied, tmp_path / "again").set_index("what")

@@ -12,7 +12,7 @@ from naaflib import open_split, retrieval_metrics
 from naaflib.config import preset
 from naaflib.data.prepare.verify import verify
 from naaflib.errors import NaafError
-from naaflib.evaluate import evaluate
+from naaflib.evaluation import evaluate
 from naaflib.training.folder import train_run
 
 

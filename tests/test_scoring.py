@@ -193,7 +193,7 @@ def test_packing_and_unpacking_keep_every_word_and_caption(captions, most_words)
 
 @pytest.mark.parametrize("block", [(1, 1), (3, 14), (100, 10_000)])
 def test_sharded_equals_unsharded(images, captions, form, monkeypatch, block):
-    """Up to the last bits: a product's depend on its shape. The grid of `evaluate.scores` is exact."""
+    """Up to the last bits: a product's depend on its shape. The grid of `evaluation.scores` is exact."""
     images, captions, lengths = images.to(form), captions.to(form), torch.tensor(LENGTHS)
     whole = naaflib.score_matrix(images, captions, lengths, boundary=0.2)
     monkeypatch.setattr(matrix, "BLOCK_IMAGES", block[0])

@@ -14,8 +14,8 @@ from naaflib.cli.models import memory
 from naaflib.config import Settings, model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluate import encode_split, evaluate, protocol_metrics, protocols, score_encoded, scores
-from naaflib.evaluate.scores import Encoded, SplitScorer, encode_captions, encode_images, streamed_metrics
+from naaflib.evaluation import encode_split, evaluate, protocol_metrics, protocols, score_encoded, scores
+from naaflib.evaluation.scores import Encoded, SplitScorer, encode_captions, encode_images, streamed_metrics
 from naaflib.metric.ranks import RankCounter, best_answers
 from naaflib.metric.retrieval import metrics_of
 from naaflib.model import checkpoint

@@ -49,7 +49,7 @@ NOTEBOOKS = {
     ],
     "03_evaluation": [
         'run: str = ""\ndata: str = ""\nsplit: str = ""\nprotocol: str = "full"',
-        "from naaflib.evaluate import evaluate\n"
+        "from naaflib.evaluation import evaluate\n"
         "evaluate(run, data, split=split or None, protocol=protocol).sentence()",
     ],
     "07_compare_runs": [
@@ -417,7 +417,7 @@ def test_a_variant_scores_with_the_changed_settings_and_its_source_is_untouched(
 
 def test_a_variant_is_validated_with_its_own_settings(tmp_path, data, source):
     from naaflib import load_checkpoint
-    from naaflib.evaluate import evaluate
+    from naaflib.evaluation import evaluate
     from naaflib.training import make_variant
 
     run = make_variant(
@@ -438,7 +438,7 @@ def test_a_variant_keeps_the_dev_scores_if_it_is_validated_on_the_whole_split(
 ):
     from naaflib import load_checkpoint
     from naaflib.cli import main
-    from naaflib.evaluate import evaluate
+    from naaflib.evaluation import evaluate
     from naaflib.files import fingerprint
     from naaflib.runs import Run
 
@@ -756,7 +756,7 @@ def test_a_job_that_is_cancelled_ends_and_is_no_failure(tmp_path, data, source, 
 
 def test_a_scheduler_that_does_not_answer_is_one_sentence(tmp_path, data, capsys, monkeypatch):
     from naaflib.cli import main
-    from naaflib.evaluate import cluster
+    from naaflib.evaluation import cluster
 
     monkeypatch.setattr(cluster, "connect", partial(cluster.connect, patience=0.5))
     spec = write_spec(tmp_path)

@@ -17,8 +17,8 @@ from naaflib.data.batches import Batches
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluate import evaluate, validation_metrics
-from naaflib.evaluate.comparison.settings import _members
+from naaflib.evaluation import evaluate, validation_metrics
+from naaflib.evaluation.comparison.settings import _members
 from naaflib.metric.retrieval import Retrieval, RetrievalMetrics, chance_recalls
 from naaflib.model import checkpoint
 from naaflib.model.model import Model

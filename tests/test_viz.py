@@ -7,6 +7,7 @@ import sys
 import warnings
 import weakref
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import matplotlib as mpl
@@ -17,6 +18,7 @@ import seeds
 from matplotlib import image
 from matplotlib.transforms import Bbox
 from scipy.stats import norm
+from synthetic_pairs import pair_of
 
 from naaflib.metric import retrieval as metric
 from naaflib.metric.separation import separation
@@ -46,6 +48,10 @@ EFFECTS = {
     "negative_effect": -RNG.uniform(0, 0.3, len(WORDS)),
 }
 WEIGHT = RNG.dirichlet(np.full(REGIONS, 0.3), len(WORDS))
+KNOWN = [word != "girl" for word in WORDS]
+CANVAS = pictures.Canvas(PICTURE, BOXES, SIZE)
+SQUARES = pictures.region_squares(REGIONS)
+PAIR = pair_of(WORDS, WEIGHT, boundary=0.2, known=KNOWN, **EFFECTS)
 LONG = "an unusually long caption of very many words " * 4 + "."
 
 
@@ -73,24 +79,19 @@ def sheet(directions: str):
     right = np.zeros((2, 5), dtype=bool)
     right[0, 1] = right[1, 4] = True
     scores = np.sort(RNG.uniform(0, 1, (2, 5)))[:, ::-1]
-    many = [[PICTURE, None, PICTURE, PICTURE, None]] * 2
+    many, order = [[PICTURE, None, PICTURE, PICTURE, None]] * 2, [[1, 2, 3, 4, 5000]] * 2
     if directions == "t2i":
         names = [["no_picture_of_a_long_name_0123456789.jpg"] * 5] * 2
-        return pictures.retrieved_pictures(
-            ["short", LONG], many, right, scores, names=names, places=[2, 5000]
-        )
-    return pictures.retrieved_captions(
-        [PICTURE, None], [[LONG, "a b c"] * 2 + ["x"]] * 2, right, scores, places=[2, 5]
-    )
+        said = {"names": names, "places": [2, 5000], "answer_places": order}
+        return pictures.retrieved_pictures(["short", LONG], many, right, scores, **said)
+    said = {"names": ["", LONG], "places": [2, 5], "answer_places": order}
+    texts = [[LONG, "a b c"] * 2 + ["x"]] * 2
+    return pictures.retrieved_captions([PICTURE, None], texts, right, scores, **said)
 
 
-def pair(boxes=BOXES, image=PICTURE, words=WORDS, repeat=1):
-    best = {"best_cosine": RNG.uniform(0, 1, len(words)), "best_region": RNG.integers(0, REGIONS, len(words))}
+def long_pair(repeat: int = 4):
     parts = {name: np.tile(value, repeat) for name, value in EFFECTS.items()}
-    known = [word != "girl" for word in words]
-    return pairs.pair_figure(
-        words, **best, **parts, boundary=0.4, known=known, boxes=boxes, size=SIZE, image=image
-    )
+    return pair_of(WORDS * repeat, np.tile(WEIGHT, (repeat, 1)), known=KNOWN * repeat, **parts)
 
 
 def on_axes(draw, *args, width=style.COLUMN, **kwargs):
@@ -120,47 +121,33 @@ FIGURES = {
         ranks.recall_comparison, pd.DataFrame([RECALLS] * 3, ["0", "1", "ensemble"]), ["ensemble"], width=5
     ),
     "margin": lambda: on_axes(ranks.score_margin, RNG.normal(0, 1, 99), direction="t2i"),
-    "picture": lambda: on_axes(
-        pictures.picture, PICTURE, size=SIZE, boxes=BOXES, labels=["$a$"] * REGIONS, title="x$y$"
-    ),
-    "grid": lambda: pictures.picture_grid(
-        [PICTURE, None, PICTURE], [LONG, "$5 or $6", "c"], columns=2, title="pairs"
-    ),
+    "picture": lambda: on_axes(pictures.picture, PICTURE, size=SIZE, boxes=BOXES, labels=["$a$"] * REGIONS),
+    "no picture": lambda: on_axes(pictures.picture, None, instead=LONG),
     "pictures for a caption": lambda: sheet("t2i"),
     "captions for a picture": lambda: sheet("i2t"),
-    "attention": lambda: attention.attention_figure(
-        WORDS, WEIGHT, WEIGHT[:, 0], image=PICTURE, boxes=BOXES, size=SIZE, title="t"
+    "attention": lambda: attention.attention_figure(PAIR, CANVAS, title="t"),
+    "attention without boxes": lambda: attention.attention_figure(PAIR, SQUARES),
+    "attention, long caption": lambda: attention.attention_figure(long_pair(), CANVAS, title="t"),
+    "attention, no region": lambda: attention.attention_figure(
+        pair_of(WORDS, WEIGHT, attention=0 * WEIGHT, **EFFECTS), CANVAS
     ),
-    "attention without boxes": lambda: attention.attention_figure(WORDS, WEIGHT, WEIGHT[:, 0], image=PICTURE),
-    "attention, no region": lambda: attention.attention_figure(WORDS, 0 * WEIGHT, -WEIGHT[:, 0], boxes=BOXES),
-    "matrix": lambda: on_axes(attention.word_region_matrix, WEIGHT, WORDS, boundary=0.2),
-    "words": lambda: pairs.words_figure(
-        WORDS,
-        cosine=WEIGHT,
-        **EFFECTS,
-        boundary=0.2,
-        known=[word != "girl" for word in WORDS],
-        title="a pair",
-    ),
-    "words of a long caption": lambda: pairs.words_figure(
-        WORDS * 4, cosine=np.tile(WEIGHT, (4, 1)), **{name: np.tile(v, 4) for name, v in EFFECTS.items()}
-    ),
+    "matrix": lambda: on_axes(attention.word_region_matrix, PAIR),
+    "words": lambda: pairs.words_figure(PAIR, title="a pair"),
+    "words of a long caption": lambda: pairs.words_figure(long_pair()),
     "rates": lambda: measures.rates_figure({"accuracy": {"naaf": RATES}, "area": {"naaf": RATES}}, title="t"),
     "rates of two models": lambda: measures.rates_figure(
         {"accuracy": {"naaf": RATES, "scan-t2i": RATES / 2}, "area": {"naaf": RATES}}
     ),
     "region grid": lambda: on_axes(attention.region_grid, WEIGHT[0]),
-    "pair": pair,
-    "pair without picture": lambda: pair(image=None),
-    "pair without boxes": lambda: pair(boxes=None, image=None),
-    "pair of a long caption": lambda: pair(words=WORDS * 4, repeat=4),
+    "pair": lambda: pairs.pair_figure(PAIR, CANVAS, title="a pair"),
+    "pair without picture": lambda: pairs.pair_figure(PAIR, pictures.Canvas(None, BOXES, SIZE, LONG)),
+    "pair without boxes": lambda: pairs.pair_figure(PAIR, SQUARES),
+    "pair of a long caption": lambda: pairs.pair_figure(long_pair(), CANVAS),
     "distributions": lambda: distributions.distribution_figure({"before": samples(0.0), "after": SAMPLES}),
     "distribution": lambda: distributions.distribution_figure(
         {"after": SAMPLES | {"inference_boundary": 0.1}}
     ),
-    "ridgeline": lambda: on_axes(
-        distributions.ridgeline, {e: samples(0.05 * e) for e in range(5)}, title="epochs"
-    ),
+    "ridgeline": lambda: on_axes(distributions.ridgeline, {e: samples(0.05 * e) for e in range(5)}),
     "cumulative": lambda: on_axes(
         distributions.cumulative, SAMPLES["matched"], SAMPLES["mismatched"], boundary=0.3
     ),
@@ -255,6 +242,17 @@ def test_the_house_style_holds_whatever_the_readers_settings_are(name, monkeypat
         assert mpl.rcParams["font.size"] == 20
 
 
+def test_two_threads_draw_the_same_and_leave_the_readers_settings_alone():
+    def drawn() -> set[bytes]:
+        return {style.png(on_axes(attention.word_region_matrix, PAIR), dpi=60) for _ in range(4)}
+
+    (plain,) = drawn()
+    before = dict(mpl.rcParams)
+    with ThreadPoolExecutor(2) as pool:
+        assert set().union(*pool.map(lambda _: drawn(), range(2))) == {plain}
+    assert dict(mpl.rcParams) == before
+
+
 DRAW = """
 import hashlib
 from naaflib.viz import style
@@ -327,11 +325,12 @@ def test_heat_at_a_point_is_the_weight_of_the_boxes_over_it():
 
 
 def test_regions_without_boxes_stand_in_rows_that_tile_the_panel():
-    boxes, (width, height) = attention.region_squares(36)
+    grid = pictures.region_squares(36)
+    boxes, (width, height) = grid.boxes, grid.size
     assert (width, height) == (360, 360)
     assert ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sum() == width * height
     np.testing.assert_array_equal(boxes[7], [60, 60, 120, 120])
-    assert attention.region_squares(7)[1] == (180, 180)
+    assert pictures.region_squares(7).size.tolist() == [180, 180]
 
 
 @pytest.mark.parametrize("candidates", [1, 7, 10, 250, 5000, 123_456])
@@ -384,15 +383,16 @@ def test_a_caption_that_needs_more_lines_than_there_are_says_so():
 
 
 def test_a_words_colour_depends_on_its_distance_from_the_centre_alone():
-    scale = captions.match_norm(np.array([0.1, 0.9]), centre=0.3)
+    scale = captions.match_norm(np.array([0.1, 0.9]), boundary=0.3)
     assert scale(0.3) == 0.5
     assert scale(0.5) + scale(0.1) == pytest.approx(1)
-    assert captions.match_norm(np.array([0.3]), centre=0.3)(0.3) == 0.5
+    assert captions.match_norm(np.array([0.3]), boundary=0.3)(0.3) == 0.5
+    assert captions.match_norm(np.array([0.1, 0.9, np.nan]), boundary=None)(0.5) == 0.5  # the mean
 
 
 def test_bars_of_a_word_add_up_to_its_dot():
     axes = style.panels(1, 1)[1]
-    ax = captions.effect_bars(axes[0, 0], WORDS, **EFFECTS)
+    ax = captions.effect_bars(axes[0, 0], PAIR)
     total = sum(EFFECTS.values())
     corners = [
         [path.vertices for path in bars.get_paths()] for bars in ax.collections
@@ -456,7 +456,8 @@ def test_a_picture_is_made_smaller_but_not_distorted(tmp_path):
 def test_no_title_of_an_attention_panel_touches_its_number():
     words = ["extraordinarily", "WWWWWWWWWWWW", "a", "very-long-compound-word", "iiiiiiiiiiiiiiiiiiii", "dog"]
     weight = RNG.dirichlet(np.full(REGIONS, 0.3), len(words))
-    figure = attention.attention_figure(words, weight, -weight[:, 0], image=PICTURE, boxes=BOXES, size=SIZE)
+    pair = pair_of(["", *words, ""], np.pad(weight, ((1, 1), (0, 0))), negative_effect=np.full(8, -0.25))
+    figure = attention.attention_figure(pair, CANVAS)
     figure.canvas.draw()
     for ax, word in zip(figure.axes, words, strict=False):
         middle, left, right = (
@@ -468,7 +469,7 @@ def test_no_title_of_an_attention_panel_touches_its_number():
 
 
 def test_bars_and_cosines_of_a_word_stand_side_by_side():
-    figure = pairs.words_figure(WORDS, cosine=WEIGHT, **EFFECTS, boundary=0.2)
+    figure = pairs.words_figure(PAIR)
     figure.canvas.draw()
     bars, matrix = figure.axes[2:4]
     for row in range(len(WORDS)):
@@ -487,9 +488,29 @@ def test_two_models_have_a_mark_each_and_one_of_chance():
 
 
 def test_a_model_without_boundary_is_not_said_to_mismatch():
-    nothing = np.zeros(len(WORDS))
-    scan = {"feature_effect": WEIGHT[:, 0], "relevance_effect": nothing, "negative_effect": nothing}
-    figure = pairs.words_figure(WORDS, cosine=WEIGHT, **scan)
+    figure = pairs.words_figure(pair_of(WORDS, WEIGHT, feature_effect=WEIGHT[:, 0]))
     said = " ".join(text.get_text() for text in texts(figure))
     assert "match" not in said
     assert "effect" in [text.get_text() for text in figure.axes[2].get_legend().get_texts()]
+
+
+def test_a_score_that_is_no_mean_of_the_words_is_not_said_to_be_one():
+    """LogSumExp pooling."""
+    axes = style.panels(1, 2)[1][0]
+    pooled = pair_of(WORDS, WEIGHT, feature_effect=WEIGHT[:, 0])
+    assert "the mean of" in captions.effect_bars(axes[0], pooled).get_title("left")
+    pooled.score = 3.5
+    ax = captions.effect_bars(axes[1], pooled)
+    assert ax.get_title("left") == "score 3.500: pooled from the words' totals"
+    (line,) = (line for line in ax.lines if line.get_label() == "score")
+    assert line.get_xdata()[0] == 3.5
+    assert ax.get_xlim()[1] > 3.5
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_stands_on_a_white_card(name):
+    """It can be read in JupyterLab's dark theme, in a report and on paper."""
+    pixels = image.imread(BytesIO(style.png(FIGURES[name](), dpi=60)))
+    edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert (pixels[..., 3:] == 1).all()
+    assert (edge[:, :3] > 0.9).all()

@@ -15,11 +15,10 @@ from pathlib import Path
 import nbformat
 from pydantic import FiniteFloat, TypeAdapter
 
-from ..config import nearest
+from ..config import is_none, nearest
 from ..errors import NaafError, UsageError
 from ..files import project_folders, project_root, shown
 
-NONE = ("none", "null")
 MISSING = object()
 COMPARISON = "07_compare_runs"  # compares many runs: executed only where it is named
 KINDS = {"bool": bool, "int": int, "float": FiniteFloat, "str": str}
@@ -139,7 +138,7 @@ def known(notebooks: Iterable[Notebook], values: Mapping[str, object]) -> dict[s
 def convert(value: object, parameter: Parameter) -> object:
     """The value in the parameter's type: text as typed on a command line, or a Python value that fits."""
     kind = parameter.kind
-    if parameter.optional and (value is None or str(value).lower() in NONE):
+    if parameter.optional and is_none(value):
         return None
     if kind is None:
         return str(value) if isinstance(value, Path) else value

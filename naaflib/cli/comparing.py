@@ -71,8 +71,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def compare(arguments: argparse.Namespace) -> int:
     _check_files(arguments.table)
-    from ..evaluate.comparison.compare import compare_runs
-    from ..evaluate.comparison.differences import coverage_note, difference_table, readable_differences
+    from ..evaluation.comparison.compare import compare_runs
+    from ..evaluation.comparison.differences import coverage_note, difference_table, readable_differences
     from ..metric.significance import check_request
     from ..verdict import verdicts
 
@@ -105,7 +105,7 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def _aligned(readable) -> str:
     """Names to the left, numbers to the right."""
-    from ..evaluate.comparison.differences import TEXTS
+    from ..evaluation.comparison.differences import TEXTS
 
     left = {name: readable[name].map(len).max() for name in readable.columns if name in TEXTS}
     padded = readable.assign(**{name: readable[name].str.ljust(width) for name, width in left.items()})
@@ -121,7 +121,7 @@ def _check_files(files: list[Path]) -> None:
 
 
 def _write(file: Path, table, readable, note: str) -> None:
-    from ..evaluate.comparison.differences import latex_table
+    from ..evaluation.comparison.differences import latex_table
     from ..files import atomic_path
 
     with atomic_path(file) as partial:

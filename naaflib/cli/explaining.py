@@ -85,7 +85,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def explain(arguments: argparse.Namespace) -> int:
     _check(arguments)
     from ..data.splits import evaluation_split, open_split
-    from ..evaluate.scores import pick_device
+    from ..evaluation.scores import pick_device
     from ..model.checkpoint import data_folder, load_checkpoint
 
     model = load_checkpoint(arguments.source, arguments.vocabulary).to(pick_device(arguments.device))
@@ -175,7 +175,7 @@ def _every(arguments: argparse.Namespace, model, split) -> int:
 
 def _saved_scores(arguments: argparse.Namespace, split):
     """The run's saved scores (image, caption), if its present checkpoint made them; else None."""
-    from ..evaluate import saved_scores
+    from ..evaluation import saved_scores
     from ..model.checkpoint import one_member
 
     is_run = arguments.source.is_dir() and arguments.vocabulary is None

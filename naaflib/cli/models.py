@@ -145,7 +145,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
-    from ..evaluate import evaluate as evaluate_source
+    from ..evaluation import evaluate as evaluate_source
 
     names = ("split", "protocol", "vocabulary", "device", "out", "precision", "memory", "scheduler")
     how = given(arguments, *names) | {"keep_scores": not arguments.no_scores}
@@ -154,8 +154,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def ensemble(arguments: argparse.Namespace) -> int:
-    from ..evaluate import ensemble as join
-    from ..evaluate import ensemble_members
+    from ..evaluation import ensemble as join
+    from ..evaluation import ensemble_members
     from ..runs import Run
     from ..verdict import verdicts
 

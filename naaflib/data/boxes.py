@@ -1,7 +1,6 @@
 """Boxes (x1, y1, x2, y2 in pixels) and picture sizes (width, height) of a split's images."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +26,6 @@ def read_sizes(path: str | os.PathLike[str]) -> np.ndarray:
     Two forms are read: a numeric array (N, 2), and the GSMN distribution's array of N dicts
     {"image_w": ..., "image_h": ...}, whose pickle is read only if it holds plain data.
     """
-    path = Path(path)
     if read_header(path).dtype.hasobject:
         pairs = [_width_height(entry, path, row) for row, entry in enumerate(read_objects(path))]
         return np.array(pairs, dtype=np.int64).reshape(-1, 2)
@@ -43,7 +41,7 @@ def read_sizes(path: str | os.PathLike[str]) -> np.ndarray:
     return sizes.astype(np.int64)
 
 
-def _width_height(entry: object, path: Path, row: int) -> tuple[int, int]:
+def _width_height(entry: object, path: str | os.PathLike[str], row: int) -> tuple[int, int]:
     try:
         if isinstance(entry, dict):
             named = {key.decode() if isinstance(key, bytes) else key: value for key, value in entry.items()}

@@ -12,7 +12,6 @@ from ..files import read_text, shown
 # word_tokenize splits sentences first; otherwise a full stop inside a line would stay with its word.
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
 
-
 # Most captions are plain words with a final stop, which need none of NLTK's rules but its contractions.
 PLAIN = re.compile(r"[a-z0-9 -]*\.?\s*")
 NOT_PLAIN = re.compile(r"--|cannot|gimme|gonna|gotta|lemme|wanna|whaddya|whatcha")

@@ -212,8 +212,7 @@ def _file_lines(manifest: Manifest) -> list[str]:
     files = sorted(manifest.concrete_files(), key=lambda file: order.get(file.split or "", len(order)))
     width = max((len(file.path) for file in files), default=0)
     kind = {True: "required", False: "optional"}
-    lines = [f"  {file.path:<{width}}  {kind[file.required]}  {_size(file, manifest)}" for file in files]
-    return [line.rstrip() for line in lines]
+    return [f"  {f.path:<{width}}  {kind[f.required]}  {_size(f, manifest)}".rstrip() for f in files]
 
 
 def _size(file: DataFile, manifest: Manifest) -> str:

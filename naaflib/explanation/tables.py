@@ -110,17 +110,13 @@ def _csv(path: Path) -> Iterator[Write]:
 @contextmanager
 def _parquet(path: Path) -> Iterator[Write]:
     """A row group a block; the first block's column types are the file's."""
-    pyarrow, opened = _pyarrow(path), []
+    pyarrow, writer = _pyarrow(path), None
+    with ExitStack() as opened:
 
-    def write(frame: pd.DataFrame) -> None:
-        schema = opened[0].schema if opened else None
-        table = pyarrow.Table.from_pandas(frame, schema, preserve_index=False)
-        if not opened:
-            opened.append(pyarrow.parquet.ParquetWriter(path, table.schema))
-        opened[0].write_table(table)
+        def write(frame: pd.DataFrame) -> None:
+            nonlocal writer
+            table = pyarrow.Table.from_pandas(frame, writer and writer.schema, preserve_index=False)
+            writer = writer or opened.enter_context(pyarrow.parquet.ParquetWriter(path, table.schema))
+            writer.write_table(table)
 
-    try:
         yield write
-    finally:
-        for writer in opened:
-            writer.close()

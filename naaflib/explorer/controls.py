@@ -3,7 +3,6 @@
 import base64
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 
 import ipywidgets as widgets
 
@@ -15,6 +14,7 @@ from .state import Constants
 
 PAGE = f"{round(100 * WIDTH)}px"
 THUMB = "138px"
+STRONG = f"var(--jp-ui-font-color0, {style.INK})"  # seen on JupyterLab's light and dark theme
 OFF = "off"  # lambda_intra None
 HIDES = (  # the still picture, an output of its own right after the living widget's
     "<style>.jp-OutputArea-child:has(.naaf-explorer) + .jp-OutputArea-child:has(.jp-RenderedImage)"
@@ -57,7 +57,7 @@ class Words(widgets.HBox):
         self.clicked, self.made = clicked, []
         common = {"width": "auto", "height": "28px", "margin": "1px", "padding": "0 7px"}
         self.plain = widgets.Layout(**common, border="2px solid transparent")
-        self.chosen = widgets.Layout(**common, border=f"2px solid {style.INK}")
+        self.chosen = widgets.Layout(**common, border=f"2px solid {STRONG}")
 
     def show(
         self, words: Sequence[str], colours: Sequence[tuple], tooltips: Sequence[str], chosen: int
@@ -109,10 +109,12 @@ class Strip(widgets.HBox):
 
 
 def thumbnail(content: bytes | str, right: bool, shown: bool) -> str:
-    """A square of HTML: picture or text; a green frame around a right one, a dark one around the shown."""
-    colour = style.RIGHT if right else style.INK if shown else "transparent"
-    square = f"display:block;box-sizing:border-box;width:{THUMB};height:{THUMB};margin:2px;"
-    frame = f"{square}border:4px solid {colour};"
+    """A square of HTML: picture or text; a green frame in a right one, a strong one around the shown."""
+    frame = (
+        f"display:block;box-sizing:border-box;width:{THUMB};height:{THUMB};margin:4px 3px;"
+        f"border:4px solid {style.RIGHT if right else 'transparent'};"
+        f"outline:3px solid {STRONG if shown else 'transparent'};"
+    )
     if isinstance(content, str):
         look = (
             "background:#F2F2F2;color:#555;font-size:11px;line-height:1.3;padding:6px;overflow:hidden;"
@@ -120,32 +122,53 @@ def thumbnail(content: bytes | str, right: bool, shown: bool) -> str:
         )
         return f'<div style="{frame}{look}">{html.escape(content)}</div>'
     data = base64.b64encode(content).decode()
-    alt = "retrieved picture, the right one" if right else "retrieved picture"
+    alt = "retrieved picture" + ", the right one" * right + ", shown" * shown
     source = f"data:image/jpeg;base64,{data}"
-    return f'<img alt="{alt}" style="{frame}object-fit:contain;background:#F2F2F2;" src="{source}">'
+    return f'<img alt="{alt}" style="{frame}object-fit:contain;" src="{source}">'
 
 
-@dataclass(frozen=True)
 class Controls:
-    """All controls; `box` lays them out."""
+    """All controls but the caption's words and the strip; a style sheet or a test finds each by its class."""
 
-    model: widgets.ToggleButtons
-    caption: widgets.Text
-    own: widgets.Dropdown  # the picture's captions
-    image: widgets.Text
-    previous: widgets.Button
-    next: widgets.Button
-    right: widgets.Button
-    random: widgets.Button
-    boundary: widgets.FloatSlider
-    lambda_softmax: widgets.FloatSlider
-    lambda_intra: widgets.SelectionSlider
-    reset: widgets.Button
-    about: widgets.HTML  # score and place
-    word: widgets.HTML  # a sentence about the chosen word
-    message: widgets.HTML
-    picture: widgets.Image
-    key: widgets.Image
+    def __init__(self, models: Sequence[str]):
+        row = {"style": {"description_width": "58px"}, "continuous_update": False}
+        self.model = widgets.ToggleButtons(options=list(models), style={"button_width": "auto"})
+        self.caption = widgets.Text(
+            description="caption", placeholder="type a caption and press Enter", **row,
+            layout=widgets.Layout(flex="1 1 auto", width="auto"),
+        )  # fmt: skip
+        self.own = widgets.Dropdown(
+            layout=widgets.Layout(width="210px"), tooltip="the picture's own captions"
+        )
+        self.image = widgets.Text(
+            description="picture", placeholder="number or file name", **row,
+            layout=widgets.Layout(width="290px"),
+        )  # fmt: skip
+        self.previous = button("◀ better", "the next picture that scores higher for this caption")
+        self.next = button("worse ▶", "the next picture that scores lower for this caption")
+        self.right = button("right picture", "the picture that this caption was written for")
+        self.random = button("another pair", "a random picture with one of its captions")
+        self.boundary = slider(
+            "boundary", 0.0, 1.0, 0.005, ".3f", "a word whose largest cosine lies below it finds nothing"
+        )
+        self.lambda_softmax = slider(
+            "λ softmax", 1.0, 60.0, 1.0, ".0f", "how sharply a word picks its regions"
+        )
+        self.lambda_intra = widgets.SelectionSlider(
+            options=[("5", 5.0), (OFF, OFF)], description="λ intra", continuous_update=False,
+            tooltip="how strongly words that are alike share their mismatch; off: each word by itself",
+            layout=widgets.Layout(width="245px"), style={"description_width": "55px"},
+        )  # fmt: skip
+        self.reset = button("reset", "the model's own constants")
+        self.overlay = widgets.ToggleButton(
+            value=True, description="attention", tooltip="lay the word's attention over the picture",
+            layout=widgets.Layout(width="95px", margin="4px"),
+        )  # fmt: skip
+        self.about, self.word, self.message = line(), line(), line()
+        self.word.layout.flex = "1 1 auto"
+        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", margin="4px 0"))
+        for name, control in vars(self).items():
+            control.add_class(f"naaf-{name}")
 
     def show_message(self, sentence: str) -> None:
         """One sentence on what was wrong; nothing for an empty one."""
@@ -177,79 +200,34 @@ class Controls:
         boundary, softmax, intra = constants
         self.boundary.disabled = self.lambda_intra.disabled = boundary is None
         if boundary is not None:
-            low, high = min(reach[0], boundary), max(reach[1], boundary)
-            self.boundary.min, self.boundary.max = min(low, self.boundary.min), max(high, self.boundary.max)
-            self.boundary.min, self.boundary.max = low, high
-            self.boundary.value = boundary
+            with self.boundary.hold_trait_notifications():
+                self.boundary.min, self.boundary.max = min(reach[0], boundary), max(reach[1], boundary)
+                self.boundary.value = boundary
         self.lambda_softmax.disabled = softmax is None
         if softmax is not None:
             self.lambda_softmax.max = max(60.0, softmax)
             self.lambda_softmax.value = softmax
         choices = sorted({*INTRA, *([] if intra is None else [intra])})
-        options = [*((f"{choice:g}", choice) for choice in choices), (OFF, OFF)]
-        if tuple(options) != tuple(self.lambda_intra.options):
-            self.lambda_intra.options = options
+        options = ((f"{choice:g}", choice) for choice in choices)
+        self.lambda_intra.options = [*options, (OFF, OFF)]
         self.lambda_intra.value = OFF if intra is None else intra
 
-
-def new_controls(models: Sequence[str]) -> Controls:
-    wide = {"style": {"description_width": "58px"}, "continuous_update": False}
-    return Controls(
-        model=widgets.ToggleButtons(
-            options=list(models), style={"button_width": "auto"},
-        ),
-        caption=widgets.Text(
-            description="caption", placeholder="type a caption and press Enter", **wide,
-            layout=widgets.Layout(flex="1 1 auto", width="auto"),
-        ),
-        own=widgets.Dropdown(layout=widgets.Layout(width="210px"), tooltip="the picture's own captions"),
-        image=widgets.Text(
-            description="picture", placeholder="number or file name", **wide,
-            layout=widgets.Layout(width="290px"),
-        ),
-        previous=button("◀ better", "the next picture that scores higher for this caption"),
-        next=button("worse ▶", "the next picture that scores lower for this caption"),
-        right=button("right picture", "the picture that this caption was written for"),
-        random=button("another pair", "a random picture with one of its captions"),
-        boundary=slider(
-            "boundary", 0.0, 1.0, 0.005, ".3f", "a word whose largest cosine lies below it finds nothing"
-        ),
-        lambda_softmax=slider("λ softmax", 1.0, 60.0, 1.0, ".0f", "how sharply a word picks its regions"),
-        lambda_intra=widgets.SelectionSlider(
-            options=[("5", 5.0), (OFF, OFF)], description="λ intra", continuous_update=False,
-            tooltip="how strongly words that are alike share their mismatch; off: each word by itself",
-            layout=widgets.Layout(width="245px"), style={"description_width": "55px"},
-        ),
-        reset=button("reset", "the model's own constants"),
-        about=line(),
-        word=line(),
-        message=line(),
-        picture=widgets.Image(format="png", layout=widgets.Layout(max_width="100%", margin="4px 0 0")),
-        key=widgets.Image(
-            format="png", layout=widgets.Layout(max_width="100%", margin="0 0 4px", align_self="flex-end")
-        ),
-    )  # fmt: skip
-
-
-def laid_out(controls: Controls, words: Words, strip: Strip) -> list[widgets.Widget]:
-    """The rows of the explorer, top to bottom."""
-    c = controls
-    for field in fields(c):  # by these classes a style sheet, or a test, finds them in the page
-        getattr(c, field.name).add_class(f"naaf-{field.name}")
-    row = widgets.Layout(width="100%", align_items="center", flex_flow="row wrap")
-    name = widgets.Label("run", layout=widgets.Layout(width="58px", justify_content="flex-end"))
-    models = widgets.HBox([name, c.model], layout=row)
-    return [
-        *([models] if len(c.model.options) > 1 else []),
-        widgets.HBox([c.caption, c.own], layout=widgets.Layout(width="100%")),
-        widgets.HBox([c.image, c.previous, c.next, c.right, c.random], layout=row),
-        c.message,
-        words,
-        c.word,
-        c.picture,
-        c.key,
-        widgets.HBox([c.boundary, c.lambda_softmax, c.lambda_intra, c.reset], layout=row),
-        c.about,
-        strip,
-        widgets.HTML(HIDES, layout=widgets.Layout(display="none")),
-    ]
+    def laid_out(self, words: Words, strip: Strip) -> list[widgets.Widget]:
+        """The rows of the explorer, top to bottom."""
+        row = widgets.Layout(width="100%", align_items="center", flex_flow="row wrap")
+        whole = widgets.Layout(width="100%", align_items="center")
+        name = widgets.Label("run", layout=widgets.Layout(width="58px", justify_content="flex-end"))
+        models = widgets.HBox([name, self.model], layout=row)
+        return [
+            *([models] if len(self.model.options) > 1 else []),
+            widgets.HBox([self.caption, self.own], layout=whole),
+            widgets.HBox([self.image, self.previous, self.next, self.right, self.random], layout=row),
+            self.message,
+            words,
+            widgets.HBox([self.word, self.overlay], layout=whole),
+            self.picture,
+            widgets.HBox([self.boundary, self.lambda_softmax, self.lambda_intra, self.reset], layout=row),
+            self.about,
+            strip,
+            widgets.HTML(HIDES, layout=widgets.Layout(display="none")),
+        ]

@@ -10,16 +10,20 @@ import numpy as np
 
 from ..data.splits import Split
 from ..explanation import Explanation
+from ..explanation.drawing import canvas
 from ..viz.explorer import Page, Retrieved
-from ..viz.pictures import no_picture, read_picture
+from ..viz.pictures import Picture, read_picture
 from ..viz.style import plain, signed
 from .readers import Reader
 from .state import State
 
 STRIP = 6  # pictures of the retrieval result
-SMALL = 260  # pixels of a thumbnail's longer side: shown at half of it, sharp on a fine screen too
+LARGE, SMALL = 660, 260  # pixels of a longer side, the picture's and a thumbnail's: sharp on a fine screen
 
-read = lru_cache(64)(read_picture)
+
+@lru_cache(64)
+def read(path: Path | None) -> Picture:
+    return read_picture(path, LARGE)
 
 
 @dataclass(frozen=True)
@@ -49,27 +53,16 @@ def rank(reader: Reader, state: State) -> Ranking:
 
 def page(reader: Reader, state: State, pair: Explanation, ranking: Ranking | None = None) -> Page:
     """What `viz.explorer.draw` takes; the retrieval result where a ranking is given."""
-    split = reader.split
     return Page(
-        words=pair.words,
-        known=pair.known,
-        chosen=state.word,
-        best_cosine=pair.best_cosine,
-        attention=pair.attention,
-        feature_effect=pair.feature_effect,
-        relevance_effect=pair.relevance_effect,
-        negative_effect=pair.negative_effect,
-        propagated=pair.propagated,
-        boundary=pair.boundary,
-        image=read(split.image_path(state.image)),
-        instead=no_picture(split.image_names, state.image),
-        boxes=pair.boxes,
-        size=split.picture_size(state.image),
-        matched=reader.samples["matched"],
-        mismatched=reader.samples["mismatched"],
+        pair,
+        canvas(reader.split, pair, read),
+        state.word,
+        state.overlay,
+        reader.samples["matched"],
+        reader.samples["mismatched"],
         title=f"{state.model}: {said(state, pair)}",
         sentence=about_word(pair, state.word),
-        retrieved=None if ranking is None else retrieved(split, ranking, state.image),
+        retrieved=None if ranking is None else retrieved(reader.split, ranking, state.image),
     )
 
 
@@ -115,16 +108,11 @@ def about_word(pair: Explanation, word: int) -> str:
     if pair.boundary is not None:
         side = "above" if best > pair.boundary else "below"
         near += f": {abs(best - pair.boundary):.3f} {side} the boundary"
-    parts = {
-        "features": pair.feature_effect,
-        "relevance": pair.relevance_effect,
-        "negative": pair.negative_effect,
-    }
-    terms = [f"{name} {signed(part[word], 3)}" for name, part in parts.items() if part[word] != 0]
-    if len(pair.effects) == 1:
-        terms = []
-    total = f"It adds {signed(pair.effect[word], 3)}" + (f" ({', '.join(terms)})" if terms else "")
-    looks = f"{pair.attention[word, attended]:.0%} of its attention is on region {attended} (blue frame)"
+    parts = {name.removesuffix("_effect"): float(getattr(pair, name)[word]) for name in pair.effects}
+    terms = [f"{name} {signed(value, 3)}" for name, value in parts.items() if value != 0]
+    split_up = f" ({', '.join(terms)})" if len(parts) > 1 and terms else ""
+    total = f"It adds {signed(pair.effect[word], 3)}{split_up}"
+    looks = f"{pair.attention[word, attended]:.0%} of its attention is on region {attended}"
     sentences = [near, looks if attended >= 0 else "It attends to no region"]
     if pair.propagated[word] < 0:
         sentences.append("After propagation it lies below, so it counts as mismatched")

@@ -24,3 +24,4 @@ class State:
     caption: str
     word: int | None  # `<start>` is word 0; None: the one that tells most
     constants: Constants
+    overlay: bool = True  # the word's attention lies over the picture

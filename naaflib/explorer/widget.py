@@ -4,8 +4,8 @@ import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
+from threading import RLock
 
 import ipywidgets as widgets
 import numpy as np
@@ -15,16 +15,15 @@ from ..errors import NaafError, UsageError
 from ..explanation.choice import check_caption, check_image, find_image
 from ..runs import BEST_MEMBER, best_member
 from ..viz import style
-from ..viz.captions import as_shown
-from ..viz.explorer import DPI, draw, key_figure, quick_png, word_norm
+from ..viz.captions import as_shown, match_norm
+from ..viz.explorer import draw, live_png
 from . import pages
-from .controls import PAGE, Strip, Words, laid_out, new_controls
+from .controls import PAGE, Controls, Strip, Words
 from .readers import Reader, Source, first_group, named_sources, open_readers
 from .state import State
 
 STATIC_DPI = 150  # sharper than on a screen, and a notebook stays small
 NONE = -1  # of the picture's captions
-key_png = lru_cache(2)(lambda with_boundary: quick_png(key_figure(with_boundary)))
 
 
 def explore(
@@ -78,12 +77,13 @@ class Explorer(widgets.VBox):
         self.readers, self.constants = readers, {}
         self.rng = np.random.default_rng(0)
         self.following = False  # the controls follow the state and are not to be listened to
-        self.controls = new_controls(list(readers))
+        self.turning = RLock()  # JupyterLab hands messages of controls to threads beside the notebook's
+        self.controls = Controls(list(readers))
         self.words = Words(lambda place: self._try(word=place))
         self.strip = Strip(pages.STRIP, lambda image: self._try(image=image))
         self._show(state)
         self._listen()
-        self.children = laid_out(self.controls, self.words, self.strip)
+        self.children = self.controls.laid_out(self.words, self.strip)
 
     @property
     def reader(self) -> Reader:
@@ -92,25 +92,22 @@ class Explorer(widgets.VBox):
     def turn(self, **changes: object) -> None:
         """Change parts of the state; a model comes with the constants that it was left with.
 
+        image: its number in the split or its file's name.
         Raises NaafError for what cannot be shown; then everything stays as it is.
         """
+        if isinstance(named := changes.get("image"), str):
+            changes = {**changes, "image": find_image(named, self.reader.split)}
         if "caption" in changes and changes["caption"] != self.state.caption:
             changes = {"word": None, **changes}
         if "model" in changes and "constants" not in changes:
             name = str(changes["model"])
             changes = {**changes, "constants": self.constants.get(name) or self.readers[name]().own}
-        self._show(replace(self.state, **changes))
+        with self.turning:
+            self._show(replace(self.state, **changes))
 
     def figure(self) -> style.NotebookFigure:
         """All that is shown now, as one figure."""
         return draw(pages.page(self.reader, self.state, self.pair, self.ranking))
-
-    def still(self) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-        """All that is shown now as a PNG, in the form of a notebook's output, and the size to show it at."""
-        figure = self.figure()
-        width, height = (round(DPI * float(inches)) for inches in figure.get_size_inches())
-        png = base64.b64encode(style.png(figure, STATIC_DPI)).decode()
-        return {"image/png": png}, {"image/png": {"width": width, "height": height}}
 
     def _ipython_display_(self) -> None:
         """The widget, and under it a picture for readers without a kernel (GitHub, nbconvert, papermill).
@@ -124,8 +121,9 @@ class Explorer(widgets.VBox):
         live = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
         live["text/plain"] = f"explorer: “{self.state.caption}” on {pages.said(self.state, self.pair)}"
         display(live, raw=True)
-        png, metadata = self.still()
-        display(png, metadata=metadata, raw=True)
+        png, size = self.figure()._repr_png_(STATIC_DPI)
+        still = {"image/png": base64.b64encode(png).decode()}
+        display(still, metadata={"image/png": size}, raw=True)
 
     def _show(self, state: State) -> None:
         """First the page, which answers a slider, then what takes longer: the ranking of all pictures."""
@@ -135,7 +133,7 @@ class Explorer(widgets.VBox):
             state = replace(state, word=pages.telling_word(pair))
         self.state, self.pair = state, pair
         self.constants[state.model] = state.constants
-        self.controls.picture.value = quick_png(draw(pages.page(reader, state, pair)))
+        self.controls.picture.value = live_png(pages.page(reader, state, pair))
         with self._following():
             self._show_words()
             self._show_controls(reader)
@@ -144,16 +142,16 @@ class Explorer(widgets.VBox):
         self.controls.show_message("")
 
     def _show_words(self) -> None:
-        pair, word, norm = self.pair, self.state.word, word_norm(self.pair.best_cosine, self.pair.boundary)
+        pair, word = self.pair, self.state.word
+        norm = match_norm(pair.best_cosine, pair.boundary)
         colours = [style.diverging()(norm(value)) for value in pair.best_cosine]
         tooltips = [pages.about_word(pair, k) for k in range(len(pair.words))]
         self.words.show(as_shown(pair.words, pair.known), colours, tooltips, word)
         self.controls.show_word(pair.words[word], tooltips[word])
-        self.controls.key.value = key_png(pair.boundary is not None)
 
     def _show_controls(self, reader: Reader) -> None:
         c, state, split = self.controls, self.state, reader.split
-        c.model.value, c.caption.value = state.model, state.caption
+        c.model.value, c.caption.value, c.overlay.value = state.model, state.caption, state.overlay
         c.image.value = split.image_name(state.image) if split.image_names else str(state.image)
         own = split.captions_of_image(state.image)
         texts = [(f"{k}. {split.captions[caption]}", caption) for k, caption in enumerate(own, start=1)]
@@ -177,7 +175,8 @@ class Explorer(widgets.VBox):
         self._on(c.model, lambda name: self._try(model=name))
         self._on(c.caption, lambda text: self._try(caption=text))
         self._on(c.own, self._own_caption)
-        self._on(c.image, self._named_image)
+        self._on(c.image, lambda text: self._try(image=text))
+        self._on(c.overlay, lambda on: self._try(overlay=on))
         for slider in (c.boundary, c.lambda_softmax, c.lambda_intra):
             self._on(slider, lambda _: self._try(constants=c.constants))
         c.reset.on_click(lambda _: self._try(constants=self.reader.own))
@@ -187,7 +186,12 @@ class Explorer(widgets.VBox):
         c.random.on_click(lambda _: self._another_pair())
 
     def _on(self, control: widgets.Widget, listener: Callable[[object], None]) -> None:
-        control.observe(lambda change: None if self.following else listener(change["new"]), "value")
+        def changed(change: Mapping[str, object]) -> None:
+            with self.turning:
+                if not self.following:
+                    listener(change["new"])
+
+        control.observe(changed, "value")
 
     @contextmanager
     def _following(self) -> Iterator[None]:
@@ -207,14 +211,6 @@ class Explorer(widgets.VBox):
     def _own_caption(self, caption: int) -> None:
         if caption != NONE:
             self._try(caption=self.reader.split.captions[caption])
-
-    def _named_image(self, text: str) -> None:
-        try:
-            image = find_image(text, self.reader.split)
-        except NaafError as error:
-            self.controls.show_message(str(error))
-        else:
-            self._try(image=image)
 
     def _step(self, by: int) -> None:
         self._try(image=int(self.ranking.order[self.ranking.place(self.state.image) - 1 + by]))

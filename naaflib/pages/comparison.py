@@ -5,9 +5,9 @@ import pandas as pd
 
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
-from ..evaluate.comparison.compare import Comparison, compare_runs
-from ..evaluate.comparison.differences import spread_table
-from ..evaluate.comparison.queries import (
+from ..evaluation.comparison.compare import Comparison, compare_runs
+from ..evaluation.comparison.differences import spread_table
+from ..evaluation.comparison.queries import (
     ENDS,
     gained_and_lost,
     place_shares,
@@ -15,8 +15,8 @@ from ..evaluate.comparison.queries import (
     query_changes,
     seed_shares,
 )
-from ..evaluate.comparison.settings import Variant
-from ..evaluate.evaluation import scored_split
+from ..evaluation.comparison.settings import Variant
+from ..evaluation.evaluate import scored_split
 from ..files import resolve, shown
 from ..metric.retrieval import MEASURES, RECALLS
 from ..runs import Run

@@ -10,8 +10,8 @@ import pandas as pd
 from ..data.manifest import data_name
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
-from ..evaluate import FOLD, Evaluation, ensemble, evaluate, protocol_metrics
-from ..evaluate.protocols import fold_size
+from ..evaluation import FOLD, Evaluation, ensemble, evaluate, protocol_metrics
+from ..evaluation.protocols import fold_size
 from ..metric.detection import image_interval
 from ..metric.published import published_rows
 from ..metric.ranks import captions_of, cut

@@ -14,7 +14,7 @@ from ..data.manifest import data_name, layout_path
 from ..data.splits import Split, open_split, split_names
 from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
 from ..errors import NaafError, UsageError
-from ..evaluate import pick_device, validation_metrics
+from ..evaluation import pick_device, validation_metrics
 from ..explanation import matched_samples
 from ..files import fingerprint, resolve, shown, write_json
 from ..locking import exclusive

@@ -15,7 +15,7 @@ import torch
 from ..config import Settings, changed
 from ..data.manifest import layout_path
 from ..errors import NaafError
-from ..evaluate import evaluate
+from ..evaluation import evaluate
 from ..files import fingerprint, read_json, resolve, shown
 from ..messages import say
 from ..model import checkpoint

@@ -13,7 +13,7 @@ import numpy as np
 from ..config import MODEL_NAMES, ModelSettings, Settings, names, nearest, replace
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
-from ..evaluate import evaluate, pick_device, validation_metrics
+from ..evaluation import evaluate, pick_device, validation_metrics
 from ..explanation import matched_samples
 from ..files import resolve, shown, write_json
 from ..messages import say

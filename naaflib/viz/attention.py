@@ -1,21 +1,25 @@
-"""Where a word looks: heat over the picture from weighted boxes, a plain grid without boxes, and the matrix.
+"""Where a word looks: heat over the picture from weighted boxes, a plain grid, and the word x region matrix.
 
 Axes of arrays: word, region. The weights of a word sum to 1, or are all 0 where no region matches it.
 """
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from . import style
-from .captions import as_shown, match_norm, text_width, wrap
-from .pictures import Picture, picture
+from .captions import Pair, as_shown, match_norm, text_width, wrap
+from .pictures import Canvas, Picture, picture, region_squares
 from .style import Number, Values, styled
+
+_COLUMNS = 6
+_MOST_WORDS = 18
 
 
 def box_heat(weight: Values, boxes: np.ndarray, size: Values, cells: int = 160) -> np.ndarray:
@@ -32,103 +36,57 @@ def box_heat(weight: Values, boxes: np.ndarray, size: Values, cells: int = 160) 
     return np.einsum("wr,ry,rx->wyx", weight, in_y.astype(float), in_x.astype(float), optimize=True)
 
 
-def region_squares(regions: int, side: Number = 60.0) -> tuple[np.ndarray, tuple[float, float]]:
-    """Boxes of a plain grid for regions without boxes (36: 6 x 6, row by row) and the size of the whole."""
-    columns = int(np.ceil(np.sqrt(regions)))
-    row, column = np.divmod(np.arange(regions), columns)
-    boxes = side * np.stack([column, row, column + 1, row + 1], axis=1)
-    return boxes, (side * columns, side * (int(row.max()) + 1))
-
-
 @styled
 def word_heat(
-    ax: Axes,
-    heat: Values,
-    *,
-    image: Picture = None,
-    size: Values,
-    vmax: Number = 1.0,
-    best: np.ndarray | None = None,
-    instead: str = "",
+    ax: Axes, heat: Values, weight: Values, canvas: Canvas, vmax: Number, colours: Colormap
 ) -> Axes:
-    """One word's heat (y, x) over the picture, the picture greyed so that the heat has the colour to itself.
-
-    best: box of its most attended region, outlined. instead: what is written where there is no picture.
-    """
-    grey = (
-        None if image is None else np.repeat(image.mean(axis=2, keepdims=True) / 255 * 0.7 + 0.3, 3, axis=2)
-    )
-    picture(ax, grey, size=size, instead=instead)
-    ax.imshow(
-        heat, extent=(0, size[0], size[1], 0), cmap=style.heat(), vmin=0, vmax=vmax, interpolation="bilinear"
-    )
-    if best is not None:
-        x1, y1, x2, y2 = (float(edge) for edge in best)
-        outline = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=style.MATCHED, linewidth=1.4)
-        outline.set_clip_on(False)
-        ax.add_patch(outline)
-    ax.set(xlim=(0, size[0]), ylim=(size[1], 0))
+    """One word's heat (y, x) over the picture, and a blue frame around its most attended region."""
+    picture(ax, canvas.image, size=canvas.size, instead=canvas.instead)
+    width, height = canvas.size
+    over = {"extent": (0, width, height, 0), "cmap": colours, "interpolation": "bilinear"}
+    ax.imshow(heat, vmin=0, vmax=vmax, **over)
+    if np.any(weight):
+        x1, y1, x2, y2 = (float(edge) for edge in canvas.boxes[int(np.argmax(weight))])
+        outline = {"fill": False, "edgecolor": style.MATCHED, "linewidth": 1.4, "clip_on": False}
+        halo = [withStroke(linewidth=2.8, foreground="white", alpha=0.7)]  # on blue too
+        ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, **outline, path_effects=halo))
+    ax.set(xlim=(0, width), ylim=(height, 0))
     return ax
 
 
 @styled
-def attention_figure(
-    words: Sequence[str],
-    weight: Values,
-    effect: Values,
-    *,
-    image: Picture = None,
-    boxes: np.ndarray | None = None,
-    size: Values | None = None,
-    known: Values | None = None,
-    instead: str = "",
-    columns: int = 6,
-    limit: int = 18,
-    width: Number = style.PAGE,
-    title: str | None = None,
-) -> Figure:
-    """A panel a word, in caption order: its attention over the picture, its effect on the score.
+def attention_figure(pair: Pair, canvas: Canvas, title: str | None = None) -> Figure:
+    """A panel a word, in caption order: its attention over the grey picture, its effect on the score.
 
-    weight: (word, region). Where there are no boxes the regions stand in a plain grid. instead: what
-    the first panel says where there is no picture. More than `limit` words: the first ones are shown, and the
-    title says so.
+    `<start>` and `<end>` are left out. Of more than 18 words the first are shown, and the title says so.
     """
-    shown, shown_words = min(len(words), limit), as_shown(words, known)
-    boxes, size, image = _canvas(weight.shape[1], boxes, size, image)
-    heat = box_heat(np.asarray(weight[:shown]), boxes, size)
+    words = list(zip(as_shown(pair.words, pair.known), pair.attention, pair.effect, strict=True))[1:-1]
+    shown = words[:_MOST_WORDS]
+    heat = box_heat(np.stack([weight for _, weight, _ in shown]), canvas.boxes, canvas.size)
     vmax = float(heat.max()) or 1.0
-    rows = -(-shown // columns)
-    cell = (width - 0.7) / columns
-    height = rows * (cell * size[1] / size[0] + 0.2) + (0.35 if title else 0.1)
-    note = f"   (first {shown} of {len(words)} words)" if shown < len(words) else ""
-    figure, axes = style.panels(rows, columns, width=width, height=height, title=title and title + note)
-    for k, ax in enumerate(axes.flat):
-        if k >= shown:
-            ax.set_axis_off()
-            continue
-        attends = weight[k].max() > 0
-        best = boxes[int(weight[k].argmax())] if attends else None
-        said = "" if k else instead
-        word_heat(ax, heat[k], image=image, size=size, vmax=vmax, best=best, instead=said)
-        _word_title(ax, shown_words[k], float(effect[k]), cell - 0.15)
-        if not attends:
-            ax.text(
-                0.5, 0.03, "no region\nmatches", transform=ax.transAxes, ha="center", va="bottom", fontsize=7
-            )
+    rows, cell = -(-len(shown) // _COLUMNS), (style.PAGE - 0.7) / _COLUMNS
+    height = rows * (cell * canvas.size[1] / canvas.size[0] + 0.2) + (0.35 if title else 0.1)
+    note = f"   (first {len(shown)} of {len(words)} words)" if len(shown) < len(words) else ""
+    figure, axes = style.panels(rows, _COLUMNS, height=height, title=title and title + note)
+    canvas = replace(canvas, image=_greyed(canvas.image))
+    for k, (word, weight, effect) in enumerate(shown):
+        ax = word_heat(axes.flat[k], heat[k], weight, canvas, vmax, style.heat())
+        canvas = replace(canvas, instead="")  # said once
+        _word_title(ax, word, float(effect), cell - 0.15)
+        if not np.any(weight):
+            nothing = {"transform": ax.transAxes, "ha": "center", "va": "bottom", "fontsize": 7}
+            ax.text(0.5, 0.03, "no region\nmatches", **nothing)
+    for ax in axes.flat[len(shown) :]:
+        ax.set_axis_off()
     _heat_bar(figure, axes, vmax)
     return figure
 
 
-def _canvas(
-    regions: int, boxes: np.ndarray | None, size: Values | None, image: Picture
-) -> tuple[np.ndarray, Values, Picture]:
-    """Boxes and the size they count in; without boxes a plain grid, and then no picture under it."""
-    if boxes is None:
-        squares, whole = region_squares(regions)
-        return squares, whole, None
-    if size is None:
-        size = (float(boxes[:, 2].max()), float(boxes[:, 3].max()))
-    return np.asarray(boxes, dtype=float), size, image
+def _greyed(image: Picture) -> Picture:
+    """Pale and grey, so that in a small panel the heat has the colour to itself."""
+    if image is None:
+        return None
+    return np.repeat(image.mean(axis=2, keepdims=True) / 255 * 0.7 + 0.3, 3, axis=2)
 
 
 def _word_title(ax: Axes, word: str, effect: float, width: Number) -> None:
@@ -153,50 +111,35 @@ def _heat_bar(figure: Figure, axes: np.ndarray, vmax: Number) -> None:
 
 
 @styled
-def region_grid(ax: Axes, values: Values, *, numbers: bool = True, vmax: Number | None = None) -> Axes:
+def region_grid(ax: Axes, values: Values) -> Axes:
     """Values of regions in a plain grid, row by row, with the regions' numbers."""
-    boxes, size = region_squares(len(values))
-    norm = Normalize(0, vmax or max(float(np.max(values)), 1e-6))
-    ax.add_patch(Rectangle((0, 0), *size, facecolor="#F2F2F2", edgecolor="none"))
-    for k, (x1, y1, x2, _) in enumerate(boxes):
-        side = x2 - x1
-        ax.add_patch(
-            Rectangle((x1, y1), side, side, facecolor=style.heat()(norm(values[k])), edgecolor="white")
-        )
-        if numbers:
-            ax.text(x1 + side / 2, y1 + side / 2, str(k), ha="center", va="center", fontsize=6)
-    ax.set(xlim=(0, size[0]), ylim=(size[1], 0), aspect="equal")
-    return style.bare(ax)
+    grid, norm = region_squares(len(values)), Normalize(0, max(float(np.max(values)), 1e-6))
+    picture(ax, None, size=grid.size)
+    for k, (x1, y1, x2, y2) in enumerate(grid.boxes):
+        fill = style.heat()(norm(values[k]))
+        ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, facecolor=fill, edgecolor="white"))
+        ax.text((x1 + x2) / 2, (y1 + y2) / 2, str(k), ha="center", va="center", fontsize=6)
+    return ax
 
 
 @styled
-def word_region_matrix(
-    ax: Axes,
-    cosine: Values,
-    words: Sequence[str],
-    *,
-    boundary: Number | None = None,
-    mark_best: bool = True,
-    scale: bool = True,
-) -> Axes:
-    """All cosines of a pair, a row a word, a column a region; white is the boundary (without one, the mean),
-    grey a region that is padding (NaN).
+def word_region_matrix(ax: Axes, pair: Pair, *, scale: bool = True) -> Axes:
+    """All cosines of a pair, a row a word, a column a region, a dot on each word's best region.
 
-    mark_best: a dot on each word's best region. scale: a colour bar beside the matrix.
+    White is the boundary (without one, the mean), grey a region that is padding (NaN). scale: a colour bar
+    beside the matrix.
     """
-    cosine = np.asarray(cosine, dtype=float)
-    centre = float(np.nanmean(cosine)) if boundary is None else boundary
-    shown = ax.imshow(cosine, cmap=style.diverging(), norm=match_norm(cosine, centre), aspect="auto")
-    if mark_best:
-        ax.plot(np.nanargmax(cosine, axis=1), np.arange(len(words)), ".", color=style.INK, markersize=4)
-    ax.set_yticks(np.arange(len(words)), words, parse_math=False)
-    ax.set_xticks(np.arange(0, cosine.shape[1], 5))
+    norm = match_norm(pair.cosine, pair.boundary)
+    shown = ax.imshow(pair.cosine, cmap=style.diverging(), norm=norm, aspect="auto")
+    ax.plot(pair.best_region, np.arange(len(pair.words)), ".", color=style.INK, markersize=4)
+    ax.set_yticks(np.arange(len(pair.words)), pair.words, parse_math=False)
+    ax.set_xticks(np.arange(0, pair.cosine.shape[1], 5))
     ax.tick_params(length=0)
     ax.set(xlabel="region")
     ax.spines[:].set_visible(False)
     if scale:
         bar = ax.figure.colorbar(shown, ax=ax, fraction=0.04, pad=0.02)
-        name = "mean" if boundary is None else "boundary"
-        bar.set_label(f"cosine (white: the {name}, {style.plain(centre)})", fontsize=7)
+        name = "mean" if pair.boundary is None else "boundary"
+        bar.set_label(f"cosine (white: the {name}, {style.plain(norm.vcenter)})", fontsize=7)
         bar.outline.set_visible(False)
     return ax

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
-from matplotlib.colors import Normalize, TwoSlopeNorm
+from matplotlib.colors import TwoSlopeNorm
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
@@ -15,6 +16,25 @@ from . import style
 from .style import Number, Values, styled
 
 _PAD = 2.5  # points between a word and the edge of its coloured box
+
+
+@runtime_checkable
+class Pair(Protocol):
+    """What figures read of a pair that was taken apart, an `Explanation`. Arrays: word, or (word, region)."""
+
+    words: Sequence[str]
+    known: Values  # whether the model knows the word
+    boundary: float | None
+    cosine: np.ndarray  # NaN: the region is padding
+    best_cosine: Values
+    best_region: Values
+    attention: np.ndarray
+    feature_effect: Values
+    relevance_effect: Values
+    negative_effect: Values
+    effect: Values  # their sum
+    score: float
+    propagated: Values
 
 
 @lru_cache(maxsize=4096)
@@ -69,59 +89,40 @@ def flow(words: Sequence[str], width: Number, size: Number = 9.0) -> list[tuple[
     return places
 
 
-def as_shown(words: Sequence[str], known: Values | None = None) -> list[str]:
+def as_shown(words: Sequence[str], known: Values) -> list[str]:
     """The words, a question mark after each that the model does not know."""
-    known = [True] * len(words) if known is None else known
     return [word if fine else f"{word}?" for word, fine in zip(words, known, strict=True)]
 
 
-def caption_height(shown: Sequence[str], width: Number, size: Number = 9.0) -> float:
-    """Inches that `coloured_caption` needs for words `as_shown`."""
-    return (flow(shown, width, size)[-1][0] + 1) * 1.9 * size / 72 if len(shown) else 0.0
+def caption_height(pair: Pair, width: Number, size: Number = 9.0) -> float:
+    """Inches that `coloured_caption` needs."""
+    return (flow(as_shown(pair.words, pair.known), width, size)[-1][0] + 1) * 1.9 * size / 72
 
 
-def match_norm(values: Values, centre: Number) -> TwoSlopeNorm:
-    """Colours of equal strength at equal distance from the centre, whichever side is longer."""
+def match_norm(values: Values, boundary: Number | None) -> TwoSlopeNorm:
+    """Colours of equal strength at equal distance from the boundary (without one: from the mean)."""
+    centre = float(np.nanmean(values) if boundary is None else boundary)
     reach = max(float(np.nanmax(np.abs(np.asarray(values) - centre), initial=0.0)), 1e-6)
     return TwoSlopeNorm(centre, centre - reach, centre + reach)
 
 
 @styled
-def coloured_caption(
-    ax: Axes,
-    words: Sequence[str],
-    values: Values,
-    *,
-    width: Number,
-    centre: Number = 0.0,
-    norm: Normalize | None = None,
-    known: Values | None = None,
-    size: Number = 9.0,
-) -> Axes:
+def coloured_caption(ax: Axes, pair: Pair, norm: TwoSlopeNorm, width: Number, size: Number = 9.0) -> Axes:
     """The words in running text `width` inches wide from the Axes' upper left corner, each on its colour.
 
-    values: one a word; blue above `centre`, vermilion below. A word that the model does not know is in
-    italics with a question mark.
+    Blue: its largest cosine lies above the norm's centre; vermilion: below. A word that the model does not
+    know is in italics with a question mark.
     """
-    norm = norm or match_norm(values, centre)
-    shown = as_shown(words, known)
-    known = [True] * len(words) if known is None else known
-    for word, value, fine, (line, x) in zip(shown, values, known, flow(shown, width, size), strict=True):
+    shown = as_shown(pair.words, pair.known)
+    places = flow(shown, width, size)
+    for word, value, fine, (line, x) in zip(shown, pair.best_cosine, pair.known, places, strict=True):
         fill = style.diverging()(norm(value))
         ax.annotate(
-            word,
-            (0, 1),
-            xycoords="axes fraction",
-            xytext=(x + _PAD, -(1.9 * line + 0.95) * size),
-            textcoords="offset points",
-            fontsize=size,
-            va="center_baseline",
-            color=ink_on(fill),
-            fontstyle="normal" if fine else "italic",
-            parse_math=False,
-            annotation_clip=False,
+            word, (0, 1), xycoords="axes fraction", xytext=(x + _PAD, -(1.9 * line + 0.95) * size),
+            textcoords="offset points", fontsize=size, va="center_baseline", color=ink_on(fill),
+            fontstyle="normal" if fine else "italic", parse_math=False, annotation_clip=False,
             bbox={"boxstyle": f"square,pad={_PAD / size}", "facecolor": fill, "edgecolor": "none"},
-        ).set_in_layout(False)
+        ).set_in_layout(False)  # fmt: skip
     return style.bare(ax)
 
 
@@ -131,56 +132,46 @@ def ink_on(fill: tuple[float, float, float, float]) -> str:
 
 
 @styled
-def effect_bars(
-    ax: Axes,
-    words: Sequence[str],
-    feature_effect: Values,
-    relevance_effect: Values,
-    negative_effect: Values,
-    *,
-    known: Values | None = None,
-) -> Axes:
-    """A row a word, top to bottom: what it adds to the score. The mean of the totals (dots) is the score."""
-    total = stacked_effects(ax, feature_effect, relevance_effect, negative_effect)
-    ax.set_yticks(np.arange(len(words)), as_shown(words, known), parse_math=False)
+def effect_bars(ax: Axes, pair: Pair) -> Axes:
+    """A row a word, top to bottom: what it adds to the score."""
+    stacked_effects(ax, pair)
+    rows = np.arange(len(pair.words))
+    ax.set_yticks(rows, as_shown(pair.words, pair.known), parse_math=False)
     ax.tick_params(axis="y", length=0)
-    ax.set(ylim=(len(words) - 0.4, -0.6), xlabel="effect on the score")
-    ax.set_title(
-        f"score {style.plain(total.mean(), 3)}: the mean of the words' totals",
-        fontweight="normal",
-        fontsize=8,
-    )
+    ax.set(ylim=(len(rows) - 0.4, -0.6), xlabel="effect on the score")
+    is_mean = np.isclose(np.mean(pair.effect), pair.score, atol=1e-4)  # LogSumExp pooling is none
+    how = "the mean of" if is_mean else "pooled from"
+    title = f"score {style.plain(pair.score, 3)}: {how} the words' totals"
+    ax.set_title(title, fontweight="normal", fontsize=8)
     style.legend_below(ax, ncols=2)
     return style.grid_lines(ax, "x")
 
 
-def stacked_effects(
-    ax: Axes, feature_effect: Values, relevance_effect: Values, negative_effect: Values
-) -> np.ndarray:
-    """Bars from 0, a row a word, and a dot at each total; returns the totals."""
-    rows = np.arange(len(feature_effect))
-    alone = not (np.any(relevance_effect) or np.any(negative_effect))  # SCAN has one effect
+def stacked_effects(ax: Axes, pair: Pair) -> Axes:
+    """Bars from 0, a row a word, a dot at each total, and a line at the score."""
+    rows = np.arange(len(pair.words))
+    alone = not (np.any(pair.relevance_effect) or np.any(pair.negative_effect))  # SCAN has one effect
     parts = (
-        (feature_effect, style.FEATURES, "effect" if alone else "matched, features"),
-        (relevance_effect, style.RELEVANCE, "matched, relevance"),
-        (negative_effect, style.MISMATCHED, "mismatched"),
+        (pair.feature_effect, style.FEATURES, "effect" if alone else "feature effect"),
+        (pair.relevance_effect, style.RELEVANCE, "relevance effect"),
+        (pair.negative_effect, style.MISMATCHED, "negative effect"),
     )
     right, left = np.zeros(len(rows)), np.zeros(len(rows))
-    for effect, colour, label in parts:
-        effect = np.nan_to_num(np.asarray(effect, dtype=float))
+    for values, colour, label in parts:
+        effect = np.asarray(values, dtype=float)
         if not effect.any():
             continue
         bars = _bars(np.where(effect >= 0, right, left), effect, rows)
         ax.add_collection(PolyCollection(bars, color=colour, linewidth=0, label=label), autolim=False)
         right, left = right + effect.clip(min=0), left + effect.clip(max=0)
-    total = right + left
-    ax.plot(total, rows, "o", color="white", markeredgecolor=style.INK, markersize=3.5, label="word's total")
-    low, high = min(left.min(), 0.0), max(right.max(), 0.0)
+    look = {"color": "white", "markeredgecolor": style.INK, "markersize": 3.5}
+    ax.plot(right + left, rows, "o", **look, label="word's total")
+    low, high = min(left.min(), pair.score, 0.0), max(right.max(), pair.score, 0.0)
     room = 0.04 * max(high - low, 1e-6)  # a dot at a bar's end needs some
     ax.set_xlim(low - room * (low < 0), high + room)
     ax.axvline(0, color=style.INK, linewidth=0.7)
-    ax.axvline(total.mean(), color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)), label="score")
-    return total
+    ax.axvline(pair.score, color=style.INK, linewidth=0.9, linestyle=(0, (2, 2)), label="score")
+    return ax
 
 
 def _bars(start: np.ndarray, length: np.ndarray, rows: np.ndarray) -> np.ndarray:

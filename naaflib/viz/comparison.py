@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 from ..metric.retrieval import RECALL_RANKS
 from . import style
 from .captions import wrap
-from .pictures import Picture, frame, picture, placeholder
+from .measures import beside_row
+from .pictures import Picture, frame, picture
 from .ranks import DIRECTIONS
 from .style import Number, Values, seaborn, styled
 
@@ -65,28 +66,13 @@ def forest(
 def _interval(ax: Axes, k: int, row) -> None:
     """Thick: images alone. Thin, with ends: all that the interval covers. The value in the margin."""
     colour, mark, filled = VERDICTS[row.verdict]
-    ax.plot(
-        [row.images_low, row.images_high],
-        [k, k],
-        color=colour,
-        linewidth=4.5,
-        alpha=0.3,
-        solid_capstyle="butt",
-    )
-    ax.plot([row.low, row.high], [k, k], color=colour, linewidth=1.1)
-    ax.plot([row.low, row.high], [k, k], "|", color=colour, markersize=5, markeredgewidth=1.1)
+    thick = {"linewidth": 4.5, "alpha": 0.3, "solid_capstyle": "butt"}
+    ax.plot([row.images_low, row.images_high], [k, k], color=colour, **thick)
+    ends = {"marker": "|", "markersize": 5, "markeredgewidth": 1.1}
+    ax.plot([row.low, row.high], [k, k], color=colour, linewidth=1.1, **ends)
     face = colour if filled else "white"
     ax.plot(row.difference, k, mark, color=colour, markerfacecolor=face, markersize=5, zorder=4)
-    ax.annotate(
-        style.signed(row.difference, 1),
-        (1, k),
-        xycoords=("axes fraction", "data"),
-        xytext=(4, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=NAME_SIZE,
-        color=colour,
-    )
+    beside_row(ax, k, style.signed(row.difference, 1), colour)
 
 
 def cut_rows(table: pd.DataFrame) -> pd.Series:
@@ -198,7 +184,7 @@ def place_matrix(
             values, mask=mask, vmin=-1, vmax=1, cmap=colours, annot=shares, fmt=".1f", annot_kws={"size": 7},
             linewidths=2, cbar=False, xticklabels=labels, yticklabels=labels, ax=ax,
         )  # fmt: skip
-    ax.tick_params(length=0)
+    ax.tick_params(length=0, rotation=0)
     ax.set_xlabel(f"place, {after}", parse_math=False)
     ax.set_ylabel(f"place, {before}", parse_math=False)
     ax.set_title(DIRECTIONS[direction])
@@ -247,7 +233,7 @@ def changed_queries(
     figure, axes = style.panels(rows, 4, height=height, title=title, width_ratios=ratios)
     for k, row in enumerate(axes):
         for ax, image, text in zip(row[[0, 2, 3]], pictures[k], texts[k], strict=True):
-            _shown(ax, image, text, side)
+            picture(ax, image, instead=text)
         for ax, places in zip(row[2:], (before[k], after[k]), strict=True):
             frame(ax, bool(np.atleast_1d(places)[0] == 1))
         _place_strip(row[1], captions[k], before[k], after[k], names, candidates)
@@ -256,13 +242,6 @@ def changed_queries(
         lines = "\n".join(wrap(head, side + 0.1, 7, lines=2))
         ax.set_title(lines, fontsize=7, fontweight="normal", loc="center", parse_math=False)
     return figure
-
-
-def _shown(ax: Axes, image: Picture, text: str, width: Number) -> None:
-    if image is None:
-        placeholder(ax, text, 0.8 * width)
-    else:
-        picture(ax, image)
 
 
 def _place_strip(

@@ -12,12 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..metric.retrieval import RECALL_RANKS, WAYS, best_row
+from ..metric.retrieval import RECALL_RANKS, best_row
 from . import style
+from .ranks import DIRECTIONS
 from .style import Number, styled
 
 _K_COLOURS = dict(zip(RECALL_RANKS, style.SERIES, strict=False))
-DASHES = dict(zip(WAYS, ("-", (0, (3, 1.5))), strict=True))
+DASHES = dict(zip(DIRECTIONS, ("-", (0, (3, 1.5))), strict=True))
 
 
 @styled
@@ -58,8 +59,8 @@ def recalls(ax: Axes, history: pd.DataFrame) -> Axes:
         ax.plot(history["epoch"], history[f"{way}_at_{k}"], color=colour, linestyle=dash, **look)
     entries = [ax.plot([], [], color=colour, label=f"R@{k}")[0] for k, colour in _K_COLOURS.items()]
     entries += [
-        ax.plot([], [], color=style.INK, linestyle=dash, label=label)[0]
-        for dash, label in zip(DASHES.values(), ("image → text", "text → image"), strict=True)
+        ax.plot([], [], color=style.INK, linestyle=dash, label=DIRECTIONS[way])[0]
+        for way, dash in DASHES.items()
     ]
     ax.set(title="Recalls", xlabel="epoch", ylabel="queries answered, %", ylim=(0, 102))
     style.legend(ax, handles=entries, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -70,12 +71,9 @@ def recalls(ax: Axes, history: pd.DataFrame) -> Axes:
 def batch_recalls(ax: Axes, steps: pd.DataFrame) -> Axes:
     """R@1 within the training batches, smoothed over 25 steps, and the weight of the hardest negatives."""
     at = _epoch_of_step(steps)
-    for name, label, dash in (
-        ("batch_i2t_at_1", "image → text", "-"),
-        ("batch_t2i_at_1", "text → image", (0, (3, 1.5))),
-    ):
-        smooth = steps[name].rolling(25, min_periods=1, center=True).mean()
-        ax.plot(at, smooth, color=style.SERIES[0], linestyle=dash, label=label)
+    for way, dash in DASHES.items():
+        smooth = steps[f"batch_{way}_at_1"].rolling(25, min_periods=1, center=True).mean()
+        ax.plot(at, smooth, color=style.SERIES[0], linestyle=dash, label=DIRECTIONS[way])
     weight = 100 * steps["hardest_weight"]
     ax.plot(at, weight, color=style.FAINT, linewidth=1, label="weight of the hardest")
     ax.set(title="In-batch R@1", xlabel="epoch", ylabel="own pairs found, %", ylim=(0, 102))
@@ -89,15 +87,8 @@ def rsum(ax: Axes, history: pd.DataFrame) -> Axes:
     ax.plot(history["epoch"], history["rsum"], color=style.MATCHED, marker="o")
     if history["rsum"].notna().any():
         best = best_row(history)
-        ax.plot(
-            best["epoch"],
-            best["rsum"],
-            "o",
-            color=style.ACCENT,
-            markersize=8,
-            fillstyle="none",
-            markeredgewidth=1.5,
-        )
+        ring = {"color": style.ACCENT, "markersize": 8, "fillstyle": "none", "markeredgewidth": 1.5}
+        ax.plot(best["epoch"], best["rsum"], "o", **ring)
         text = f"best {best['rsum']:.1f} at epoch {int(best['epoch'])}"
         ax.text(0.97, 0.06, text, transform=ax.transAxes, ha="right", fontsize=7.5)
     ax.set(title="Sum of recalls (rsum)", xlabel="epoch", ylabel="rsum, of 600")
@@ -169,16 +160,12 @@ def members_figure(histories: dict[str, pd.DataFrame], title: str | None = None)
     figure, axes = style.panels(1, 3, height=2.3, title=title)
     shown = (("loss", "Loss"), ("rsum", "Sum of recalls (rsum)"), ("boundary", "Boundary t"))
     for ax, (column, heading) in zip(axes[0], shown, strict=True):
-        for colour, (name, history) in zip(_cycle(len(histories)), histories.items(), strict=True):
-            ax.plot(history["epoch"], history[column], color=colour, marker="o", markersize=3, label=name)
+        for name, history in histories.items():
+            ax.plot(history["epoch"], history[column], marker="o", markersize=3, label=name)
         ax.set(title=heading, xlabel="epoch")
         _epochs(ax)
     style.legend(axes[0, 0])
     return figure
-
-
-def _cycle(count: int) -> list[str]:
-    return [style.SERIES[i % len(style.SERIES)] for i in range(count)]
 
 
 def _epoch_of_step(steps: pd.DataFrame) -> np.ndarray:

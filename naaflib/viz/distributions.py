@@ -13,6 +13,7 @@ from . import style
 from .style import Number, Values, seaborn, styled
 
 Samples = tuple[np.ndarray, np.ndarray]  # matched, mismatched
+_OVERLAP = 1.3  # height of a ridge, in rows
 
 
 @styled
@@ -45,13 +46,8 @@ def distribution(
         _shade_errors(ax, at, numbers)
         ax.axvline(boundary, color=style.BOUNDARY, linewidth=1.3, label="boundary t")
     if inference_boundary is not None:
-        ax.axvline(
-            inference_boundary,
-            color=style.INFERENCE_BOUNDARY,
-            linewidth=1.3,
-            linestyle=(0, (4, 2)),
-            label="inference boundary (μ₊ − 3σ₊)",
-        )
+        dashed = {"color": style.INFERENCE_BOUNDARY, "linewidth": 1.3, "linestyle": (0, (4, 2))}
+        ax.axvline(inference_boundary, **dashed, label="inference boundary (μ₊ − 3σ₊)")
     ax.set(xlabel="largest cosine of a word over the regions", ylabel="density", xlim=(bins[0], bins[-1]))
     ax.set_title(title, pad=24)
     ax.text(0, 1.015, _numbers(numbers), transform=ax.transAxes, va="bottom", fontsize=7, linespacing=1.3)
@@ -60,29 +56,15 @@ def distribution(
 
 def _shade_errors(ax: Axes, at: np.ndarray, numbers: Separation) -> None:
     weighted = numbers.alpha * numbers.density_mismatched(at)
-    ax.plot(
-        at,
-        weighted,
-        color=style.MISMATCHED,
-        linewidth=0.9,
-        linestyle=(0, (2, 1.5)),
-        label="α × mismatched fit",
-    )
+    dotted = {"color": style.MISMATCHED, "linewidth": 0.9, "linestyle": (0, (2, 1.5))}
+    ax.plot(at, weighted, **dotted, label="α × mismatched fit")
     matched = numbers.density_matched(at)
     for height, where, colour, hatch, label in (
         (weighted, at >= numbers.boundary, style.MISMATCHED, 5 * "/", "α·E₁: mismatched taken as matched"),
         (matched, at <= numbers.boundary, style.MATCHED, 5 * "\\", "E₂: matched taken as mismatched"),
     ):
-        ax.fill_between(
-            at,
-            height,
-            where=where,
-            facecolor="none",
-            edgecolor=colour,
-            hatch=hatch,
-            linewidth=0,
-            label=label,
-        )
+        look = {"facecolor": "none", "edgecolor": colour, "hatch": hatch, "linewidth": 0}
+        ax.fill_between(at, height, where=where, **look, label=label)
 
 
 def _numbers(numbers: Separation) -> str:
@@ -125,14 +107,8 @@ def distribution_figure(
         distribution(ax, panel["matched"], panel["mismatched"], **lines, alpha=alpha, title=name, bins=bins)
         entries |= {label: handle for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     below = style.bare(figure.add_subplot(grid[1, :]))
-    style.legend(
-        below,
-        handles=entries.values(),
-        labels=entries.keys(),
-        loc="upper left",
-        ncols=columns,
-        columnspacing=1.2,
-    )
+    named = {"handles": entries.values(), "labels": entries.keys()}
+    style.legend(below, **named, loc="upper left", ncols=columns, columnspacing=1.2)
     return figure
 
 
@@ -159,7 +135,7 @@ def cumulative(ax: Axes, matched: Values, mismatched: Values, *, boundary: Numbe
 
 
 @styled
-def ridgeline(ax: Axes, samples: Mapping[int, Mapping], *, overlap: Number = 1.3, title: str = "") -> Axes:
+def ridgeline(ax: Axes, samples: Mapping[int, Mapping]) -> Axes:
     """Both distributions at each epoch, the first at the top; a black tick is that epoch's boundary t.
 
     samples: epoch -> {"matched", "mismatched", "boundary"}; densities are smoothed, a scale a row.
@@ -167,7 +143,7 @@ def ridgeline(ax: Axes, samples: Mapping[int, Mapping], *, overlap: Number = 1.3
     at = np.linspace(*_span([(s["matched"], s["mismatched"]) for s in samples.values()]), 300)
     rows = {epoch: (_smooth(s["matched"], at), _smooth(s["mismatched"], at)) for epoch, s in samples.items()}
     for k, (epoch, pair) in enumerate(rows.items()):
-        scale = overlap / float(np.max(np.stack(pair)))
+        scale = _OVERLAP / float(np.max(np.stack(pair)))
         for density, colour in zip(pair, (style.MATCHED, style.MISMATCHED), strict=True):
             ax.fill_between(at, -k, scale * density - k, color=colour, alpha=0.45, linewidth=0, zorder=2 * k)
             ax.plot(at, scale * density - k, color=colour, linewidth=0.8, zorder=2 * k + 1)
@@ -176,7 +152,7 @@ def ridgeline(ax: Axes, samples: Mapping[int, Mapping], *, overlap: Number = 1.3
             ax.plot([boundary] * 2, [-k, -k + 0.75], color=style.BOUNDARY, linewidth=1.5, zorder=2 * k + 1)
     ax.yaxis.set_major_locator(FixedLocator([-k for k in range(len(rows))]))
     ax.set_yticklabels([str(epoch) for epoch in rows])
-    ax.set(ylim=(-len(rows) + 0.9, overlap + 0.05), xlim=(at[0], at[-1]), ylabel="epoch", title=title)
+    ax.set(ylim=(-len(rows) + 0.9, _OVERLAP + 0.05), xlim=(at[0], at[-1]), ylabel="epoch")
     ax.set_xlabel("largest cosine of a word over the regions")
     for name, colour in (("matched", style.MATCHED), ("mismatched", style.MISMATCHED)):
         ax.fill_between([], [], color=colour, alpha=0.45, label=name)
@@ -200,22 +176,11 @@ def boundary_by_alpha(
 ) -> Axes:
     """The boundary t as a function of alpha, the alpha in use, and the level of the inference boundary."""
     ax.plot(alphas, boundaries, color=style.BOUNDARY, label="boundary t")
-    ax.plot(
-        alpha,
-        np.interp(alpha, alphas, boundaries),
-        "o",
-        color=style.ACCENT,
-        markersize=6,
-        label=f"α = {alpha:g}",
-    )
+    there = np.interp(alpha, alphas, boundaries)
+    ax.plot(alpha, there, "o", color=style.ACCENT, markersize=6, label=f"α = {alpha:g}")
     if inference_boundary is not None:
-        ax.axhline(
-            inference_boundary,
-            color=style.INFERENCE_BOUNDARY,
-            linestyle=(0, (4, 2)),
-            linewidth=1.2,
-            label="μ₊ − 3σ₊",
-        )
+        dashed = {"color": style.INFERENCE_BOUNDARY, "linewidth": 1.2, "linestyle": (0, (4, 2))}
+        ax.axhline(inference_boundary, **dashed, label="μ₊ − 3σ₊")
     ax.set(xscale="log", xlabel="α: price of taking a mismatched word as matched", ylabel="boundary")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -237,11 +202,9 @@ def boundary_figure(
 ) -> Figure:
     """Cumulative shares of both samples beside the boundary as a function of its price alpha."""
     figure, axes = style.panels(1, 2, height=2.9)
-    cumulative(axes[0, 0], matched, mismatched, boundary=boundary).set_title(
-        "Shares at or below a similarity"
-    )
-    right = boundary_by_alpha(
-        axes[0, 1], alphas, boundaries, alpha=alpha, inference_boundary=inference_boundary
-    )
-    right.set_title("What the boundary costs")
+    left, right = axes[0]
+    cumulative(left, matched, mismatched, boundary=boundary)
+    left.set_title("Shares at or below a similarity")
+    boundary_by_alpha(right, alphas, boundaries, alpha=alpha, inference_boundary=inference_boundary)
+    right.set_title("The boundary for each α")
     return figure

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -29,15 +30,18 @@ def rates(ax: Axes, tables: Mapping[str, pd.DataFrame], *, title: str = "") -> A
     )  # fmt: skip
     for row in rows:
         numbers = "  ".join(f"{table['value'].iloc[row]:.1f}" for table in tables.values())
-        ax.annotate(
-            numbers, (1, row), xycoords=("axes fraction", "data"), xytext=(4, 0),
-            textcoords="offset points", va="center", fontsize=7,
-        )  # fmt: skip
+        beside_row(ax, row, numbers)
     ax.set_yticks(rows, [str(name) for name in first.index], parse_math=False)
     ax.tick_params(axis="y", length=0)
     ax.set(xlim=(_lowest(tables) - 2, 102), ylim=(len(first) - 0.5, -0.5), xlabel="%")
     ax.set_title(title)
     return style.grid_lines(ax, "x")
+
+
+def beside_row(ax: Axes, row: int, text: str, colour: str = style.INK) -> None:
+    """A row's numbers, in the margin at its right."""
+    where = {"xycoords": ("axes fraction", "data"), "xytext": (4, 0), "textcoords": "offset points"}
+    ax.annotate(text, (1, row), **where, va="center", fontsize=7, color=colour)
 
 
 def _lowest(tables: Mapping[str, pd.DataFrame]) -> float:
@@ -48,14 +52,10 @@ def _lowest(tables: Mapping[str, pd.DataFrame]) -> float:
 
 def _dots(ax: Axes, table: pd.DataFrame, mark: tuple[str, str], shift: float, name: str) -> None:
     """One model's values, so far below the rows' middles."""
-    shape, colour = mark
-    for k, (_, row) in enumerate(table.iterrows()):
-        if "low" in table and pd.notna(row["low"]):
-            ax.plot([row["low"], row["high"]], [k + shift] * 2, color=colour, linewidth=2.2, alpha=0.45)
-        label = None if k else name
-        ax.plot(
-            row["value"], k + shift, shape, color=colour, markersize=5 if shape == "o" else 4, label=label
-        )
+    (shape, colour), rows = mark, np.arange(len(table)) + shift
+    if "low" in table:
+        ax.hlines(rows, table["low"], table["high"], color=colour, linewidth=2.2, alpha=0.45)
+    ax.plot(table["value"], rows, shape, color=colour, markersize=5 if shape == "o" else 4, label=name)
 
 
 @styled
@@ -71,11 +71,11 @@ def rates_figure(
     for ax, (name, tables) in zip(axes[0], panels.items(), strict=True):
         rates(ax, tables, title=name)
         ax.set_xlim(low - 2, 102)
-        if ax is not axes[0, 0] and _rows(tables) == _rows(next(iter(panels.values()))):
+        if ax is not axes[0, 0] and _rows(ax) == _rows(axes[0, 0]):
             ax.tick_params(labelleft=False)
     style.legend_below(axes[0, 0], ncols=3)
     return figure
 
 
-def _rows(tables: Mapping[str, pd.DataFrame]) -> list[object]:
-    return list(next(iter(tables.values())).index)
+def _rows(ax: Axes) -> list[str]:
+    return [label.get_text() for label in ax.get_yticklabels()]

@@ -15,6 +15,7 @@ from . import style
 from .style import Values, styled
 
 DIRECTIONS = {"i2t": "image → text", "t2i": "text → image"}
+_AT = np.array([0, 1, 2, 3.5, 4.5, 5.5])  # of the six recalls, on an axis
 _LAST_PLACES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 
 
@@ -66,19 +67,17 @@ def recall_bars(
     published: Mapping[str, float] | None = None,
 ) -> Axes:
     """The six recalls as bars with their values; marks for chance and for a published row where given."""
-    at = np.array([0, 1, 2, 3.5, 4.5, 5.5])
     values = [recalls[name] for name in RECALLS]
-    colours = [style.MATCHED] * 3 + [style.RELEVANCE] * 3
-    ax.bar(at, values, width=0.7, color=colours)
+    ax.bar(_AT, values, width=0.7, color=[style.MATCHED] * 3 + [style.RELEVANCE] * 3)
     marks = ((chance, style.MISMATCHED, "chance"), (published, style.INK, "published"))
     for level, colour, label in marks:
         if level is not None:
             heights = [level[name] for name in RECALLS]
-            ax.hlines(heights, at - 0.42, at + 0.42, color=colour, linewidth=1.6, label=label)
-    for x, value, name in zip(at, values, RECALLS, strict=True):
+            ax.hlines(heights, _AT - 0.42, _AT + 0.42, color=colour, linewidth=1.6, label=label)
+    for x, value, name in zip(_AT, values, RECALLS, strict=True):
         above = max([value] + [level[name] for level in (chance, published) if level is not None])
         ax.text(x, above + 2, f"{value:.1f}", ha="center", va="bottom", fontsize=7.5)
-    _recall_axis(ax, at)
+    _recall_axis(ax)
     if chance is not None or published is not None:
         style.legend(ax, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
@@ -87,44 +86,27 @@ def recall_bars(
 @styled
 def recall_comparison(ax: Axes, table: pd.DataFrame, highlight: Sequence[str] = ()) -> Axes:
     """Recalls of several models: a dot each, the names in `highlight` (the ensemble) as filled diamonds."""
-    at = np.array([0, 1, 2, 3.5, 4.5, 5.5])
     others = [name for name in table.index if name not in highlight]
     spread = np.linspace(-0.18, 0.18, len(others)) if len(others) > 1 else [0.0]
     for shift, name in zip(spread, others, strict=False):
-        ax.plot(
-            at + shift,
-            table.loc[name, list(RECALLS)],
-            "o",
-            color=style.FAINT,
-            markeredgecolor="#777777",
-            markersize=4.5,
-            label=str(name),
-        )
+        look = {"color": style.FAINT, "markeredgecolor": "#777777", "markersize": 4.5}
+        ax.plot(_AT + shift, table.loc[name, list(RECALLS)], "o", **look, label=str(name))
     for name in highlight:
         values = table.loc[name, list(RECALLS)]
-        ax.plot(at, values, "D", color=style.MATCHED, markersize=5, label=str(name))
-        for x, value, above in zip(at, values, table[list(RECALLS)].max(), strict=True):
+        ax.plot(_AT, values, "D", color=style.MATCHED, markersize=5, label=str(name))
+        for x, value, above in zip(_AT, values, table[list(RECALLS)].max(), strict=True):
             ax.text(x, above + 3, f"{value:.1f}", ha="center", va="bottom", fontsize=7)
-    _recall_axis(ax, at)
+    _recall_axis(ax)
     style.legend(ax, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return style.grid_lines(ax)
 
 
-def _recall_axis(ax: Axes, at: np.ndarray) -> None:
-    ax.set_xticks(at, [f"R@{k}" for k in 2 * RECALL_RANKS])
+def _recall_axis(ax: Axes) -> None:
+    ax.set_xticks(_AT, [f"R@{k}" for k in 2 * RECALL_RANKS])
     ax.set(ylabel="queries answered, %", ylim=(0, 106), xlim=(-0.6, 6.1), yticks=range(0, 101, 20))
     for x, text in ((1, DIRECTIONS["i2t"]), (4.5, DIRECTIONS["t2i"])):
-        ax.annotate(
-            text,
-            (x, 0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, -24),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontweight="bold",
-            fontsize=7.5,
-        )
+        where = {"xycoords": ("data", "axes fraction"), "xytext": (0, -24), "textcoords": "offset points"}
+        ax.annotate(text, (x, 0), **where, ha="center", va="top", fontweight="bold", fontsize=7.5)
 
 
 @styled

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from io import BytesIO
+from threading import RLock
 from types import ModuleType
 from typing import ParamSpec, TypeVar
 
@@ -78,6 +79,7 @@ HOUSE: dict[str, object] = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": False,
+    "axes.prop_cycle": mpl.cycler(color=SERIES),
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.6,
     "xtick.labelsize": 7.0,
@@ -98,7 +100,6 @@ HOUSE: dict[str, object] = {
     "legend.handlelength": 1.5,
 }
 
-
 NOT_DRAWN = ("backend", "interactive", "toolbar", "keymap.", "webagg.", "timezone", "date.epoch")
 with warnings.catch_warnings():  # a default may be deprecated
     warnings.simplefilter("ignore")
@@ -108,6 +109,7 @@ with warnings.catch_warnings():  # a default may be deprecated
 
 MISSING = r"Glyph \d+ \(.*\) missing from"
 _inside: ContextVar[bool] = ContextVar("inside", default=False)
+_drawing = RLock()  # matplotlib's settings belong to the process: one thread draws at a time
 _told: set[str] = set()
 
 
@@ -122,7 +124,7 @@ def house_style() -> Iterator[None]:
         return
     token = _inside.set(True)
     try:
-        with mpl.rc_context(RC), warnings.catch_warnings(record=True) as caught:
+        with _drawing, mpl.rc_context(RC), warnings.catch_warnings(record=True) as caught:
             warnings.filterwarnings("always", MISSING)
             yield
     finally:
@@ -163,9 +165,14 @@ class NotebookFigure(Figure):
         with house_style():
             return super().subplots(*args, **kwargs)
 
-    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+    def _repr_png_(self, dpi: int = DPI) -> tuple[bytes, dict[str, int]]:
         width, height = (round(100 * float(inches)) for inches in self.get_size_inches())
-        return png(self), {"width": width, "height": height}
+        return png(self, dpi), {"width": width, "height": height}
+
+
+def cycle(count: int) -> list[str]:
+    """So many colours of SERIES, from the first again after the last."""
+    return [SERIES[k % len(SERIES)] for k in range(count)]
 
 
 def seaborn() -> ModuleType:
@@ -257,6 +264,11 @@ def heat() -> Colormap:
     steps = np.linspace(0, 1, 256)[:, None]
     colours = np.hstack([low + (high - low) * steps, 0.7 * steps])
     return LinearSegmentedColormap.from_list("attention", colours)
+
+
+def veil() -> Colormap:
+    """Grey to transparent: laid over a picture in its colours, it leaves clear what gets attention."""
+    return LinearSegmentedColormap.from_list("veil", [(0.55, 0.55, 0.55, 0.7), (0.55, 0.55, 0.55, 0.0)])
 
 
 def signed(value: Number, digits: int = 2) -> str:

@@ -19,6 +19,16 @@ READY = """async () => {
     await widget.sessionContext.session?.kernel?.info;
     return window.jupyterapp.commands.isEnabled("runmenu:run-all");
 }"""
+CONTRAST = """(found, property) => {  // of the WCAG, with what lies behind
+    const numbers = colour => colour.match(/[0-9.]+/g).map(Number);
+    const light = colour => numbers(colour).slice(0, 3).map(value => value / 255)
+        .map(value => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, value, k) => sum + [0.2126, 0.7152, 0.0722][k] * value, 0);
+    let behind = found.parentElement;
+    while (numbers(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+    const both = [getComputedStyle(found)[property], getComputedStyle(behind).backgroundColor].map(light);
+    return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+}"""
 PIXELS = """async image => {
     const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
     return Array.from(bytes).join(",");
@@ -112,6 +122,36 @@ def test_a_mistake_is_one_sentence_and_the_picture_stays(explorer):
     explorer.get_by_text("there is no picture 'no_such.jpg'").wait_for()
     assert pixels(explorer) == before
     assert "Traceback" not in explorer.inner_text()
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
+def test_the_chosen_word_and_picture_are_seen_in_both_themes(explorer, theme):
+    change = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
+    explorer.page.evaluate(change, theme)
+    wait_for(
+        lambda: explorer.page.locator("body").get_attribute("data-jp-theme-name") == theme,
+        f"the theme {theme}",
+    )
+    explorer.locator(".naaf-words button").nth(3).click()
+    chosen = explorer.locator(".naaf-words button").nth(3)
+    wait_for(lambda: chosen.evaluate("button => getComputedStyle(button).fontWeight") == "700", "a bold word")
+    shown = explorer.locator('[alt$=", shown"]')
+    shown.wait_for()
+    save(explorer, f"explorer_{theme.split()[-1].lower()}")
+    assert chosen.evaluate(CONTRAST, "borderTopColor") > 3
+    assert shown.evaluate(CONTRAST, "outlineColor") > 3
+    assert explorer.locator(".naaf-word b").evaluate(CONTRAST, "color") > 4.5
+
+
+def test_attention_is_switched_off_and_on(explorer):
+    before, said = pixels(explorer), sentence(explorer)
+    switch = explorer.locator("button.naaf-overlay")
+    switch.click()
+    changed(explorer, before)
+    save(explorer, "explorer_without_attention")
+    switch.click()
+    wait_for(lambda: pixels(explorer) == before, "the picture with its attention")
+    assert sentence(explorer) == said
 
 
 def test_the_still_picture_is_hidden_where_the_explorer_lives(explorer):

@@ -27,7 +27,7 @@ def check_cluster(workers: int | None, scheduler: str | None) -> None:
     if find_spec("distributed") is None:
         raise NaafError("a sweep needs dask.distributed, which is not installed; pip install distributed")
     if scheduler is not None:
-        from ...evaluate.cluster import connect
+        from ...evaluation.cluster import connect
 
         connect(scheduler).close()
 
@@ -38,7 +38,7 @@ def open_cluster(
 ) -> Iterator[tuple["Client", int | None]]:
     """A client, and the threads of each run (None: for each worker to say). `check_cluster` comes first."""
     if scheduler is not None:
-        from ...evaluate.cluster import connect
+        from ...evaluation.cluster import connect
 
         with connect(scheduler) as client:
             yield client, None

@@ -1,7 +1,7 @@
 """The plan of a sweep: its runs, and which of them exist already, recognised by their records, not by names.
 
-A run is the one that is asked for if settings, data (checksums) and, of a variant, the settings of its
-weights are equal. It may lie anywhere below the sweep's folder.
+A run is the one that is asked for if settings, data (checksums) and, where it takes another run's weights,
+that run's settings are equal. It may lie anywhere below the sweep's folder.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from .task import DONE, FAILED
 
 OWN = ("run", "data", "preset", "members", "seed", "epochs", "settings")  # parameters that the sweep gives
 COVERED = ("data", "preset", "settings", "members")
-TRAINING = "02_training"  # the notebook that trains; a variant has nothing for it to do
+TRAINING = "02_training"  # the notebook that trains; another run's weights leave it nothing to do
 TO_TRAIN, TO_RESUME, TO_MAKE, TO_EXECUTE = "to train", "to resume", "to make", "notebooks only"
 
 
@@ -91,11 +91,11 @@ def plan_sweep(
         own = next((name for name in spec.parameters if name in OWN), None)
         if own:
             raise UsageError(f"parameters: {own!r} is not a notebook's to set here; the sweep gives it")
-        split = spec.parameters.get("split")
-        if split and folder.is_dir() and split not in split_names(folder):
-            present = ", ".join(split_names(folder))
-            raise UsageError(f"parameters: {shown(folder)} has no split {split!r}; its splits: {present}")
     files = data_record(folder)["files"] if folder.is_dir() else {}
+    split = spec.parameters.get("split")
+    if split and folder.is_dir() and split not in split_names(folder):
+        where, present = f"{shown(file)}: parameters", ", ".join(split_names(folder))
+        raise UsageError(f"{where}: {shown(folder)} has no split {split!r}; its splits: {present}")
     target = Path(out).absolute() if out is not None else project_root() / "outputs" / spec.name
     if target.exists() and not target.is_dir():
         raise NaafError(f"{shown(target)} is a file; a sweep needs a folder: take another --out")
@@ -108,7 +108,7 @@ def plan_sweep(
 
 
 def identity(settings: Settings, files: Mapping[str, object], trained: Settings | None) -> str:
-    """Hash of what makes two runs the same: settings, data, and what a variant's weights are trained with."""
+    """Hash of what makes two runs the same: settings, data, and the settings of another run's weights."""
     content = [settings.model_dump(), files, trained.model_dump() if trained else None]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

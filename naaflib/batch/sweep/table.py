@@ -7,7 +7,7 @@ import pandas as pd
 
 from ...config import SEED, flat, names
 from ...errors import NaafError
-from ...evaluate import default_split
+from ...evaluation import default_split
 from ...files import atomic_path, read_json, shown
 from ...metric.retrieval import MEASURES, ONE_WAY, WAYS, best_row, named
 from ...runs import SWEEP, VARIANT, Run

@@ -1,4 +1,4 @@
-"""One run of a sweep, on whichever worker takes it: weights if it is a variant, then its notebooks.
+"""One run of a sweep, on whichever worker takes it: another run's weights, if it takes them; then notebooks.
 
 A job holds all that it needs, and all that it does lands in the run's folder, which every machine of the
 cluster sees. The sweep's file `.ticket` holds a token. A job is cancelled when its token stands there no
@@ -24,7 +24,10 @@ DONE, FAILED, STOPPED = "done", "failed", "interrupted"
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is given. source, overrides: of a variant. at_once: runs that share the machine."""
+    """What a worker is given. at_once: runs that share the machine.
+
+    source, overrides: the run whose weights it takes, and what it sets otherwise.
+    """
 
     name: str
     identity: str

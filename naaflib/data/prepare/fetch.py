@@ -85,9 +85,8 @@ def _fetch_file(file: DataFile, folder: Path, progress: bool) -> str:
             f" {shown(target)} was left as it was, tell whoever keeps the file"
         ) from error
     except OSError as error:
-        reason = error.strerror or error
         raise NaafError(
-            f"{shown(target)}: cannot be written ({reason}); make room or give another folder"
+            f"{shown(target)} cannot be written ({error.strerror or error}); make room or give another folder"
         ) from error
     finally:
         pooch.get_logger().setLevel(level)

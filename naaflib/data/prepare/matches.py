@@ -71,7 +71,7 @@ class Matches:
             for found in (self._found[place] for place in places):
                 found.unclear = NaafError(f"{found.called}: {why}")
             return None
-        found, exact = self._found[places[0]], self._is_exact(row)
+        found, exact = self._found[places[0]], row.image_id in self._index.exact
         if not exact and row.image_id not in found.short:
             found.short.append(row.image_id)
         if found.exact or (found.filled and not exact):
@@ -83,14 +83,14 @@ class Matches:
         """Record a row that is whole; whether its image had none before."""
         found = self._found[place]
         new, found.filled = not found.filled, True
-        if self._is_exact(row):
+        if row.image_id in self._index.exact:
             found.exact = True
             self._exact += 1
         return new
 
     def damaged(self, place: int, row: RegionRow, error: NaafError) -> None:
         """Record a row that is not: another copy may come. Raises the error where many are of the kind."""
-        found, exact = self._found[place], self._is_exact(row)
+        found, exact = self._found[place], row.image_id in self._index.exact
         if found.damage is None or (exact and not found.damaged_exact):
             found.damage, found.damaged_exact = error, exact
         self._damaged += 1
@@ -128,6 +128,3 @@ class Matches:
             f"{text}, the first is {missing[0].name};"
             " name the other TSV files too, or list the images that you have"
         )
-
-    def _is_exact(self, row: RegionRow) -> bool:
-        return row.image_id in self._index.exact

@@ -43,9 +43,8 @@ class SplitChecks:
             self._pairing(self.features, self.captions)
         if self.features is not None:
             self._values(self.features)
-        rows = None if self.features is None else len(self.features)
+        rows, regions = (None, None) if self.features is None else self.features.shape[:2]
         lengths = tuple(dict.fromkeys(n for n in (self.images, rows) if n is not None))
-        regions = None if self.features is None else self.features.shape[1]
         check_pictures(self.log, self.folder, lengths, regions)
         self.names = check_names(self.log, self.folder, lengths)
         if opens and not self.log.failed and self.features is not None and self.captions is not None:
@@ -117,16 +116,14 @@ class SplitChecks:
 
     def _counts(self, images: int, captions: int) -> None:
         counts = self.manifest.splits.get(self.split, SplitCounts())
-        for what, number, expected in (
-            ("images in all", images, counts.images),
-            ("captions in all", captions, counts.captions),
-        ):
+        for what, number in (("images", images), ("captions", captions)):
+            expected = getattr(counts, what)
             if expected is not None:
                 remedy = (
-                    f"{self.split} holds {number} {what}, manifest {self.manifest.name} says {expected};"
-                    " get the data again, or give a data set of your own another folder name"
+                    f"{self.split} holds {number} {what} in all, manifest {self.manifest.name} says "
+                    f"{expected}; get the data again, or give a data set of your own another folder name"
                 )
-                self.log.add(what, number == expected, expected, number, self.folder, remedy)
+                self.log.add(f"{what} in all", number == expected, expected, number, self.folder, remedy)
 
     def _values(self, features: np.ndarray) -> None:
         """NaN and infinity by image and region, block by block: 33 GB never stand in memory."""

@@ -58,8 +58,7 @@ def _presence(log: CheckLog, folder: Path, manifest: Manifest, jobs: list[SplitC
     if not jobs:
         remedy = "no split is here; a data set has train_ims.npy, train_caps.txt and so on"
         log.add("splits", False, "at least one", "none", folder, remedy)
-    checked = [job.split for job in jobs]
-    for split in (split for split in manifest.splits if split not in checked):
+    for split in (split for split in manifest.splits if split not in [job.split for job in jobs]):
         remedy = f"nothing can be computed on {split}"
         log.add(f"split {split}", None, "optional", "not there", folder, remedy)
     for file in manifest.concrete_files():
@@ -92,8 +91,7 @@ def _checksums(log: CheckLog, folder: Path, manifest: Manifest, progress: bool) 
     for file in progress_bar(known, desc="checksums", disable=not (known and progress)):
         found = pooch.file_hash(str(folder / file.path), alg="sha256")
         remedy = "not the file that the manifest describes; `naaf data fetch` or get it again"
-        expected = str(file.sha256)
-        what = f"sha256 of {file.path}"
+        what, expected = f"sha256 of {file.path}", str(file.sha256)
         log.add(what, found == expected, expected[:12], found[:12], folder / file.path, remedy)
 
 

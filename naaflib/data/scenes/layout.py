@@ -114,7 +114,8 @@ def outline(shape: str) -> tuple[Points, ...]:
         return _polygon(64), 0.55 * _polygon(64)
     if shape == "moon":
         far, near = math.acos(0.6875), math.atan2(0.726, 0.1875)  # where the circles cross
-        outer, inner = _arc(far, 2 * math.pi - far), _arc(2 * math.pi - near, near)
+        arcs = (far, 2 * math.pi - far), (2 * math.pi - near, near)
+        outer, inner = (_on_circle(np.linspace(*ends, 48)) for ends in arcs)
         return (np.concatenate([outer, 0.75 * inner + (0.5, 0)]),)
     if shape == "heart":
         t = np.linspace(0, 2 * math.pi, 64, endpoint=False)
@@ -136,10 +137,6 @@ def outline(shape: str) -> tuple[Points, ...]:
 
 def _polygon(sides: int, turn: float = 0.0) -> Points:
     return _on_circle(2 * math.pi * np.arange(sides) / sides - math.pi / 2 + math.radians(turn))
-
-
-def _arc(start: float, end: float) -> Points:
-    return _on_circle(np.linspace(start, end, 48))
 
 
 def _on_circle(angle: Float[np.ndarray, " _"]) -> Points:

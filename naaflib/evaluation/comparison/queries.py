@@ -4,6 +4,8 @@ A place is a rank counted from 1. With several seeds the place of a query is the
 shares are over all pairs of seeds.
 """
 
+from itertools import permutations
+
 import numpy as np
 import pandas as pd
 
@@ -56,22 +58,16 @@ def place_shares(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     before, after: places (seed, query); every seed of one is set beside every seed of the other, so that the
     sums of rows and of columns are exactly the mean recalls of both.
     """
-    classes, sizes = [np.searchsorted(ENDS, part) for part in (before, after)], len(ENDS) + 1
-    total = np.zeros((sizes, sizes))
-    for first in classes[0]:
-        for second in classes[1]:
-            counts = np.bincount(sizes * first + second, minlength=sizes**2)
-            total += counts.reshape(sizes, sizes)
-    return 100 * total / (before.size * len(after))
+    sizes = len(ENDS) + 1
+    first, second = (np.searchsorted(ENDS, part) for part in (before, after))
+    cells = sizes * first[:, None] + second
+    return 100 * np.bincount(cells.ravel(), minlength=sizes**2).reshape(sizes, sizes) / cells.size
 
 
 def seed_shares(variant: Variant, direction: str) -> np.ndarray | None:
     """What a seed alone changes: `place_shares` between the seeds of one variant; None for one seed."""
-    found = places(variant, direction)
-    pairs = [(a, b) for a in range(len(found)) for b in range(len(found)) if a != b]
-    if not pairs:
-        return None
-    return np.mean([place_shares(found[[a]], found[[b]]) for a, b in pairs], axis=0)
+    pairs = [*permutations(places(variant, direction)[:, None], 2)]
+    return np.mean([place_shares(*pair) for pair in pairs], axis=0) if pairs else None
 
 
 def gained_and_lost(shares: np.ndarray) -> tuple[float, float]:

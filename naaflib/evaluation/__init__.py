@@ -3,22 +3,18 @@
 protocols   which images are ranked together
 scores      encode once, score in blocks, to memory, to a file, or to ranks alone
 cluster     the same on a running Dask cluster
-evaluation  scores and metrics of a run or checkpoint, kept in its folder
+evaluate    scores and metrics of a run or checkpoint, kept in its folder
 ensembles   scores of several models averaged
 comparison/ variants measured on the same images, with intervals and p-values
+arithmetic  device, instruction set and libraries of a process
 
 The ranking loop of all of them lies in `metric.ranks`.
-arithmetic  device, instruction set and libraries of a process
 """
-
-import sys
-from inspect import signature
-from types import ModuleType
 
 from .comparison.compare import Comparison, compare, compare_runs
 from .comparison.differences import difference_table, spread_table
 from .ensembles import ensemble, ensemble_members
-from .evaluation import Evaluation, evaluate, save_evaluation, saved_scores
+from .evaluate import Evaluation, evaluate, save_evaluation, saved_scores
 from .protocols import FOLD, PROTOCOLS, check_protocol, default_split, protocol_metrics
 from .scores import (
     Encoded,
@@ -57,13 +53,3 @@ __all__ = [
     "streamed_metrics",
     "validation_metrics",
 ]
-
-
-class _Package(ModuleType):
-    """The package as the function: `naaflib.evaluate(...)` works, as `naaflib.ensemble(...)` does."""
-
-    __call__ = staticmethod(evaluate)
-
-
-sys.modules[__name__].__class__ = _Package
-__signature__ = signature(evaluate)  # what help() and notebooks show of the call

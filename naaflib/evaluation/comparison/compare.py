@@ -11,7 +11,7 @@ from ...errors import NaafError, UsageError, unknown
 from ...files import fingerprint, read_json, resolve, shown
 from ...metric.retrieval import RetrievalMetrics
 from ...runs import Run
-from ..evaluation import evaluate
+from ..evaluate import evaluate
 from ..protocols import check_protocol, default_split, protocol_metrics
 from .settings import Variant, baseline_first, check_seeds, find_variants, joined_seeds, members_apart
 

@@ -11,7 +11,7 @@ from ..errors import NaafError, UsageError
 from ..files import atomic_path, read_json, resolve, shown, write_json
 from ..model.checkpoint import data_folder
 from ..runs import Run, as_paths, members
-from .evaluation import Evaluation, evaluate, save_evaluation, scored_split
+from .evaluate import Evaluation, evaluate, save_evaluation, scored_split
 from .protocols import check_protocol, default_split, protocol_metrics
 
 
