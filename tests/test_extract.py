@@ -167,6 +167,23 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch):
         registry.open_extractor("transformers:x")
 
 
+def test_a_model_refuses_features_of_another_extractor_by_name(folder, tmp_path, monkeypatch, capsys):
+    use(monkeypatch, Numbers())
+    extract(folder, "x")
+    tiny = ["model.dim=8", "model.word_dim=4", "train.epochs=1", "train.batch_size=8", "mining.min_words=5"]
+    tiny += ["data.min_word_count=1", f"train.seed={seeds.shifted()}"]
+    run = tmp_path / "run"
+    assert main(["train", "--data", str(folder), "--out", str(run), "--set", *tiny]) == 0
+    assert main(["evaluate", str(run)]) == 0
+    use(monkeypatch, Numbers(name="others"))  # of the same width
+    extract(folder, "x", overwrite=True)
+    for words in (["evaluate", str(run)], ["index", str(run), "--out", str(tmp_path / "index")]):
+        assert main(words) == 1
+        error = capsys.readouterr().err
+        assert "has features by others, and" in error
+        assert "was trained on those by numbers; extract these again" in error
+
+
 # ---- transformers: tiny random models, saved here; no socket is opened
 
 

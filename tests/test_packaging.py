@@ -81,7 +81,10 @@ def test_conda_installs_the_project_itself_last():
     assert yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][-1] == {"pip": ["-e ."]}
 
 
-@pytest.mark.parametrize("extras", [(), ("fast",), ("test",), ("lint",), ("browser",), ("parquet",)])
+EXTRAS = ("fast", "test", "lint", "browser", "parquet", "onnx", "transformers")
+
+
+@pytest.mark.parametrize("extras", [(), *((extra,) for extra in EXTRAS)])
 def test_every_requirement_is_pinned_to_a_version_in_its_range(extras):
     pinned = pins()
     for name, bounds in requirements(*extras).items():

@@ -5,5 +5,6 @@ captions    lines to words;  vocabulary: words to ids;  glove: word vectors
 features    regions of images, memory-mapped;  npy, number_types, row_counts: checks of their file
 boxes       places of regions;  batches: training batches;  inspection: what a set looks like
 writing     new files, whole or not at all
-prepare/    sets made and checked: fetch, convert, verify;  scenes/: the built-in set
+pictures    a picture as every step sees it;  extract/: their features, by extractors
+prepare/    sets made and checked: fetch, convert, import, verify;  scenes/: the built-in set
 """

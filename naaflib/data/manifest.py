@@ -163,6 +163,12 @@ def data_name(folder: str | os.PathLike[str]) -> str:
     return manifest.name if manifest else Path(folder).resolve().name
 
 
+def made_by(folder: str | os.PathLike[str]) -> dict[str, str | int | None] | None:
+    """What made the features, where `naaf data extract` did: extractor, revision, checksum, preprocessing."""
+    manifest = find_manifest(folder)
+    return manifest.features if manifest else None
+
+
 def preset_of(folder: str | os.PathLike[str]) -> str:
     """The preset named like the data set (f30k for f30k_precomp), else the one for any other data."""
     name = data_name(folder).removesuffix("_precomp")

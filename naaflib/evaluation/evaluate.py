@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.manifest import data_name
+from ..data.manifest import data_name, made_by
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..data.vocabulary import warn_of_unknown
@@ -147,6 +147,7 @@ def evaluate(
     opened = open_split(data, split or default_split(data, protocol))
     check_protocol(protocol, len(opened))
     _check_regions(opened, model)
+    check_extractor(run, opened.folder)
     if model.vocabulary is not None:
         warn_of_unknown(model.vocabulary, opened.captions, opened.captions_path)
     run = run if out is None else _elsewhere(run, resolve(out))
@@ -193,6 +194,19 @@ def _check_regions(split: Split, model: Model) -> None:
         raise NaafError(
             f"{shown(split.regions.path)} has {split.regions.shape[2]} features a region and the model was "
             f"trained on {model.region_dim}; evaluate it on the kind of features that it was trained on"
+        )
+
+
+def check_extractor(run: Run | None, data: Path) -> None:
+    """Raises NaafError where run and data record what made their features, and it is not the same."""
+    trained = run.config.get("data", {}).get("features") if run else None
+    now = made_by(data)
+    if run and trained and now and trained != now:
+        same = trained["extractor"] == now["extractor"]
+        which = "the same extractor with other weights or another grid" if same else trained["extractor"]
+        raise NaafError(
+            f"{shown(data)} has features by {now['extractor']}, and {shown(run.path)} was trained on those "
+            f"by {which}; extract these again (naaf data extract)"
         )
 
 

@@ -18,6 +18,7 @@ import torch
 from ..data.splits import Split, evaluation_split, open_split
 from ..data.writing import write_lines
 from ..errors import NaafError, UsageError
+from ..evaluation.evaluate import check_extractor
 from ..files import fingerprint, missing, read_json, resolve, shown, write_json
 from ..messages import progress_bar
 from ..model.checkpoint import data_folder, load_checkpoint, one_member
@@ -141,6 +142,7 @@ def build_index(
     model = load_checkpoint(run.path if run else checkpoint)
     folder = data_folder(run or checkpoint, data)
     opened = open_split(folder, split or evaluation_split(folder))
+    check_extractor(run, opened.folder)
     out = resolve(out)
     record = {
         "format": FORMAT,

@@ -10,7 +10,7 @@ import torch
 from ..config import SEED, Settings, changed, flat, replace
 from ..data.batches import Batches
 from ..data.glove import read_glove
-from ..data.manifest import data_name, layout_path
+from ..data.manifest import data_name, layout_path, made_by
 from ..data.splits import Split, open_split, split_names
 from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
 from ..errors import NaafError, UsageError
@@ -254,6 +254,7 @@ def data_record(data: Path) -> dict[str, object]:
     return {
         "folder": str(data.resolve()),
         "name": data_name(data),
+        "features": made_by(data),
         "files": {path.name: fingerprint(path) for path in files},
     }
 

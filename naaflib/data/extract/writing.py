@@ -14,7 +14,7 @@ from ...errors import NaafError, UsageError
 from ...files import atomic_path, read_json, read_yaml, resolve, shown, write_json
 from ...messages import progress_bar
 from ..captions import read_filled
-from ..manifest import CAPTIONS_AN_IMAGE, OWN_MANIFEST, SPLITS, data_name, find_manifest, layout_path
+from ..manifest import CAPTIONS_AN_IMAGE, OWN_MANIFEST, SPLITS, data_name, find_manifest, layout_path, made_by
 from ..pictures import large_pictures, read_upright
 from .base import GRID, Extractor
 from .registry import open_extractor
@@ -86,8 +86,7 @@ def extract(
 
 def _check_present(folder: Path, splits: list[str], made: dict[str, object], overwrite: bool) -> None:
     there = [path for split in splits if (path := layout_path(folder, split, "features")).exists()]
-    manifest = find_manifest(folder)
-    before = manifest.features if manifest else None
+    before = made_by(folder)
     if there and before != made and not overwrite:
         by = f"by {before['extractor']}" if before else "by another program"
         raise NaafError(
