@@ -99,7 +99,7 @@ examples:
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this module's commands to the command line."""
-    data = add_command(commands, "data", "build, verify, list, fetch or convert data sets", DATA)
+    data = add_command(commands, "data", "data sets: built, imported, converted, checked", DATA)
     actions = data.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     add = add_command(actions, "build", "render the built-in data set", BUILD, build).add_argument
     add("name", choices=("scenes",), metavar="scenes", help="the data set; scenes is the built-in one")

@@ -5,7 +5,7 @@ cells: the construction of MUVERA (Dhulipala et al. 2024, arXiv 2405.19504). Ran
 into cells. Words are summed in their cell and regions averaged in theirs, an empty cell of an image takes the
 region that lies nearest by hyperplanes. A word so meets the regions that lie near it: the inner product
 approximates the sum over words of the best region. Repetitions lower its noise, random signs its length.
-Both sides are linear in the words, so the same vectors serve text -> image and image -> text.
+The inner product is the same from both sides: the same vectors serve text -> image and image -> text.
 """
 
 from typing import NamedTuple
