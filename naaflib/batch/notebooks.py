@@ -1,7 +1,8 @@
 """Notebook files and their parameters: found, selected, copied; each parameter's value in its type.
 
-A notebook's parameters are the assignments of its one cell tagged `parameters`. Nothing is executed to read
-them, so a misspelt name or a value of the wrong type is refused before the first notebook starts.
+A notebook's parameters are the assignments of its one cell tagged `parameters`. They are read as Python's
+syntax tree: papermill's own reader loses a default that holds "=", as 02's `settings` does. Nothing is
+executed, so a misspelt name or a value of the wrong type is refused before the first notebook starts.
 """
 
 import ast

@@ -1,7 +1,8 @@
 """The executed notebooks of a run folder on one page: `report.html`, whole without a network.
 
-Pictures are embedded, widgets show their still pictures, and no script is needed; the code is folded away by
-a checkbox. Formulas stay as their TeX text, because MathJax would come from a server.
+nbconvert exports one notebook a page; here all stand on one. Pictures are embedded, widgets show their still
+pictures, and no script is needed; the code is folded away by a checkbox. Formulas stay as their TeX text,
+because MathJax would come from a server.
 """
 
 import re

@@ -8,6 +8,8 @@ Two sources of variation, and no interval covers more than it says:
 images   the trained models as they are, other images: bootstrap and sign flips (`image_difference`)
 seeds    trained anew, these images (`t_interval`)
 images and seeds    trained anew, other images (`crossed_difference`)
+
+scipy has no interval over two crossed sources; its distributions and corrections are used.
 """
 
 import math

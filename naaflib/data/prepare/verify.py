@@ -1,4 +1,7 @@
-"""Is a data set folder whole? Every check in one report, and what to do about what is wrong."""
+"""Is a data set folder whole? Every check in one report, and what to do about what is wrong.
+
+Written here, because no library checks the SCAN layout.
+"""
 
 import os
 from itertools import combinations
