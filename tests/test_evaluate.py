@@ -479,6 +479,7 @@ def test_members_of_other_splits_or_captions_are_refused(data, two, tmp_path):
     other = copied(data, tmp_path / "others")
     text = (other / "test_caps.txt").read_text().replace("cat", "cow").replace("dog", "fox")
     (other / "test_caps.txt").write_text(text)
+    two[1].metrics_path("test", "full").unlink()  # with it, evaluate would refuse
     evaluate(two[1], other)
     with pytest.raises(NaafError, match=r"test\.npy holds scores of split 'test' of 'others', not of 'test'"):
         ensemble([one.scores_path("test") for one in two], data=data)
@@ -533,3 +534,19 @@ def test_a_member_counts_once(data, two, tmp_path):
 def test_an_ensemble_keeps_to_the_protocol(two):
     with pytest.raises(UsageError, match="f30k-1k is made for 1000 images"):
         ensemble(two, protocol="f30k-1k")
+
+
+def test_results_of_another_data_set_never_replace_a_run_s_own(trained, scenes, tmp_path):
+    run, other = tmp_path / "run", tmp_path / "other"
+    shutil.copytree(trained.path, run)
+    shutil.copytree(scenes, other)
+    (other / "manifest.yaml").write_text(
+        (other / "manifest.yaml").read_text().replace("name: scenes", "name: other")
+    )
+    evaluate(run, scenes, split="test")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(NaafError, match="holds the result of another data set, scenes; give --out a folder"):
+        evaluate(run, other, split="test")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    evaluate(run, other, split="test", out=tmp_path / "elsewhere")
+    evaluate(run, scenes, split="test")

@@ -287,6 +287,12 @@ def test_large_pictures_are_stored_smaller(tmp_path):
         assert max(np.load(layout_path(tmp_path / "out", split, "sizes"))[0]) == 2048
 
 
+def test_pictures_that_no_caption_names_are_told(images, tmp_path):
+    result = import_pictures(images, table(tmp_path / "c.csv", images=range(7)), tmp_path / "out")
+    assert result.without_captions == 3
+    assert "left out: 3 pictures that the captions file does not name" in str(result)
+
+
 def test_pictures_are_found_by_path_then_by_name(tmp_path):
     folder = tmp_path / "photos"
     for sub in ("x", "y"):

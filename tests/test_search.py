@@ -193,7 +193,7 @@ def test_a_mistake_is_one_sentence(naaf, scenes, tmp_path, monkeypatch, capsys, 
 
 def test_the_commands_say_what_the_library_says(naaf, scenes, tmp_path, capsys):
     assert main(["index", str(naaf), "--data", str(scenes), "--out", str(tmp_path / "index")]) == 0
-    assert "10 images and 50 captions in 1 parts" in capsys.readouterr().out
+    assert "10 images and 50 captions in 1 part" in capsys.readouterr().out
     text = open_split(scenes, "test").captions[0]
     assert main(["search", str(tmp_path / "index"), text, "-k", "3", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

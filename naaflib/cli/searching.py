@@ -21,7 +21,7 @@ answer may be missed. docs/search.md says how often.
 
 examples:
   naaf search outputs/mine-index "a dog jumps over a log" -k 10
-  naaf search outputs/mine-index --image 1022454332_6af2c1449a.jpg"""
+  naaf search outputs/mine-index --image beach.jpg"""
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -64,6 +64,10 @@ def search(arguments: argparse.Namespace) -> int:
     how = given(arguments, "k", "candidates")
     if arguments.image is None:
         hits = searcher.by_text(arguments.text, **how)
+        encoder = searcher.model.text_encoder
+        unknown = [word for word in encoder.words(arguments.text) if not encoder.known(word)]
+        if unknown:
+            say(f"the model has not learnt: {', '.join(unknown)}")
     else:
         place = int(arguments.image) if arguments.image.isdecimal() else arguments.image
         hits = searcher.by_image(place, **how)

@@ -111,7 +111,8 @@ def evaluation_split(folder: str | Path, prefer: tuple[str, ...] = ("test", "dev
     if found := [name for name in prefer if name in present]:
         return found[0]
     if not present:
-        raise NaafError(f"{shown(folder)} is not a data set: it has no *_ims.npy; `naaf data list` helps")
+        remedy = "`naaf data extract` makes it from pictures, `naaf data list` names data sets"
+        raise NaafError(f"{shown(folder)} is not a data set: it has no *_ims.npy; {remedy}")
     raise NaafError(
         f"{shown(folder)} holds none of the splits {', '.join(prefer)}; name one of: {', '.join(present)}"
     )

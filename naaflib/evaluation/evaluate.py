@@ -150,7 +150,7 @@ def evaluate(
     check_extractor(run, opened.folder)
     if model.vocabulary is not None:
         warn_of_unknown(model.vocabulary, opened.captions, opened.captions_path)
-    run = run if out is None else _elsewhere(run, resolve(out))
+    run = _own_place(run, opened, protocol) if out is None else _elsewhere(run, resolve(out))
     how = {"precision": precision, "memory": memory}
     scores = None
     if scheduler is not None:
@@ -208,6 +208,17 @@ def check_extractor(run: Run | None, data: Path) -> None:
             f"{shown(data)} has features by {now['extractor']}, and {shown(run.path)} was trained on those "
             f"by {which}; extract these again (naaf data extract)"
         )
+
+
+def _own_place(run: Run | None, split: Split, protocol: str) -> Run | None:
+    """The run, unless it holds results of another data set under the same names."""
+    path = run.metrics_path(split.name, protocol) if run else None
+    if path is not None and path.is_file() and read_json(path).get("data") != data_name(split.folder):
+        raise NaafError(
+            f"{shown(path)} holds the result of another data set, {read_json(path).get('data')}; give --out "
+            f"a folder for that of {shown(split.folder)}"
+        )
+    return run
 
 
 def _elsewhere(run: Run | None, out: Path) -> Run:

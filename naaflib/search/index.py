@@ -116,7 +116,7 @@ class Index:
         each = self.bytes / max(self.images, 1) / 1000
         return (
             f"{shown(self.folder)}: {self.images} images and {self.captions} captions in "
-            f"{len(self.parts)} parts, "
+            f"{len(self.parts)} {'part' if len(self.parts) == 1 else 'parts'}, "
             f"{self.bytes / 1e6:.1f} MB, {each:.1f} kB an image with its captions"
         )
 

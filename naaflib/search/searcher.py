@@ -128,7 +128,9 @@ class Searcher:
             found = [place for place, name in enumerate(names) if image in (name, Path(name).name)]
             if len(found) != 1:
                 many = f"{len(found)} images are" if found else "no image of the index is"
-                raise UsageError(f"{many} called {image}; give its place, 0 to {len(names) - 1}")
+                raise UsageError(
+                    f"{many} called {image}; give its place, 0 to {len(names) - 1}, or index its split"
+                )
             return found[0]
         if not 0 <= image < self.index.images:
             raise UsageError(f"there is no image {image}; the index has 0 to {self.index.images - 1}")
@@ -193,6 +195,5 @@ def _split(rows: np.ndarray, size: int = 20_000):
 
 def _check(k: int, candidates: int | None) -> None:
     if k < 1 or (candidates is not None and candidates < k):
-        raise UsageError(
-            f"{k} answers of {candidates} candidates: ask for at least 1, and no more than those"
-        )
+        of = "" if candidates is None else f" of {candidates} candidates"
+        raise UsageError(f"{k} answers{of}: ask for at least 1, and no more than there are candidates")

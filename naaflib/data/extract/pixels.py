@@ -16,7 +16,7 @@ HALVES = ((0, 0, 2, 4), (1, 0, 3, 4), (2, 0, 4, 4), (0, 0, 4, 2), (0, 1, 4, 3), 
 
 
 class Pixels(Extractor):
-    """36 boxes of five scales and 128 numbers each."""
+    """36 boxes, the picture in 1, 4, 9 and 16 parts and six halves, and 128 numbers each."""
 
     regions, dim = sum(cells**2 for cells in SCALES) + len(HALVES), DIM
 
@@ -28,7 +28,7 @@ class Pixels(Extractor):
             "extractor": "pixels",
             "revision": "1",
             "sha256": None,
-            "preprocessing": "boxes of five scales",
+            "preprocessing": "1, 4, 9 and 16 parts, six halves",
         }
 
     def __call__(self, pictures: Sequence[Image.Image]) -> tuple[Features, Boxes]:

@@ -62,6 +62,7 @@ class Imported:
     splits: dict[str, int]  # images
     left_out: dict[str, int]  # images by reason
     more_captions: int
+    without_captions: int  # pictures
     repeated: int
 
     def __str__(self) -> str:
@@ -74,6 +75,8 @@ class Imported:
         lines += [f"left out: {count} images: {reason}" for reason, count in self.left_out.items()]
         if self.left_out:
             lines.append(f"each of them: {shown(self.folder / LEFT_OUT)}")
+        if self.without_captions:
+            lines.append(f"left out: {self.without_captions} pictures that the captions file does not name")
         if self.repeated:
             lines.append(
                 f"note: {self.repeated} pictures are copies of another one of their split and count as images"
@@ -117,6 +120,7 @@ def import_pictures(
     known = read_image_captions(captions, field)
     if is_file:
         known = _split_by_file(known, Path(str(splits)))
+    pictures = {path for path in images.rglob("*") if path.suffix.lower() in ENDINGS}
     found = _found(known, images)
     number = captions_per_image or _best_number([len(one.captions) for one in found if not one.reason])
     found = [
@@ -146,6 +150,7 @@ def import_pictures(
         captions_per_image=number,
         splits={split: len(some) for split, some in chosen.items()},
         left_out=_reasons(found),
+        without_captions=len(pictures - {one.path for one in found}),
         more_captions=sum(len(one.captions) - number for one in kept),
         repeated=len(kept) - len({one.digest for one in kept}),
     )
