@@ -59,7 +59,7 @@ def files(folder):
 
 
 def test_answers_are_in_the_order_of_the_model_s_scores(checkpoint, scenes, tmp_path):
-    searcher = Searcher(build_index(checkpoint, scenes, out=tmp_path / "index"))
+    searcher = Searcher(build_index(checkpoint, scenes, out=tmp_path / "index", stage="mean"))
     scores, split = scores_of(searcher, scenes, "test")
     for caption in range(0, len(split.captions), 7):
         hits = searcher.by_text(split.captions[caption], k=4)
@@ -186,7 +186,7 @@ def test_a_hit_is_explained_by_its_own_score(naaf, scenes, tmp_path):
 )
 def test_a_mistake_is_one_sentence(naaf, scenes, tmp_path, monkeypatch, capsys, arguments, says):
     monkeypatch.chdir(tmp_path)
-    build_index(naaf, scenes, out="scenes-index")
+    build_index(naaf, scenes, out="scenes-index", stage="mean")
     assert main(arguments) in (1, 2)
     assert says in capsys.readouterr().err
 
