@@ -479,7 +479,8 @@ def test_members_of_other_splits_or_captions_are_refused(data, two, tmp_path):
     other = copied(data, tmp_path / "others")
     text = (other / "test_caps.txt").read_text().replace("cat", "cow").replace("dog", "fox")
     (other / "test_caps.txt").write_text(text)
-    two[1].metrics_path("test", "full").unlink()  # with it, evaluate would refuse
+    two[1].metrics_path("test", "full").unlink()  # with these, evaluate would refuse
+    two[1].scores_path("test").with_suffix(".json").unlink()
     evaluate(two[1], other)
     with pytest.raises(NaafError, match=r"test\.npy holds scores of split 'test' of 'others', not of 'test'"):
         ensemble([one.scores_path("test") for one in two], data=data)
@@ -540,6 +541,8 @@ def test_results_of_another_data_set_never_replace_a_run_s_own(trained, scenes, 
     run, other = tmp_path / "run", tmp_path / "other"
     shutil.copytree(trained.path, run)
     shutil.copytree(scenes, other)
+    captions = other / "test_caps.txt"
+    captions.write_text(captions.read_text().replace("circle", "disc").replace("square", "box"))
     (other / "manifest.yaml").write_text(
         (other / "manifest.yaml").read_text().replace("name: scenes", "name: other")
     )
@@ -550,3 +553,6 @@ def test_results_of_another_data_set_never_replace_a_run_s_own(trained, scenes, 
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     evaluate(run, other, split="test", out=tmp_path / "elsewhere")
     evaluate(run, scenes, split="test")
+    shutil.rmtree(run / "metrics")  # the scores alone are kept, too
+    with pytest.raises(NaafError, match=r"scores/test\.json holds the result of another data set, scenes"):
+        evaluate(run, other, split="test")

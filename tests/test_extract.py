@@ -301,6 +301,10 @@ def test_a_detector_gives_its_surest_queries_with_their_boxes(tmp_path, offline)
     np.testing.assert_allclose(
         features[0], found.last_hidden_state[0, best].detach().numpy(), rtol=1e-4, atol=1e-5
     )
+    extractor.model.config.num_labels = found.logits.shape[-1]  # as of detectors without a class "no object"
+    best = found.logits[0].amax(-1).sort(descending=True).indices[:9]
+    states = found.last_hidden_state[0, best].detach().numpy()
+    np.testing.assert_allclose(extractor([picture])[0][0], states, rtol=1e-4, atol=1e-5)
     with pytest.raises(UsageError, match="finds 20 regions"):
         registry.open_extractor(f"transformers:{tmp_path / 'detr'}", grid=5)
 

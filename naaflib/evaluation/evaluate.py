@@ -211,13 +211,17 @@ def check_extractor(run: Run | None, data: Path) -> None:
 
 
 def _own_place(run: Run | None, split: Split, protocol: str) -> Run | None:
-    """The run, unless it holds results of another data set under the same names."""
-    path = run.metrics_path(split.name, protocol) if run else None
-    if path is not None and path.is_file() and read_json(path).get("data") != data_name(split.folder):
-        raise NaafError(
-            f"{shown(path)} holds the result of another data set, {read_json(path).get('data')}; give --out "
-            f"a folder for that of {shown(split.folder)}"
-        )
+    """The run, unless it holds scores or results of another data set (name and captions) by these names."""
+    if run is None:
+        return None
+    now = scored_split(split)
+    for path in (run.scores_path(split.name).with_suffix(".json"), run.metrics_path(split.name, protocol)):
+        was = read_json(path) if path.is_file() else now
+        if all(was.get(key, now[key]) != now[key] for key in ("data", "captions_sha256")):
+            raise NaafError(
+                f"{shown(path)} holds the result of another data set, {was['data']}; give --out a folder for "
+                f"that of {shown(split.folder)}"
+            )
     return run
 
 

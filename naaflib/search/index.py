@@ -136,9 +136,9 @@ def build_index(
     None: test, else dev. stage: vectors of the first stage, "cells" or "mean". An interrupted call goes on.
     Raises NaafError for an index of another model, and for a split that is in it already.
     """
-    source = source if isinstance(source, Run) else resolve(source)
-    run = source if isinstance(source, Run) else one_member(source) if source.is_dir() else None
-    checkpoint = run.checkpoint() if run else Path(source)  # type: ignore[arg-type]
+    path = source.path if isinstance(source, Run) else resolve(source)
+    run = one_member(path) if path.is_dir() else None
+    checkpoint = run.checkpoint() if run else path
     model = load_checkpoint(run.path if run else checkpoint)
     folder = data_folder(run or checkpoint, data)
     opened = open_split(folder, split or evaluation_split(folder))

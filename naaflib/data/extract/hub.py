@@ -98,7 +98,9 @@ class Transformers(Extractor):
                 f"{self.name} finds {found.logits.shape[1]} regions, and a grid of {self.grid} asks for "
                 f"{self.regions}"
             )
-        sure = found.logits.softmax(-1)[..., :-1].amax(-1)
+        classes = found.logits.shape[-1]  # DETR has one more, "no object"; others judge each class alone
+        alone = classes == self.model.config.num_labels
+        sure = found.logits.amax(-1) if alone else found.logits.softmax(-1)[..., :-1].amax(-1)
         best = sure.topk(self.regions, dim=1).indices
         states = found.last_hidden_state.gather(
             1, best[..., None].expand(-1, -1, found.last_hidden_state.shape[-1])
