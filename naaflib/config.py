@@ -57,7 +57,9 @@ class ModelSettings(Section):
     word_dim: int = Field(300, ge=1)
     word_init: float = Field(0.1, gt=0)  # word vectors start uniform in +- this; the published 0.1
     image_encoder: Literal["linear", "weight-norm"] = "linear"
-    freeze_words: bool = False  # the released code fine-tunes its GloVe vectors (it means to freeze them)
+    text_encoder: Literal["bi-gru", "bert"] = "bi-gru"  # bert: a text model of transformers (--bert)
+    # GloVe's vectors, or BERT, stay as they came; the released code fine-tunes its GloVe (it means to freeze)
+    freeze_words: bool = False
 
 
 class NaafSettings(ModelSettings):
@@ -205,10 +207,13 @@ class TrainSettings(Section):
     batch_size: int = Field(128, ge=2)
     learning_rate: float = Field(5e-4, gt=0, le=1)
     warmup_steps: int = Field(0, ge=0)  # the learning rate rises linearly over so many first steps
+    bert_learning_rate: float = Field(5e-5, gt=0, le=1)  # of BERT's own weights; a tenth of the others'
+    bert_warmup_steps: int = Field(0, ge=0)  # as warmup_steps, for BERT's own weights
     decay_epoch: int = Field(10, ge=1)  # the README's 10; the released default, 20, never decays
     decay_factor: float = Field(0.1, gt=0, le=1)
     clip: float = Field(2.0, gt=0)  # largest gradient norm
     precision: Literal["float32", "float64", "bf16"] = "float32"  # bf16: autocast
+    caption_chunk: int = Field(0, ge=0)  # captions whose activations are held at a time; 0: of the batch
     checkpoint_steps: int = Field(0, ge=0)  # also save every so many steps; 0: at epoch ends only
 
 
@@ -225,6 +230,10 @@ class Settings(Section):
     def _fits(self):
         if self.mining.fixed_boundary is not None and self.mining.mode == "sequential":
             raise ValueError("mining.fixed_boundary leaves mining.mode sequential nothing to move")
+        if self.model.text_encoder != "bert" or self.model.freeze_words:
+            for name in ("bert_learning_rate", "bert_warmup_steps"):
+                if self.train.is_set(name):
+                    raise ValueError(f"train.{name} belongs to model.text_encoder bert that is not frozen")
         if self.loss.negatives != "adaptive" and self.loss.is_set("recall_momentum"):
             raise ValueError("loss.recall_momentum belongs to loss.negatives adaptive")
         # min_words, which a preset sets for its data, does no harm without a boundary

@@ -147,6 +147,12 @@ def read_json(path: Path, missing: str = "", damaged: str = "restore or remove i
         raise NaafError(f"{shown(path)} is not whole JSON ({error}); {damaged}") from None
 
 
+def named(value: str | Path) -> str:
+    """The whole path of a file or folder by the rule of `resolve`; a name on a hub as it is."""
+    place = resolve(value)
+    return str(place.resolve()) if value and place.exists() else str(value)
+
+
 def fingerprint(path: Path) -> dict[str, object]:
     """Size and SHA-256 of a file; of a large one, of its first and last megabyte."""
     size = path.stat().st_size

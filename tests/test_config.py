@@ -26,6 +26,7 @@ def test_defaults_are_the_published_numbers():
         "model.word_dim": 300,
         "model.word_init": 0.1,
         "model.image_encoder": "linear",
+        "model.text_encoder": "bi-gru",
         "model.freeze_words": False,
         "model.lambda_softmax": None,
         "model.lambda_intra": 5.0,
@@ -47,10 +48,13 @@ def test_defaults_are_the_published_numbers():
         "train.batch_size": 128,
         "train.learning_rate": 5e-4,
         "train.warmup_steps": 0,
+        "train.bert_learning_rate": 5e-5,
+        "train.bert_warmup_steps": 0,
         "train.decay_epoch": 10,
         "train.decay_factor": 0.1,
         "train.clip": 2.0,
         "train.precision": "float32",
+        "train.caption_chunk": 0,
         "train.checkpoint_steps": 0,
     }
     assert flat(Settings(train={"seed": 3})) == published

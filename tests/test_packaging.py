@@ -25,7 +25,11 @@ CONDA_NAMES = {
 
 IMPORT_NAMES = {"pillow": "PIL", "pyyaml": "yaml", "ipython": "IPython"}  # where they are not PyPI's
 NOT_IMPORTED = {"jupyterlab", "bokeh", "tensorboard", "urllib3"}  # dashboard, SummaryWriter, requests
-COME_WITH = {"llvmlite": "numba", "pydantic_core": "pydantic"}  # one release of it for each of the other
+COME_WITH = {
+    "llvmlite": "numba",
+    "pydantic_core": "pydantic",
+    "tokenizers": "transformers",
+}  # one release of it for each of the other
 
 
 def imported(*folders: str) -> set[str]:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import NaafError, UsageError
-from ..files import resolve, shown
+from ..files import named, shown
 from ..messages import say
 from .arguments import add_command, path, rows, show_json, show_table, show_text, warn
 
@@ -44,7 +44,7 @@ examples:
   naaf notebooks notebooks
   naaf notebooks ../tried-out"""
 
-PATH_PARAMETERS = ("data", "glove", "vocabulary", "init")
+PATH_PARAMETERS = ("data", "glove", "bert")
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -145,6 +145,5 @@ def _parameters(groups: list[list[str]]) -> dict[str, str]:
     for name, value in (words[i : i + 2] for words in groups for i in range(0, len(words), 2)):
         if name in found:
             raise UsageError(f"the parameter {name!r} is given twice: keep one of them")
-        place = resolve(value)
-        found[name] = str(place) if name in PATH_PARAMETERS and value and place.exists() else value
+        found[name] = named(value) if name in PATH_PARAMETERS else value
     return found

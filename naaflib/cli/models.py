@@ -18,6 +18,8 @@ examples:
   naaf train --data data/flickr8k_precomp --preset flickr8k --out outputs/flickr8k
   naaf train --data data/f30k_precomp --preset f30k --glove data/glove.840B.300d.zip --out outputs/glove \\
       --set train.seed=1 loss.warmup_epochs=1
+  naaf train --data data/f30k_precomp --preset f30k --bert bert-base-uncased --out outputs/bert \\
+      --set model.text_encoder=bert
   naaf train --data data/f30k_precomp --preset f30k --set model.method=scan-t2i --out outputs/scan
   naaf train --data data/scenes --out outputs/first --resume --set train.epochs=12
 
@@ -84,6 +86,8 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     add("--glove", type=path, metavar="FILE", help="start the words from GloVe (.txt or .zip)")
     upstream = "an upstream vocabulary; by default made from the captions"
     add("--vocabulary", type=path, metavar="JSON", help=upstream)
+    bert = "start the text encoder from this text model of transformers (with model.text_encoder=bert)"
+    add("--bert", metavar="NAME_OR_FOLDER", help=bert)
     add("--device", **DEVICE)
 
 
@@ -137,7 +141,7 @@ def train(arguments: argparse.Namespace) -> int:
     from ..training import train_run
     from ..verdict import verdicts
 
-    how = given(arguments, "resume", "init", "glove", "vocabulary", "device")
+    how = given(arguments, "resume", "init", "glove", "vocabulary", "bert", "device")
     run = train_run(arguments.data, arguments.out, _settings(arguments), **how)
     show_table(runs_table(run.path).drop(columns="verdict"))
     warn(verdicts([run]))  # the last line

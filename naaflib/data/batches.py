@@ -1,6 +1,6 @@
 """Which captions make a batch, and their tensors. The order depends on the seed and the epoch alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
@@ -21,7 +21,7 @@ class Batch:
     """Pairs of an image and one of its captions; row i of each belongs together."""
 
     regions: Tensor  # (pair, region, feature)
-    tokens: Tensor  # (pair, longest), padded with 0
+    tokens: Tensor  # (pair, longest), padded with 0; of a word's pieces (pair, longest, piece)
     lengths: Tensor  # (pair,)
     images: Tensor  # (pair,) index of the image in its split
 
@@ -36,7 +36,7 @@ def epoch_batches(captions: int, batch_size: int, seed: int, epoch: int) -> list
 class Batches:
     """Training batches of a split, read ahead by one thread while the model works."""
 
-    def __init__(self, split: Split, ids: Callable[[str], list[int]], batch_size: int, seed: int):
+    def __init__(self, split: Split, ids: Callable[[str], Sequence], batch_size: int, seed: int):
         """ids: of a caption's words, such as a text encoder's `ids`."""
         self.split, self.batch_size, self.seed = split, batch_size, seed
         self.tokens = [ids(caption) for caption in split.captions]

@@ -1,6 +1,7 @@
 """From a file of captions to words: one caption a line, tokenised as the field's released code does."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -61,9 +62,14 @@ def read_filled(path: Path) -> list[str]:
     return lines
 
 
-def pad(rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Ragged ids -> (caption, longest) padded with 0, and lengths (caption,)."""
+def pad(rows: Sequence[Sequence[int] | Sequence[tuple[int, ...]]]) -> tuple[np.ndarray, np.ndarray]:
+    """Ragged ids -> (caption, longest) padded with 0, and lengths (caption,).
+
+    Where a word has the ids of its pieces: (caption, longest, most pieces).
+    """
     lengths = np.array([len(row) for row in rows], dtype=np.int64)
-    padded = np.zeros((len(rows), int(lengths.max(initial=0))), dtype=np.int64)
-    padded[np.arange(padded.shape[1]) < lengths[:, None]] = [word for row in rows for word in row]
+    flat = [word for row in rows for word in row]
+    of_words = pad(flat)[0] if flat and isinstance(flat[0], tuple) else np.array(flat, dtype=np.int64)
+    padded = np.zeros((len(rows), int(lengths.max(initial=0)), *of_words.shape[1:]), dtype=np.int64)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = of_words
     return padded, lengths

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,12 +52,6 @@ class Vocabulary:
         words = (self.id.get(word, unknown) for word in tokenize(text))
         return [self.id[START], *words, self.id[END]]
 
-    def unknown_share(self, captions: Sequence[str]) -> float:
-        """The share of the captions' running words that it lacks, by at most SAMPLED of the captions."""
-        some = captions[:: max(1, len(captions) // SAMPLED)]
-        words = [word for caption in some for word in tokenize(caption)]
-        return sum(word not in self for word in words) / max(1, len(words))
-
     @classmethod
     def build(cls, captions: Iterable[str], min_count: int = 4) -> "Vocabulary":
         """SCAN's rule: the words that occur at least min_count times, after the four special ones.
@@ -103,9 +97,16 @@ class Vocabulary:
             raise NaafError(f"{shown(path)}: {error}") from None
 
 
-def warn_of_unknown(vocabulary: Vocabulary, captions: Sequence[str], path: Path) -> None:
-    """One sentence where the vocabulary lacks most words of a file's captions."""
-    share = vocabulary.unknown_share(captions)
+def unknown_share(known: Callable[[str], bool], captions: Sequence[str]) -> float:
+    """The share of the captions' running words that are not known, by at most SAMPLED of the captions."""
+    some = captions[:: max(1, len(captions) // SAMPLED)]
+    count = Counter(word for caption in some for word in tokenize(caption))
+    return sum(n for word, n in count.items() if not known(word)) / max(1, count.total())
+
+
+def warn_of_unknown(known: Callable[[str], bool], captions: Sequence[str], path: Path) -> None:
+    """One sentence where a text encoder does not know most words of a file's captions."""
+    share = unknown_share(known, captions)
     if share > 0.5:
         say(
             f"{shown(path)}: {share:.0%} of its words are unknown to the model, which reads <unk>; train on "

@@ -149,7 +149,7 @@ def evaluate(
     _check_regions(opened, model)
     check_extractor(run, opened.folder)
     if model.vocabulary is not None:
-        warn_of_unknown(model.vocabulary, opened.captions, opened.captions_path)
+        warn_of_unknown(model.text_encoder.known, opened.captions, opened.captions_path)
     run = _own_place(run, opened, protocol) if out is None else _elsewhere(run, resolve(out))
     how = {"precision": precision, "memory": memory}
     scores = None

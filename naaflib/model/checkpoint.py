@@ -29,6 +29,8 @@ from ..runs import CHECKPOINT_FORMAT, Run, best_member, members
 from ..runs import checkpoint_header as header
 from ..similarity.boundary import Boundaries
 from ..similarity.scan import CROSS_ATTN
+from .bert import Pretrained
+from .encoders import GruEncoder
 from .model import Model
 
 SCAN_OPTIONS: dict[str, tuple[object, tuple[object, ...]]] = {  # SCAN's default, and what `scan` computes
@@ -47,12 +49,13 @@ def save(path: Path, model: Model, progress: Mapping[str, object], extra: Mappin
         "format": CHECKPOINT_FORMAT,
         "model": model.settings.model_dump(),
         "region_dim": model.region_dim,
-        "words": model.text_encoder.embed.num_embeddings,
+        "words": words_of(model),
         "vocabulary": model.vocabulary.to_json() if model.vocabulary else None,
         "progress": dict(progress),
     }
     whole = {
-        name: tensor.detach().cpu().contiguous().clone() for name, tensor in {**tensors, **extra}.items()
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in {**tensors, **model.text_encoder.stored(), **extra}.items()
     }
     with atomic_path(path) as partial:
         partial.write_bytes(as_bytes(whole, {"naaf": json.dumps(header)}))  # save_file: for its owner alone
@@ -67,6 +70,12 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
 def model_state(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The model's part of a checkpoint's tensors, as its state_dict."""
     return {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+
+
+def words_of(model: Model) -> int:
+    """How many words the text encoder has vectors for; of one that reads pieces, how many it has learnt."""
+    encoder = model.text_encoder
+    return encoder.embed.num_embeddings if isinstance(encoder, GruEncoder) else len(encoder.vocabulary or ())
 
 
 def weights_digest(path: Path) -> str:
@@ -144,9 +153,11 @@ def _own(path: Path) -> Model:
     tensors, header = read(path)
     try:
         vocabulary = Vocabulary.from_json(header["vocabulary"]) if header["vocabulary"] else None
-        model = Model(model_settings(**header["model"]), header["region_dim"], header["words"], vocabulary)
+        settings = model_settings(**header["model"])
+        pretrained = Pretrained.restored(tensors) if settings.text_encoder == "bert" else None
+        model = Model(settings, header["region_dim"], header["words"], vocabulary, pretrained)
         state = model_state(tensors)
-        if state["text_encoder.embed.weight"].dtype == torch.float64:
+        if state["image_encoder.fc.bias"].dtype == torch.float64:
             model.double()
         model.load_state_dict(state)
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
@@ -160,7 +171,7 @@ def _reason(error: Exception) -> str:
 
 
 def _attach(model: Model, file: Path, path: Path) -> None:
-    vocabulary, words = Vocabulary.read(resolve(file)), model.text_encoder.embed.num_embeddings
+    vocabulary, words = Vocabulary.read(resolve(file)), words_of(model)
     if len(vocabulary) != words:
         raise NaafError(
             f"{shown(file)} holds {len(vocabulary)} words and {shown(path)} was trained on {words}; "

@@ -3,6 +3,8 @@
 The parameter names (fc, embed, rnn) are the released code's, so that its checkpoints load by name.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -52,8 +54,10 @@ class TextEncoder(nn.Module):
         """The caption as the model reads it, `<start>` and `<end>` included: one vector each."""
         return START, *tokenize(text), END
 
-    def ids(self, text: str) -> list[int]:
-        """The id of each of `words`. Raises NaafError without a vocabulary."""
+    def ids(self, text: str) -> Sequence[int] | Sequence[tuple[int, ...]]:
+        """The id of each of `words`, or the ids of its pieces; 0 is padding. Raises NaafError without a
+        vocabulary.
+        """
         if self.vocabulary is None:
             raise NaafError(
                 "this checkpoint has no vocabulary; name its JSON (--vocabulary) to read captions"
@@ -64,9 +68,21 @@ class TextEncoder(nn.Module):
         """Whether the model has a vector for the word, or reads `<unk>`."""
         return self.vocabulary is not None and word in self.vocabulary
 
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """Weights that come trained and go on learning, at a rate of their own (train.bert_learning_rate)."""
+        return []
+
+    def stored(self) -> dict[str, Tensor]:
+        """What a checkpoint keeps of the encoder beside its weights and vocabulary."""
+        return {}
+
+    def facts(self) -> dict[str, object]:
+        """What a model says of its text encoder."""
+        return {"vocabulary": "none"} if self.vocabulary is None else {}
+
     @torch.no_grad()
     def encode(
-        self, ids: Int[Tensor, "caption length"], lengths: Int[Tensor, " caption"]
+        self, ids: Int[Tensor, "caption length *piece"], lengths: Int[Tensor, " caption"]
     ) -> Float[Tensor, "caption length dim"]:
         """`forward` without gradients, on the encoder's device."""
         return self(ids.to(next(self.parameters()).device), lengths)
@@ -86,6 +102,9 @@ class GruEncoder(TextEncoder):
         self.embed = nn.Embedding(words, word_dim)
         nn.init.uniform_(self.embed.weight, -word_init, word_init)
         self.rnn = nn.GRU(word_dim, dim, num_layers=1, batch_first=True, bidirectional=True)
+
+    def facts(self) -> dict[str, object]:
+        return {"words": f"{self.embed.num_embeddings:,}", **super().facts()}
 
     def forward(
         self, tokens: Int[Tensor, "caption length"], lengths: Int[Tensor, " caption"]

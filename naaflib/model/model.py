@@ -16,7 +16,8 @@ from ..similarity import Similarity
 from ..similarity.boundary import Boundaries
 from ..similarity.matrix import scored
 from ..similarity.methods import make
-from .encoders import GruEncoder, ImageEncoder
+from .bert import BertEncoder, Pretrained
+from .encoders import GruEncoder, ImageEncoder, TextEncoder
 
 
 def similarity_of(settings: ModelSettings) -> Similarity:
@@ -31,14 +32,18 @@ class Model(Described, nn.Module):
     """
 
     def __init__(
-        self, settings: ModelSettings, region_dim: int, words: int, vocabulary: Vocabulary | None = None
+        self,
+        settings: ModelSettings,
+        region_dim: int,
+        words: int,
+        vocabulary: Vocabulary | None = None,
+        pretrained: Pretrained | None = None,
     ):
+        """words: how many the Bi-GRU has vectors for. pretrained: the text model of the encoder `bert`."""
         super().__init__()
         self.settings, self.region_dim = settings, region_dim
         self.image_encoder = ImageEncoder(region_dim, settings.dim, settings.image_encoder == "weight-norm")
-        sizes = settings.word_dim, settings.dim, settings.word_init
-        self.text_encoder = GruEncoder(words, *sizes, vocabulary)
-        self.text_encoder.embed.weight.requires_grad_(not settings.freeze_words)
+        self.text_encoder = _text_encoder(settings, words, vocabulary, pretrained)
         self.register_buffer("boundary_pair", torch.zeros(2, dtype=torch.float64))
 
     def facts(self) -> dict[str, object]:
@@ -47,10 +52,8 @@ class Model(Described, nn.Module):
             "method": self.settings.method,
             "dim": self.settings.dim,
             "region features": self.region_dim,
-            "words": f"{self.text_encoder.embed.num_embeddings:,}",
+            **self.text_encoder.facts(),
         }
-        if self.vocabulary is None:
-            found["vocabulary"] = "none"
         if self.similarity.needs_boundary:
             found["boundary"] = "{:.4f} (inference {:.4f})".format(*self.boundary)
         parameters = sum(parameter.numel() for parameter in self.parameters())
@@ -83,7 +86,11 @@ class Model(Described, nn.Module):
         return self.boundary_pair.device
 
     def set_vectors(self, vectors: Vectors) -> None:
-        """Put pretrained word vectors in place. Raises NaafError where their dimension is another."""
+        """Put pretrained word vectors in place. Raises NaafError where their dimension is another, and for
+        an encoder without any.
+        """
+        if not isinstance(self.text_encoder, GruEncoder):
+            raise NaafError(f"model.text_encoder {self.settings.text_encoder} takes no GloVe vectors")
         dim = vectors.values.shape[1]
         if dim != self.settings.word_dim:
             raise NaafError(
@@ -105,9 +112,11 @@ class Model(Described, nn.Module):
         return self.image_encoder(regions.to(self.image_encoder.fc.bias))
 
     def encode_captions(
-        self, tokens: Int[Tensor, "caption length"], lengths: Int[Tensor, " caption"]
+        self, tokens: Int[Tensor, "caption length *piece"], lengths: Int[Tensor, " caption"]
     ) -> Float[Tensor, "caption length dim"]:
-        """Word ids (C, L), lengths (C,), captions in any order -> unit words (C, L, D), 0 past a length."""
+        """Ids of words (C, L) or pieces (C, L, P), lengths (C,), captions in any order -> unit words
+        (C, L, D), 0 past a length.
+        """
         return self.text_encoder.encode(tokens, lengths)
 
     def encode_texts(self, texts: Sequence[str]) -> tuple[Float[Tensor, "caption length dim"], Tensor]:
@@ -119,3 +128,21 @@ class Model(Described, nn.Module):
     def score(self, images: Tensor, captions: Tensor, lengths: Tensor) -> Float[Tensor, "image caption"]:
         """Inference scores of encoded images and captions, with the model's own boundary and settings."""
         return scored(images, captions, lengths, self.similarity, self.boundary.inference)
+
+
+def _text_encoder(
+    settings: ModelSettings, words: int, vocabulary: Vocabulary | None, pretrained: Pretrained | None
+) -> TextEncoder:
+    if settings.text_encoder == "bert":
+        if pretrained is None:
+            raise NaafError(
+                "model.text_encoder bert starts from a pretrained text model; name it (--bert NAME_OR_FOLDER)"
+            )
+        return BertEncoder(pretrained, settings.dim, settings.freeze_words, vocabulary)
+    if pretrained is not None:
+        raise NaafError(
+            "a pretrained text model is for model.text_encoder bert; --set model.text_encoder=bert"
+        )
+    encoder = GruEncoder(words, settings.word_dim, settings.dim, settings.word_init, vocabulary)
+    encoder.embed.weight.requires_grad_(not settings.freeze_words)
+    return encoder

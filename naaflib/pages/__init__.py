@@ -21,6 +21,7 @@ from .keep import (
     trained_runs,
     warning,
     word_threshold,
+    words_from,
 )
 from .measured import measure_words
 from .pairs import attention_page, image_sheet, matrix_page, pair_page, pick_pairs, words_table

@@ -17,7 +17,7 @@ from ..data import manifest
 from ..data.manifest import preset_of, preset_sentence
 from ..data.scenes import dataset as scenes
 from ..errors import NaafError
-from ..files import missing, resolve, shown
+from ..files import missing, named, resolve, shown
 from ..messages import say
 from ..metric.retrieval import RECALLS
 from ..runs import BEST_MEMBER, Run, best_member, members
@@ -162,6 +162,15 @@ def settings_for(
     if not preset and preset_of(folder) == config.OTHER_DATA:
         say(preset_sentence(folder))
     return config.preset(preset or preset_of(folder), overrides)
+
+
+def words_from(settings: Settings, *, glove: str = "", bert: str = "") -> dict[str, str]:
+    """What of two starts of the words `train_members` is given: the one that the text encoder takes.
+
+    glove: a file of word vectors. bert: a text model of transformers, by its name on the hub or its folder.
+    """
+    given = {"bert": bert} if settings.model.text_encoder == "bert" else {"glove": glove}
+    return {name: named(value) for name, value in given.items() if value}
 
 
 def settings_table(settings: Settings) -> pd.DataFrame:

@@ -16,11 +16,12 @@ from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
 from ..errors import NaafError, UsageError
 from ..evaluation import pick_device, validation_metrics
 from ..explanation import matched_samples
-from ..files import fingerprint, resolve, shown, write_json
+from ..files import fingerprint, named, resolve, shown, write_json
 from ..locking import exclusive
 from ..messages import say
 from ..metric.retrieval import chance_recalls
 from ..model import checkpoint
+from ..model.bert import BertEncoder, Pretrained
 from ..model.model import Model
 from ..runs import FINISHED, TRAIN, VARIANT, Run, check_free, open_group
 from ..similarity.boundary import Boundaries
@@ -28,6 +29,7 @@ from ..verdict import verdicts
 from .loop import PRECISIONS, fit
 
 Source = str | Path | None
+STARTS = ("init", "glove", "vocabulary", "bert")  # what a training may start from
 READ = ("features", "captions")  # files of a split that training reads
 PATIENCE = 60.0  # seconds for a killed process to let go of a run that is resumed
 
@@ -42,6 +44,7 @@ def train_run(
     init: Source = None,
     glove: Source = None,
     vocabulary: Source = None,
+    bert: Source = None,
     device: str = "auto",
 ) -> Run:
     """Train on a data set folder's train split, validated on its dev split, into the run folder `out`.
@@ -49,15 +52,16 @@ def train_run(
     resume: continue an unfinished run exactly (a finished one is left alone); only train.epochs may change.
     restart: train anew what stopped before its first checkpoint.
     init: start from a checkpoint's weights, boundary and vocabulary. glove: word vectors to start from.
-    vocabulary: a JSON to use instead of one built from the train captions.
+    vocabulary: a JSON to use instead of one built from the train captions. bert: the pretrained text model of
+    model.text_encoder bert, by its name on the hub or its folder.
     Raises NaafError, before anything is written, for data, settings or files that do not fit, and where
     another process trains into the folder.
     """
     data, out = resolve(data), resolve(out)
-    start = {"init": init, "glove": glove, "vocabulary": vocabulary}
+    start = {"init": init, "glove": glove, "vocabulary": vocabulary, "bert": bert}
     if resume and any(source is not None for source in start.values()):
         raise UsageError(
-            "--resume goes on from the run's own checkpoint; leave out --init, --glove, --vocabulary"
+            "--resume goes on from the run's own checkpoint; leave out --init, --glove, --vocabulary, --bert"
         )
     train, dev = open_splits(data, settings)
     if not (resume or restart):
@@ -69,7 +73,7 @@ def train_run(
     else:
         model = _new_model(train, settings, **start)
         for split in (train, dev):
-            warn_of_unknown(model.vocabulary, split.captions, split.captions_path)
+            warn_of_unknown(model.text_encoder.known, split.captions, split.captions_path)
     with exclusive(out, patience=PATIENCE if resume or restart else 0.0):
         if resume:
             run = _resumable(out, data, settings)
@@ -131,16 +135,18 @@ def _is_one_run(out: Path) -> bool:
 
 def _train_member(data: Path, folder: Path, settings: Settings, how: Mapping[str, object]) -> Run:
     """One run: reused where it is finished with these settings, resumed where it is not, else trained."""
-    name = f"member {settings.train.seed}"
+    name, start = f"member {settings.train.seed}", {key: how.get(key) for key in STARTS}
     restart = (folder / "config.json").is_file()
     if restart:
         run = same_run(folder, data, settings)
+        _check_start(run, start)
         if run.state() == FINISHED and run.settings == settings:
             say(f"{name}: reused, {shown(folder)} is trained with these settings already")
             return run
         if run.checkpoint("last").is_file():
             say(f"{name}: resuming {shown(folder)}")
-            return train_run(data, folder, settings, resume=True, **how)
+            again = {key: value for key, value in how.items() if key not in STARTS}
+            return train_run(data, folder, settings, resume=True, **again)
     say(f"{name}: training into {shown(folder)}")
     return train_run(data, folder, settings, restart=restart, **how)
 
@@ -174,11 +180,16 @@ def _repeatable(seed: int, device: torch.device) -> None:
         torch.backends.cudnn.benchmark = False
 
 
-def _new_model(train: Split, settings: Settings, init: Source, glove: Source, vocabulary: Source) -> Model:
+def _new_model(
+    train: Split, settings: Settings, init: Source, glove: Source, vocabulary: Source, bert: Source
+) -> Model:
     start, words = None, None if vocabulary is None else Vocabulary.read(Path(vocabulary))
     if init is not None:
         model = checkpoint.load_checkpoint(init, vocabulary)
-        fits = {name: getattr(model.settings, name) for name in ("dim", "word_dim", "image_encoder")}
+        fits = {
+            name: getattr(model.settings, name)
+            for name in ("dim", "word_dim", "image_encoder", "text_encoder")
+        }
         other = [name for name, value in fits.items() if getattr(settings.model, name) != value]
         if other or model.region_dim != train.regions.shape[2]:
             what = f"model.{other[0]} {fits[other[0]]}" if other else f"{model.region_dim} features a region"
@@ -187,8 +198,11 @@ def _new_model(train: Split, settings: Settings, init: Source, glove: Source, vo
             raise NaafError(f"{shown(init)} came without a vocabulary; name its JSON with --vocabulary")
         start, words = model, model.vocabulary
     words = words or _words_of(train, settings.data.min_word_count)
+    pretrained = None if bert is None else Pretrained.load(bert)
+    if bert is None and start is not None and isinstance(start.text_encoder, BertEncoder):
+        pretrained = start.text_encoder.pretrained
     torch.manual_seed(settings.train.seed)
-    model = Model(settings.model, train.regions.shape[2], len(words), words)
+    model = Model(settings.model, train.regions.shape[2], len(words), words, pretrained)
     if start is not None:
         model.load_state_dict(start.state_dict())
     if glove is not None:
@@ -230,15 +244,17 @@ def _new_run(
 def start_record(start: Mapping[str, Source], device: torch.device) -> dict[str, object]:
     """What a training started from, and what a repetition needs beside settings and data."""
     return {
-        **{name: None if path is None else str(Path(path).resolve()) for name, path in start.items()},
-        "files": {name: start_fingerprint(path) for name, path in start.items() if path is not None},
+        **{name: None if path is None else named(path) for name, path in start.items()},
+        "files": {name: start_fingerprint(name, path) for name, path in start.items() if path is not None},
         "device": str(device),
         "threads": torch.get_num_threads(),
     }
 
 
-def start_fingerprint(path: str | Path) -> dict[str, object]:
-    """Of a file that training starts from; of a run folder, of the checkpoint that is taken."""
+def start_fingerprint(name: str, path: str | Path) -> dict[str, object]:
+    """Of what training starts from: of a run folder, the checkpoint that is taken; of BERT, its weights."""
+    if name == "bert":
+        return {"sha256": Pretrained.load(path).digest()}
     path = Path(path)
     return fingerprint(checkpoint.one_member(path).checkpoint("best") if path.is_dir() else path)
 
@@ -257,6 +273,19 @@ def data_record(data: Path) -> dict[str, object]:
         "features": made_by(data),
         "files": {path.name: fingerprint(path) for path in files},
     }
+
+
+def _check_start(run: Run, start: Mapping[str, Source]) -> None:
+    """Raises NaafError where a run did not start from these files."""
+    recorded = (run.config.get("start") or {}).get("files") or {}
+    asked = {name: start_fingerprint(name, path) for name, path in start.items() if path is not None}
+    other = next((name for name in STARTS if recorded.get(name) != asked.get(name)), None)
+    if other:
+        was = (run.config.get("start") or {}).get(other)
+        raise NaafError(
+            f"{shown(run.path)} started from {other} {was}, and now {start.get(other)} is asked for; take "
+            "another folder"
+        )
 
 
 def _resumable(out: Path, data: Path, settings: Settings) -> Run:

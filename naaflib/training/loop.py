@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from ..config import Settings
 from ..data.batches import Batch, Batches
@@ -51,24 +52,35 @@ class Trainer:
 
     def __init__(self, model: Model, settings: Settings):
         self.model, self.settings = model, settings
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(parameters, lr=settings.train.learning_rate)
+        came_trained = model.text_encoder.pretrained_parameters()
+        known = {id(p) for p in came_trained}
+        others = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
+        groups = [{"params": others}, *([{"params": came_trained}] if came_trained else [])]
+        self.optimizer = torch.optim.Adam(groups, lr=settings.train.learning_rate)
         self.samples = Samples()  # of the last estimate
         self.steps = 0  # done so far
         self.highest_recall = 0.0  # that the running one has reached
         self.recall = 0.0  # running in-batch R@1, 0 to 1
         self.hardest_weight = 0.0  # in the last step
 
-    def learning_rate(self, epoch: int) -> float:
-        """Of the next step, in an epoch from 1: risen over warmup_steps, decayed every decay_epoch epochs."""
+    def learning_rates(self, epoch: int) -> tuple[float, float]:
+        """Of the next step, in an epoch from 1: risen over warmup_steps, decayed every decay_epoch epochs.
+
+        The second one is of weights that came trained.
+        """
         train = self.settings.train
-        rise = min(1.0, (self.steps + 1) / train.warmup_steps) if train.warmup_steps else 1.0
-        return rise * train.learning_rate * train.decay_factor ** ((epoch - 1) // train.decay_epoch)
+        decay = train.decay_factor ** ((epoch - 1) // train.decay_epoch)
+        rates = (
+            (train.learning_rate, train.warmup_steps),
+            (train.bert_learning_rate, train.bert_warmup_steps),
+        )
+        first, second = (min(1.0, (self.steps + 1) / max(1, rise)) * rate * decay for rate, rise in rates)
+        return first, second
 
     def step(self, batch: Batch, epoch: int) -> Step:
         """One batch: loss, gradients, optimizer, boundary. Raises NaafError for a loss that is not finite."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(epoch)
+        for group, rate in zip(self.optimizer.param_groups, self.learning_rates(epoch), strict=False):
+            group["lr"] = rate
         negatives, self.hardest_weight = self._negatives(epoch)
         loss, recalls, mined = self._loss(batch, negatives)
         if not torch.isfinite(loss):
@@ -77,7 +89,8 @@ class Trainer:
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], self.settings.train.clip)
+        learning = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(learning, self.settings.train.clip)
         self.optimizer.step()
         if mined is not None:
             self.model.boundary = mined.boundaries
@@ -123,7 +136,7 @@ class Trainer:
         packing = pack(batch.lengths).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.train.precision == "bf16"):
             images = self.model.image_encoder(batch.regions.to(device, dtype, non_blocking=True))
-            captions = self.model.text_encoder(batch.tokens.to(device, non_blocking=True), batch.lengths)
+            captions = self._captions(batch.tokens.to(device, non_blocking=True), batch.lengths)
             words = packing.gather(captions)
             cosine = all_cosines(images, words, words_first=self.model.similarity.words_first)
         images, words, cosine = images.to(dtype), words.to(dtype), cosine.to(dtype)
@@ -132,6 +145,18 @@ class Trainer:
         excluded = same_image(batch.images.to(device)) if loss.exclude_same_image else None
         value = hinge_loss(scores, loss.margin, negatives, excluded, self.hardest_weight)
         return value, batch_recalls(scores.detach(), excluded), mined
+
+    def _captions(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """Encoded captions; with caption_chunk, each chunk is encoded again for its gradient.
+
+        The score needs the whole batch, and a chunk's gradient only that of its words (Gao et al. 2021,
+        arXiv 2101.06983). Its dropout is drawn again as it was.
+        """
+        size = self.settings.train.caption_chunk
+        if not size or size >= len(tokens):
+            return self.model.text_encoder(tokens, lengths)
+        chunks = zip(tokens.split(size), lengths.split(size), strict=True)
+        return torch.cat([recomputed(self.model.text_encoder, *each, use_reentrant=False) for each in chunks])
 
     def _scores(
         self, cosine: Tensor, images: Tensor, words: Tensor, packing: Packing

@@ -99,7 +99,8 @@ def _check(run: Run, data: Path) -> None:
     start = run.config.get("start") or {}
     for name, file in (start.get("files") or {}).items():
         path = Path(start[name])
-        if name != "vocabulary" and (not path.exists() or start_fingerprint(path) != file):
+        there = path.exists() or name == "bert"  # which may be on the hub
+        if name != "vocabulary" and (not there or start_fingerprint(name, start[name]) != file):
             raise NaafError(
                 f"{shown(path)}, from which {shown(run.path)} started, is not what it was; restore it"
             )
@@ -122,6 +123,7 @@ def _train(run: Run, settings: Settings, start: dict, data: Path, out: Path) -> 
         settings,
         init=start.get("init"),
         glove=start.get("glove"),
+        bert=start.get("bert"),
         vocabulary=run.path / "vocabulary.json",
         device=_device(run),
     )

@@ -14,18 +14,18 @@ from ...config import SEED, Settings, changed, preset
 from ...data.manifest import preset_of
 from ...data.splits import split_names
 from ...errors import NaafError, UsageError
-from ...files import project_root, read_json, resolve, shown
+from ...files import named, project_root, read_json, resolve, shown
 from ...model import checkpoint
-from ...pages.keep import check_data
+from ...pages.keep import check_data, words_from
 from ...runs import FAILURE, FINISHED, TRAIN, UNFINISHED, VARIANT, Run
-from ...training.folder import data_record
+from ...training.folder import data_record, start_fingerprint
 from ..notebooks import Notebook, fill, known, select
 from ..records import read_record
 from .spec import Planned, Spec, expand, placed, read_spec
 from .task import DONE, FAILED
 
 OWN = ("run", "data", "preset", "members", "seed", "epochs", "settings")  # parameters that the sweep gives
-COVERED = ("data", "preset", "settings", "members")
+COVERED = ("data", "preset", "settings", "members", "glove", "bert")
 TRAINING = "02_training"  # the notebook that trains; another run's weights leave it nothing to do
 TO_TRAIN, TO_RESUME, TO_MAKE, TO_EXECUTE = "to train", "to resume", "to make", "notebooks only"
 
@@ -69,6 +69,11 @@ class Plan:
     def preset(self) -> str:
         return self.spec.preset or preset_of(self.data)
 
+    @property
+    def words(self) -> dict[str, str]:
+        """The files of word vectors and of a text model that its parameters name."""
+        return {name: named(str(self.spec.parameters.get(name) or "")) for name in ("glove", "bert")}
+
     def runs(self) -> list[Row]:
         """The rows that are runs of their own."""
         return [row for row in self.rows if row.same_as is None]
@@ -107,20 +112,29 @@ def plan_sweep(
     return plan
 
 
-def identity(settings: Settings, files: Mapping[str, object], trained: Settings | None) -> str:
-    """Hash of what makes two runs the same: settings, data, and the settings of another run's weights."""
+def identity(
+    settings: Settings,
+    files: Mapping[str, object],
+    trained: Settings | None,
+    start: Mapping[str, object] = {},
+) -> str:
+    """Hash of what makes two runs the same: settings, data, and the settings of another run's weights.
+
+    start: checksums of the word vectors or the text model that it started from.
+    """
     content = [settings.model_dump(), files, trained.model_dump() if trained else None]
+    content += [dict(start)] if start else []
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def identity_of(run: Run) -> str | None:
     """A run's identity by its record; None where it started from other weights or words than its settings."""
     start = run.config.get("start") or {}
-    if run.kind not in (TRAIN, VARIANT) or any(start.get(name) for name in ("init", "glove", "vocabulary")):
+    if run.kind not in (TRAIN, VARIANT) or any(start.get(name) for name in ("init", "vocabulary")):
         return None
     weights = run.config.get("weights")
     trained = Settings.model_validate(weights["settings"]) if weights else None
-    return identity(run.settings, run.config["data"]["files"], trained)
+    return identity(run.settings, run.config["data"]["files"], trained, start.get("files") or {})
 
 
 def parameters_of(plan: Plan, one: Planned, names: Sequence[str]) -> dict[str, object]:
@@ -149,10 +163,12 @@ def _data_folder(spec: Spec, file: Path, data: str | Path | None) -> Path:
 
 def _rows(plan: Plan, planned: Sequence[Planned]) -> list[Row]:
     found, failures = _found(plan.out), _failures(plan.out)
+    prints = {name: start_fingerprint(name, value) for name, value in plan.words.items() if value}
     rows: dict[tuple[str, int], Row] = {}
     first: dict[str, Row] = {}
     for one in sorted(planned, key=lambda one: one.weights is not None):  # sources before what needs them
-        key = identity(one.settings, plan.data_files, one.trained)
+        words = words_from(one.trained or one.settings, **plan.words)
+        key = identity(one.settings, plan.data_files, one.trained, {name: prints[name] for name in words})
         source = rows[one.weights, one.seed] if one.weights else None
         if key in first:
             row = Row(one, first[key].folder, first[key].state, (), source=source, same_as=first[key])
