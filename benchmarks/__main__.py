@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from . import cases, gpu, scores
+from . import cases, gpu, scores, text
 from .measure import machine
 from .rows import Row
 
@@ -13,6 +13,7 @@ CASES: dict[str, Callable[[bool], list[Row]]] = {
     "scoring": scores.scoring,
     "training": cases.training_step,
     "small-training": cases.small_training_step,
+    "text-encoders": text.text_encoders,
     "memory": scores.scoring_memory,
     "streaming": scores.streaming,
     "data": cases.data,
