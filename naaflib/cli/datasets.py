@@ -90,11 +90,14 @@ features:
   pixels                     colours, edges and texture of 36 boxes, 128 numbers each; needs nothing
   transformers:NAME          a vision model of the hub (ViT, DINOv2, CLIP, SigLIP, Swin, ConvNeXt, ...) or a
                              detector (DETR, YOLOS); NAME may be a local folder
+  timm:NAME                  a vision model of timm; NAME may be a local folder
   onnx:FILE                  any ONNX model with a map or tokens as its output
 
 examples:
   naaf data extract data/mine --features pixels
-  naaf data extract data/mine --features transformers:facebook/dinov2-small --grid 6"""
+  naaf data extract data/mine --features transformers:facebook/dinov2-small --grid 6
+  naaf data extract data/mine --features transformers:facebook/detr-resnet-50 --grid 10 --min-score 0.3
+  naaf data extract data/mine --features timm:vit_small_patch14_dinov2.lvd142m"""
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -165,9 +168,19 @@ def _add_extract(actions: argparse._SubParsersAction) -> None:
     what, advice = "region features of your own pictures", "the same command goes on where this one stopped"
     add = add_command(actions, "extract", what, EXTRACT, extract_features, advice=advice).add_argument
     add("folder", type=path, metavar="DIR", help="the data set, as naaf data import writes it")
-    add("--features", required=True, metavar="NAME", help="pixels, transformers:NAME or onnx:FILE")
+    add("--features", required=True, metavar="NAME", help="pixels, or KIND:MODEL as above")
     add(
-        "--grid", type=int, default=6, metavar="N", help="N x N regions an image, where the model gives a map"
+        "--grid",
+        type=int,
+        default=6,
+        metavar="N",
+        help="N x N regions an image; of a detector at most so many",
+    )
+    add(
+        "--min-score",
+        type=float,
+        metavar="P",
+        help="of a detector's regions those with a probability of at least P; the surest is always kept",
     )
     add("--dtype", choices=("float16", "float32"), default="float16", help="how the features are stored")
     add("--batch", type=int, default=16, metavar="N", help="pictures at a time")
@@ -241,6 +254,6 @@ def import_own(arguments: argparse.Namespace) -> int:
 def extract_features(arguments: argparse.Namespace) -> int:
     from ..data.extract.writing import extract
 
-    how = given(arguments, "grid", "dtype", "batch", "device", "overwrite")
+    how = given(arguments, "grid", "dtype", "batch", "device", "min_score", "overwrite")
     print(extract(arguments.folder, arguments.features, **how, progress=True))
     return 0
