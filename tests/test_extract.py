@@ -18,6 +18,7 @@ from naaflib.data.manifest import find_manifest, layout_path
 from naaflib.data.prepare.own_pictures import import_pictures
 from naaflib.data.prepare.verify import verify
 from naaflib.data.splits import open_split
+from naaflib.data.writing import regions_in_words
 from naaflib.errors import NaafError, UsageError
 
 
@@ -370,9 +371,7 @@ def test_a_detector_keeps_what_it_is_sure_of_and_pads_with_zeros(detector, folde
         [np.load(layout_path(folder, s, "features")).any(-1).sum(1) for s in ("train", "dev", "test")]
     )
     np.testing.assert_array_equal(result.regions_an_image, counts)
-    said = (
-        f"{counts.min()} to {counts.max()} regions an image, mean {counts.mean():.1f}; with padding 9 regions"
-    )
+    said = f"{regions_in_words(counts)} regions an image; with padding 9 regions"
     assert (said in str(result)) == (counts.min() < 9)
     assert find_manifest(folder).features["min_score"] == limit
     report = verify(folder)

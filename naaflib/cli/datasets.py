@@ -45,7 +45,8 @@ examples:
 
 CONVERT = """\
 Turn bottom-up-attention TSV files (image_id, image_w, image_h, num_boxes, boxes, features) and captions into
-one split of the layout: features, boxes, sizes, image names, captions, in the order of the captions.
+one split of the layout: features, boxes, sizes, image names, captions, in the order of the captions. A folder
+with an .npz an image (x, bbox, image_w, image_h) is read, too.
 
 Captions: Karpathy's dataset_*.json, or a table with a line a caption (image, tab or comma, caption); a first
 line may name the columns in any order (image, number, caption). A row belongs to the image whose id it has
@@ -55,6 +56,7 @@ Nothing is overwritten unless --overwrite asks for it; the files appear only whe
 examples:
   naaf data convert boxes_36.tsv --captions dataset_flickr30k.json --split test --out data/mine_precomp
   naaf data convert a.tsv b.tsv --captions captions.tsv --split dev --images dev.txt --out data/mine_precomp
+  naaf data convert features/ --captions c.tsv --split train --regions 100 --pad --out data/mine_precomp
   naaf data convert coco_36.tsv --captions dataset_coco.json --id-field cocoid --split train \\
       --source-splits train restval --dtype float16 --out data/mine_precomp
 
@@ -133,7 +135,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def _add_convert(actions: argparse._SubParsersAction) -> None:
     what = "bottom-up TSV files into the layout"
     add = add_command(actions, "convert", what, CONVERT, convert).add_argument
-    add("tsv", type=path, nargs="+", metavar="TSV", help="files with region features")
+    add("tsv", type=path, nargs="+", metavar="TSV", help="files, or folders of .npz, with region features")
     add("--captions", type=path, required=True, metavar="FILE", help="captions, by image")
     add("--out", type=path, required=True, metavar="DIR", help="folder of the data set")
     add("--split", required=True, metavar="NAME", help="train, dev, test or testall: the split to write")
@@ -142,6 +144,11 @@ def _add_convert(actions: argparse._SubParsersAction) -> None:
     add("--id-field", metavar="NAME", help="field of Karpathy's file that holds the TSV's image_id")
     add("--captions-per-image", type=int, default=5, metavar="N", help="captions of every image")
     add("--regions", type=int, metavar="N", help="keep the first N regions; by default every image has 36")
+    add(
+        "--pad",
+        action="store_true",
+        help="fill images with fewer than N regions with zeros, which take no part",
+    )
     add("--dtype", choices=("float32", "float16"), default="float32", help="how the features are stored")
     add("--overwrite", action="store_true", help="replace a split that is there")
 
@@ -218,7 +225,16 @@ def convert(arguments: argparse.Namespace) -> int:
     from ..data.prepare.convert import convert_tsv
 
     files = (arguments.tsv, arguments.captions, arguments.out, arguments.split)
-    names = ("captions_per_image", "regions", "dtype", "images", "source_splits", "id_field", "overwrite")
+    names = (
+        "captions_per_image",
+        "regions",
+        "pad",
+        "dtype",
+        "images",
+        "source_splits",
+        "id_field",
+        "overwrite",
+    )
     print(convert_tsv(*files, **given(arguments, *names), progress=True))
     return 0
 

@@ -16,6 +16,7 @@ from ...messages import progress_bar, say
 from ..captions import read_filled
 from ..manifest import CAPTIONS_AN_IMAGE, OWN_MANIFEST, SPLITS, data_name, find_manifest, layout_path, made_by
 from ..pictures import large_pictures, read_upright
+from ..writing import regions_in_words
 from .base import GRID, Extractor
 from .registry import open_extractor
 
@@ -39,10 +40,8 @@ class Extracted:
         sizes = ", ".join(f"{split} {images}" for split, images in self.splits.items())
         each = self.regions * self.dim * np.dtype(self.dtype).itemsize
         stored = f"{self.regions} regions x {self.dim} {self.dtype}, {each / 1000:.1f} kB an image"
-        found = self.regions_an_image
-        if found.min() < self.regions:
-            some = f"{found.min()} to {found.max()} regions an image, mean {found.mean():.1f}"
-            stored = f"{some}; with padding {stored}"
+        if self.regions_an_image.min() < self.regions:
+            stored = f"{regions_in_words(self.regions_an_image)} regions an image; with padding {stored}"
         return f"{shown(self.folder)}: {self.extractor}: images: {sizes}; {stored}"
 
 
