@@ -1,6 +1,7 @@
 """Features of own pictures: every extractor, an interrupted call, and no mixture of two."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from naaflib.cli import main
+from naaflib.data.captions import read_filled
 from naaflib.data.extract import registry, writing
 from naaflib.data.extract.base import Extractor, grid_boxes
 from naaflib.data.extract.writing import extract
@@ -16,6 +18,7 @@ from naaflib.data.manifest import find_manifest, layout_path
 from naaflib.data.prepare.own_pictures import import_pictures
 from naaflib.data.prepare.verify import verify
 from naaflib.data.splits import open_split
+from naaflib.data.writing import regions_in_words
 from naaflib.errors import NaafError, UsageError
 
 
@@ -94,6 +97,32 @@ def test_an_interrupted_extraction_goes_on_and_ends_with_the_same_bytes(
     extract(folder, "x", batch=2, overwrite=True)
     assert files(folder) == once
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_a_picture_that_changed_since_it_was_described_is_described_again(folder, monkeypatch, capsys):
+    """Of the same size, under the same name and time: its bytes tell."""
+    use(monkeypatch, Numbers(8))
+    with pytest.raises(KeyboardInterrupt):
+        extract(folder, "x", batch=2)
+    split = "train"
+    name = read_filled(layout_path(folder, split, "names"))[3]
+    path = folder / "images" / name
+    before = path.stat()
+    with Image.open(path) as picture:
+        turned = picture.transpose(Image.Transpose.ROTATE_180)
+    path.unlink()  # a link to the photo
+    turned.point(lambda value: value // 2).save(path)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    rest = use(monkeypatch, Numbers())
+    extract(folder, "x", batch=2)
+    assert rest.seen == 20 - 8 + 1
+    assert (
+        f"{split}: 1 pictures have changed and are described again, {name} first" in capsys.readouterr().err
+    )
+    once = files(folder)
+    use(monkeypatch, Numbers())
+    extract(folder, "x", batch=2, overwrite=True)
+    assert files(folder) == once
 
 
 def test_what_another_extractor_began_is_not_continued(folder, monkeypatch):
@@ -248,7 +277,7 @@ def test_patch_tokens_are_pooled_to_a_grid_and_prefix_tokens_dropped(tmp_path, o
     assert features.shape == (2, 16, extractor.dim)
     assert features.dtype == np.float32
     np.testing.assert_array_equal(boxes[0], grid_boxes((32, 32), 4))
-    cells = extractor.model(pixel_values=extractor._pixels(picture)[None]).last_hidden_state
+    cells = extractor.model(pixel_values=extractor.pixels([picture])).last_hidden_state
     wanted = cells.flatten(2).transpose(1, 2) if cells.ndim == 4 else cells[:, -16:]
     np.testing.assert_allclose(features[0], wanted[0].detach().numpy(), rtol=1e-4, atol=1e-5)
     coarse = registry.open_extractor(f"transformers:{tmp_path / kind}", grid=2)([picture])[0]
@@ -271,7 +300,9 @@ def test_a_cell_sees_its_own_part_of_the_picture(tmp_path, offline):
         assert box[1] <= corner[1] < box[3]
 
 
-def test_a_detector_gives_its_surest_queries_with_their_boxes(tmp_path, offline):
+@pytest.fixture
+def detector(tmp_path, offline):
+    """The folder of a tiny DETR with 20 queries."""
     t = pytest.importorskip("transformers")
     seeds.manual_seed(2)
     backbone = t.ResNetConfig(
@@ -288,14 +319,18 @@ def test_a_detector_gives_its_surest_queries_with_their_boxes(tmp_path, offline)
     )  # fmt: skip
     t.DetrForObjectDetection(config).save_pretrained(tmp_path / "detr")
     t.DetrImageProcessor(size={"shortest_edge": 64, "longest_edge": 64}).save_pretrained(tmp_path / "detr")
-    extractor = registry.open_extractor(f"transformers:{tmp_path / 'detr'}", grid=3)
+    return tmp_path / "detr"
+
+
+def test_a_detector_gives_its_surest_queries_with_their_boxes(detector):
+    extractor = registry.open_extractor(f"transformers:{detector}", grid=3)
     picture = Image.fromarray(seeds.rng(5).integers(0, 255, (30, 80, 3), dtype=np.uint8))
     features, boxes = extractor([picture])
     assert features.shape == (1, 9, 16)
     assert (boxes >= 0).all()
     assert (boxes[..., 2:] <= (80, 30)).all()
     assert (boxes[..., 2:] > boxes[..., :2]).all()
-    found = extractor.model(pixel_values=extractor._pixels(picture)[None])
+    found = extractor.model(pixel_values=extractor.pixels([picture]))
     sure = found.logits.softmax(-1)[0, :, :-1].amax(-1)
     best = sure.sort(descending=True).indices[:9]
     np.testing.assert_allclose(
@@ -306,7 +341,41 @@ def test_a_detector_gives_its_surest_queries_with_their_boxes(tmp_path, offline)
     states = found.last_hidden_state[0, best].detach().numpy()
     np.testing.assert_allclose(extractor([picture])[0][0], states, rtol=1e-4, atol=1e-5)
     with pytest.raises(UsageError, match="finds 20 regions"):
-        registry.open_extractor(f"transformers:{tmp_path / 'detr'}", grid=5)
+        registry.open_extractor(f"transformers:{detector}", grid=5)
+
+
+def test_a_detector_keeps_what_it_is_sure_of_and_pads_with_zeros(detector, folder):
+    extractor = registry.open_extractor(f"transformers:{detector}", grid=3)
+    pictures = [Image.fromarray(seeds.rng(k).integers(0, 255, (30, 80, 3), dtype=np.uint8)) for k in range(3)]
+    whole, places = extractor(pictures)
+    logits = extractor.model(pixel_values=extractor.pixels(pictures)).logits
+    score = logits.softmax(-1)[..., :-1].amax(-1).sort(descending=True).values[:, :9].detach().numpy()
+    limit = float(np.median(score))
+    extractor.keep_sure(limit)
+    features, boxes = extractor(pictures)
+    kept = score >= limit
+    kept[:, 0] = True
+    assert not kept.all()
+    np.testing.assert_array_equal(features, whole * kept[..., None])
+    np.testing.assert_array_equal(boxes, places * kept[..., None])
+    assert extractor.record()["min_score"] == limit
+    extractor.keep_sure(0.999)  # nothing is so sure: the surest stays
+    np.testing.assert_array_equal(extractor(pictures)[0].any(axis=-1).sum(axis=1), [1, 1, 1])
+    for wrong in (0.0, 1.0, -1.0):
+        with pytest.raises(UsageError, match="a score lies between 0 and 1"):
+            extractor.keep_sure(wrong)
+    with pytest.raises(UsageError, match="--min-score chooses regions of a detector"):
+        extract(folder, "pixels", min_score=0.5)
+    result = extract(folder, f"transformers:{detector}", grid=3, min_score=limit, dtype="float32")
+    counts = np.concatenate(
+        [np.load(layout_path(folder, s, "features")).any(-1).sum(1) for s in ("train", "dev", "test")]
+    )
+    np.testing.assert_array_equal(result.regions_an_image, counts)
+    said = f"{regions_in_words(counts)} regions an image; with padding 9 regions"
+    assert (said in str(result)) == (counts.min() < 9)
+    assert find_manifest(folder).features["min_score"] == limit
+    report = verify(folder)
+    assert report.ok, report.table()
 
 
 def test_a_grid_finer_than_the_model_is_refused(tmp_path, offline):
@@ -383,3 +452,79 @@ def test_a_file_that_is_no_model_is_one_sentence(tmp_path):
     with pytest.raises(NaafError, match="onnxruntime cannot read it") as error:
         registry.open_extractor(f"onnx:{tmp_path / 'm.onnx'}")
     assert "\n" not in str(error.value)
+
+
+# ---- timm: not installed with the tests' packages, because its torchvision must fit the torch that is there
+
+
+@pytest.fixture
+def timm(offline):
+    """Skips where timm, or the torchvision under it, cannot be imported."""
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"timm cannot be imported: {error}")
+    return timm
+
+
+def timm_folder(timm, name, path):
+    """A random model in a folder, as timm reads it from its hub."""
+    seeds.manual_seed(3)
+    timm.models.save_for_hf(timm.create_model(name, pretrained=False), path, safe_serialization=True)
+    return path
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_vit4", "test_convnext", "test_resnet"])
+def test_a_timm_model_gives_the_means_of_its_last_map(timm, tmp_path, name):
+    path = timm_folder(timm, name, tmp_path / "m")
+    extractor = registry.open_extractor(f"timm:{path}", grid=1)
+    picture = Image.fromarray(seeds.rng(5).integers(0, 255, (30, 80, 3), dtype=np.uint8))
+    features, boxes = extractor([picture, picture.transpose(Image.Transpose.ROTATE_180)])
+    np.testing.assert_array_equal(boxes[0], [[0, 0, 80, 30]])
+    width, height = extractor.preprocessing.size
+    known = timm.data.resolve_model_data_config(extractor.model)
+    assert known["input_size"] == (3, height, width)
+    how = Image.Resampling[known["interpolation"].upper()]  # bilinear of the ResNet
+    square = np.asarray(picture.resize((width, height), how), np.float32) / 255
+    pixels = torch.tensor((square - known["mean"]) / known["std"], dtype=torch.float32).permute(2, 0, 1)
+    with torch.no_grad():
+        whole = extractor.model.forward_features(pixels[None])
+    prefix = getattr(extractor.model, "num_prefix_tokens", 0)
+    wanted = whole[:, prefix:].mean(1) if whole.ndim == 3 else whole.mean((2, 3))
+    np.testing.assert_allclose(features[0, 0], wanted[0], rtol=1e-3, atol=1e-4)
+    record = extractor.record()
+    assert record["extractor"] == "timm:m"
+    assert record["preprocessing"].startswith(f"{width} x {height}, {known['interpolation']}, no crop, mean ")
+    assert registry.open_extractor(f"timm:local-dir:{path}", grid=1).record() == record
+
+
+def test_a_timm_cell_sees_its_own_part_of_the_picture(timm, tmp_path):
+    extractor = registry.open_extractor(f"timm:{timm_folder(timm, 'test_resnet', tmp_path / 'm')}", grid=2)
+    plain = Image.new("RGB", (64, 32), "grey")
+    for region, corner in enumerate([(0, 0), (48, 0), (0, 24), (48, 24)]):
+        marked = plain.copy()
+        marked.paste("red", (*corner, corner[0] + 16, corner[1] + 8))
+        features, _ = extractor([plain, marked])
+        assert np.abs(features[1] - features[0]).sum(axis=-1).argmax() == region
+
+
+def test_a_timm_model_that_is_not_here_says_what_to_copy(timm, tmp_path):
+    for name in ("nobody", "hf-hub:nobody/nothing", "test_vit", tmp_path):
+        with pytest.raises(NaafError, match=r"copy the model's folder \(config.json, model") as error:
+            registry.open_extractor(f"timm:{name}")
+        assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match="give --grid"):
+        registry.open_extractor(f"timm:{timm_folder(timm, 'test_vit', tmp_path / 'm')}", grid=50)
+
+
+def test_a_torchvision_of_another_torch_is_one_sentence(monkeypatch):
+    def broken(name, package=None):
+        if name == "torchvision":
+            raise RuntimeError("operator torchvision::nms does not exist")
+        raise ModuleNotFoundError("Could not import module 'AutoImageProcessor'.")  # transformers hides why
+
+    monkeypatch.setattr(registry, "import_module", broken)
+    with pytest.raises(
+        NaafError, match=r"nms does not exist\); install the torchvision that belongs to this"
+    ):
+        registry.open_extractor("transformers:x")

@@ -11,6 +11,7 @@ from ..data.manifest import data_name, made_by
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..data.vocabulary import warn_of_unknown
+from ..devices import pick_device
 from ..errors import NaafError, UsageError
 from ..files import fingerprint, read_json, resolve, shown, write_json
 from ..metric.retrieval import RetrievalMetrics
@@ -22,7 +23,6 @@ from .scores import (
     MEMORY,
     check_memory,
     encode_split,
-    pick_device,
     score_encoded,
     score_to_file,
     streamed_metrics,
