@@ -5,7 +5,6 @@ word's vector is the mean of its pieces' last hidden states, then one linear lay
 that the tokenizer sets before and after a caption (`[CLS]`, `[SEP]`) are `<start>` and `<end>`.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,9 +17,14 @@ from torch import Tensor, nn
 from ..data.captions import tokenize
 from ..data.vocabulary import Vocabulary
 from ..errors import NaafError, UsageError
+from ..pretrained import load_pretrained, weights_digest
 from .encoders import TextEncoder, unit
 
 CONFIG, TOKENIZER = "bert.config", "bert.tokenizer"  # tensors of a checkpoint: JSON as bytes
+REMEDY = (
+    "without a network copy the model's folder (config.json, tokenizer.json, model.safetensors) here and "
+    "name it: --bert FOLDER"
+)
 QUOTED = 60  # characters of a caption in a sentence
 COUNTED_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer", "data2vec-text")
 
@@ -38,19 +42,8 @@ class Pretrained(NamedTuple):
         Raises NaafError without transformers, for a model that is not there, and for one of another kind.
         """
         transformers = _transformers()
-        try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name, add_prefix_space=True)
-            model, loaded = transformers.AutoModel.from_pretrained(name, output_loading_info=True)
-        except (OSError, ValueError, KeyError) as error:
-            first = str(error).strip().splitlines()[0]
-            raise NaafError(
-                f"transformers cannot load the text model {str(name)!r} ({first}); without a network copy "
-                "the model's folder (config.json, tokenizer.json, model.safetensors) here and name it: "
-                "--bert FOLDER"
-            ) from None
-        missing = sorted(key for key in loaded["missing_keys"] if "pooler" not in key)
-        if missing:
-            raise NaafError(f"{name}: the weights lack {missing[0]}; a part of the model would stay random")
+        model = load_pretrained(transformers.AutoModel, str(name), REMEDY, optional="pooler")
+        tokenizer = load_pretrained(transformers.AutoTokenizer, str(name), REMEDY, add_prefix_space=True)
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise NaafError(f"{name}: its tokenizer has no tokenizer.json, from which word pieces are read")
@@ -89,15 +82,6 @@ class Pretrained(NamedTuple):
     def digest(self) -> str:
         """SHA-256 of the weights."""
         return weights_digest(self.model)
-
-
-def weights_digest(model: nn.Module) -> str:
-    """SHA-256 of a model's weights by their names."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 class BertEncoder(TextEncoder):
@@ -211,5 +195,4 @@ def _transformers() -> Any:
         raise NaafError(
             "a BERT text encoder needs transformers; pip install 'naaflib[transformers]' brings it"
         ) from None
-    transformers.utils.logging.disable_progress_bar()  # a model is loaded in a moment
     return transformers
