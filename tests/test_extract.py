@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -378,6 +379,74 @@ def test_a_detector_keeps_what_it_is_sure_of_and_pads_with_zeros(detector, folde
     assert report.ok, report.table()
 
 
+def test_the_regions_of_yolos_are_its_detection_tokens(tmp_path, offline):
+    """Its last states hold the patches, too."""
+    t = pytest.importorskip("transformers")
+    seeds.manual_seed(4)
+    small = {**SMALL, "image_size": [32, 32], "intermediate_size": 16, "num_detection_tokens": 7}
+    t.YolosForObjectDetection(t.YolosConfig(**small, num_labels=3)).save_pretrained(tmp_path)
+    t.YolosImageProcessor(size={"shortest_edge": 32, "longest_edge": 32}).save_pretrained(tmp_path)
+    extractor = registry.open_extractor(f"transformers:{tmp_path}", grid=2)
+    picture = Image.fromarray(seeds.rng(5).integers(0, 255, (30, 80, 3), dtype=np.uint8))
+    features, _ = extractor([picture])
+    with torch.no_grad():
+        found = extractor.model(pixel_values=extractor.pixels([picture]))
+    states = found.last_hidden_state[0, -7:]
+    torch.testing.assert_close(extractor.model.class_labels_classifier(states), found.logits[0])
+    best = found.logits[0].softmax(-1)[:, :-1].amax(-1).sort(descending=True).indices[:4]
+    np.testing.assert_allclose(features[0], states[best].numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def vit(tmp_path, offline):
+    return tiny("vit", tmp_path / "vit")
+
+
+def without_preprocessor(vit):
+    (vit / "preprocessor_config.json").unlink()
+
+
+def cut_short(vit):
+    path = vit / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def of_text(vit):
+    from transformers import BertConfig, BertModel
+
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    BertModel(BertConfig(**small, intermediate_size=8, vocab_size=9)).save_pretrained(vit)
+
+
+def of_grey_pictures(vit):
+    from transformers import ViTConfig, ViTModel
+
+    ViTModel(ViTConfig(**SMALL, intermediate_size=8, num_channels=1)).save_pretrained(vit)
+
+
+def of_another_size(vit):
+    from transformers import ViTImageProcessor
+
+    ViTImageProcessor(size={"height": 48, "width": 48}).save_pretrained(vit)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (without_preprocessor, r"preprocessor_config.json file\); without a network copy"),
+        (cut_short, "cannot load .*vit.* header"),
+        (of_text, "vit is a model of input_ids, not of pictures; name a vision model"),
+        (of_grey_pictures, "cannot take an RGB picture of 32 x 32 .*Expected 1 but got 3"),
+        (of_another_size, "cannot take an RGB picture of 48 x 48"),
+    ],
+)
+def test_a_model_that_cannot_describe_pictures_is_one_sentence(vit, change, says):
+    change(vit)
+    with pytest.raises(NaafError, match=says) as error:
+        registry.open_extractor(f"transformers:{vit}", grid=2)
+    assert "\n" not in str(error.value)
+
+
 def test_a_grid_finer_than_the_model_is_refused(tmp_path, offline):
     with pytest.raises(UsageError, match="4 x 4 cells; give --grid 4 or less"):
         registry.open_extractor(f"transformers:{tiny('vit', tmp_path / 'vit')}", grid=6)
@@ -407,19 +476,69 @@ def test_a_model_that_is_not_here_says_what_to_copy(tmp_path, offline):
 # ---- ONNX
 
 
-def onnx_model(path, size=16):
-    """The mean of each channel over 4 x 4 pixels, as a map."""
+def onnx_model(path, size=(16, 16), batch="n", inputs=1, kind="FLOAT", channels=3, last=False, flat=False):
+    """The mean of each channel over 4 x 4 pixels, as a map. size: rows, columns. last: channels are last."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     from onnx import TensorProto, helper
 
-    node = helper.make_node("AveragePool", ["pixels"], ["map"], kernel_shape=[4, 4], strides=[4, 4])
-    taken = helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ["n", 3, size, size])
-    given = helper.make_tensor_value_info("map", TensorProto.FLOAT, ["n", 3, None, None])
-    graph = helper.make_graph([node], "means", [taken], [given])
+    number = getattr(TensorProto, kind)
+    shape = [batch, *size, channels] if last else [batch, channels, *size]
+    taken = [helper.make_tensor_value_info(f"pixels{k or ''}", number, shape) for k in range(inputs)]
+    nodes = [helper.make_node("AveragePool", ["before"], ["after"], kernel_shape=[4, 4], strides=[4, 4])]
+    first, final = ("Transpose", "Transpose") if last else ("Identity", "Flatten" if flat else "Identity")
+    orders = [{"perm": [0, 3, 1, 2]}, {"perm": [0, 2, 3, 1]}] if last else [{}, {}]
+    if kind == "UINT8":
+        first, orders[0], number = "Cast", {"to": TensorProto.FLOAT}, TensorProto.FLOAT
+    nodes.insert(0, helper.make_node(first, ["pixels"], ["before"], **orders[0]))
+    nodes.append(helper.make_node(final, ["after"], ["map"], **orders[1]))
+    given = helper.make_tensor_value_info("map", number, [batch, None] if flat else [batch, None, None, None])
+    graph = helper.make_graph(nodes, "means", taken, [given])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, path)
     return path
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"batch": 1},
+        {"batch": 2},
+        {"kind": "FLOAT16"},
+        {"last": True},
+        {"last": True, "batch": 1, "kind": "FLOAT16"},
+        {"size": (8, 24)},
+        {"size": (None, None)},
+    ],
+)
+def test_every_form_of_onnx_model_gives_the_same_means(tmp_path, how):
+    pictures = [
+        Image.fromarray(np.full((size, 24, 3), seeds.rng(size).integers(0, 255, 3), np.uint8))
+        for size in (24, 16, 8)
+    ]
+    extractor = registry.open_extractor(f"onnx:{onnx_model(tmp_path / 'm.onnx', **how)}", grid=2)
+    features, boxes = extractor(pictures)
+    colours = np.stack([np.asarray(picture)[0, 0] / 255 for picture in pictures])
+    wanted = (colours - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225)
+    tolerance = 5e-3 if "kind" in how else 1e-5
+    np.testing.assert_allclose(features, np.tile(wanted[:, None], (1, 4, 1)), atol=tolerance)
+    assert features.dtype == np.float32
+    np.testing.assert_array_equal(boxes[:, -1, 2:], [picture.size for picture in pictures])
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"inputs": 2}, r"takes 2 inputs \(pixels, pixels1\), pictures are one"),
+        ({"channels": 1}, r"takes tensor\(float\) \['n', 1, 16, 16\]; float pictures"),
+        ({"kind": "UINT8"}, r"takes tensor\(uint8\)"),
+        ({"flat": True}, r"gives \(1, 48\); a map"),
+    ],
+)
+def test_an_onnx_model_of_something_else_is_one_sentence(tmp_path, how, says):
+    with pytest.raises(NaafError, match=f"m.onnx: {says}") as error:
+        registry.open_extractor(f"onnx:{onnx_model(tmp_path / 'm.onnx', **how)}", grid=2)
+    assert "\n" not in str(error.value)
 
 
 def test_an_onnx_model_gives_the_means_of_its_map(tmp_path):
@@ -444,6 +563,14 @@ def test_pooling_to_a_grid_is_torch_s(grid):
     np.testing.assert_allclose(
         _pooled(cells, grid), torch_s.flatten(2).transpose(1, 2).numpy(), rtol=1e-5, atol=1e-6
     )
+
+
+def test_an_onnx_model_that_fails_as_it_runs_is_one_sentence(tmp_path):
+    extractor = registry.open_extractor(f"onnx:{onnx_model(tmp_path / 'm.onnx')}", grid=2)
+    extractor.preprocessing = replace(extractor.preprocessing, size=(20, 16))  # not what the file says
+    with pytest.raises(NaafError, match="onnxruntime cannot run it") as error:
+        extractor([Image.new("RGB", (9, 9))])
+    assert "\n" not in str(error.value)
 
 
 def test_a_file_that_is_no_model_is_one_sentence(tmp_path):
@@ -528,3 +655,45 @@ def test_a_torchvision_of_another_torch_is_one_sentence(monkeypatch):
         NaafError, match=r"nms does not exist\); install the torchvision that belongs to this"
     ):
         registry.open_extractor("transformers:x")
+
+
+# ---- pictures of every size, by every extractor
+
+
+@pytest.mark.parametrize("kind", ["pixels", "transformers", "onnx"])
+def test_pictures_of_any_size_and_mode_have_finite_features_and_boxes_inside(tmp_path, offline, kind):
+    """One pixel, a line of 5000, two colours, transparent, turned by EXIF; stored by import, or as they are."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name, size, mode in (
+        ("dot", (1, 1), "RGB"),
+        ("tall", (1, 5000), "RGB"),
+        ("wide", (5000, 1), "L"),
+        ("bits", (9, 7), "1"),
+        ("clear", (9, 7), "RGBA"),
+        ("palette", (9, 7), "P"),
+    ):
+        Image.new(mode, size, 1).save(photos / f"{name}.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("CMYK", (9, 7)).save(photos / "turned.jpg", exif=exif)
+    captions = tmp_path / "captions.json"
+    captions.write_text(json.dumps({path.name: "a picture" for path in photos.iterdir()}))
+    import_pictures(photos, captions, tmp_path / "mine", splits="1/1")
+    model = {
+        "pixels": lambda: "pixels",
+        "transformers": lambda: f"transformers:{tiny('vit', tmp_path / 'vit')}",
+        "onnx": lambda: f"onnx:{onnx_model(tmp_path / 'm.onnx')}",
+    }[kind]()
+    extract(tmp_path / "mine", model, grid=2)
+    report = verify(tmp_path / "mine")
+    assert report.ok, report.table()
+    for path in (tmp_path / "mine/images").iterdir():  # as a hand-made folder may hold them
+        source = next(one for one in photos.iterdir() if one.stem == path.stem)
+        path.unlink()
+        path.write_bytes(source.read_bytes())
+    before = files(tmp_path / "mine")
+    extract(tmp_path / "mine", model, grid=2, overwrite=True)
+    after = files(tmp_path / "mine")
+    assert before["train_ims_size.npy"] == after["train_ims_size.npy"]
+    assert before["train_ims_bbx.npy"] == after["train_ims_bbx.npy"]

@@ -98,7 +98,7 @@ features:
 examples:
   naaf data extract data/mine --features pixels
   naaf data extract data/mine --features transformers:facebook/dinov2-small --grid 6
-  naaf data extract data/mine --features transformers:facebook/detr-resnet-50 --grid 10 --min-score 0.3
+  naaf data extract data/mine --features transformers:hustvl/yolos-tiny --grid 8 --min-score 0.3
   naaf data extract data/mine --features timm:vit_small_patch14_dinov2.lvd142m"""
 
 

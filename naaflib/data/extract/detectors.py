@@ -33,7 +33,8 @@ class Detector(Network):
     @torch.no_grad()
     def __call__(self, pictures: Sequence[Image.Image]) -> tuple[Features, Boxes]:
         found = self.model(pixel_values=self.pixels(pictures))
-        states, queries = found.last_hidden_state, found.logits.shape[1]
+        queries = found.logits.shape[1]
+        states = found.last_hidden_state[:, -queries:]  # of YOLOS, tokens of patches stand before them
         if queries < self.regions:
             raise UsageError(
                 f"{self.name} finds {queries} regions, and a grid of {self.grid} asks for {self.regions}"

@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelFor
 from ...errors import NaafError
 from .base import MEAN, SIDE, STD, Preprocessing
 from .detectors import Detector
-from .networks import Mapped, Network
+from .networks import Mapped, Network, loaded
 
 DETECTORS = ("Detr", "DetrFor", "Yolos", "RTDetr", "DeformableDetr", "ConditionalDetr", "Deta", "DFine")
 PREFIX = 64  # a model has fewer class and register tokens
@@ -65,12 +65,5 @@ def _side(config: Any, processor: Any, detects: bool) -> int:
 
 
 def _loaded(kind: Any, name: str) -> Any:
-    """Raises NaafError where the model is neither a folder, nor in the cache, nor to be had."""
-    try:
-        return kind.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise NaafError(
-            f"transformers cannot load {name!r} ({first}); without a network copy the model's folder "
-            "(config.json, preprocessor_config.json, model.safetensors) here and name it: transformers:FOLDER"
-        ) from None
+    files = "config.json, preprocessor_config.json, model.safetensors"
+    return loaded("transformers", name, files, lambda: kind.from_pretrained(name))

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ...devices import pick_device
+from ...errors import NaafError
 from .base import Boxes, Extractor, Features, Preprocessing, all_grid_boxes, check_grid
 
 
@@ -26,7 +27,16 @@ class Network(Extractor):
         self.name, self.grid, self.regions = name, grid, grid**2
         self.device, self.preprocessing = pick_device(device), preprocessing
         self.model = model.eval().to(self.device)
-        self.dim = self([Image.new("RGB", preprocessing.size)])[0].shape[-1]
+        try:
+            self.dim = self([Image.new("RGB", preprocessing.size)])[0].shape[-1]
+        except NaafError:
+            raise
+        except Exception as error:  # models check their input in their own ways
+            width, height = preprocessing.size
+            raise NaafError(
+                f"{name} cannot take an RGB picture of {width} x {height} ({first_line(error)}); "
+                "name another model, or correct the size in its configuration"
+            ) from None
 
     def record(self) -> dict[str, object]:
         digest = hashlib.sha256()
@@ -45,6 +55,25 @@ class Network(Extractor):
     def pixels(self, pictures: Sequence[Image.Image]) -> Float[Tensor, "image channel y x"]:
         """The pictures as the model takes them, on its device."""
         return torch.from_numpy(self.preprocessing(pictures)).permute(0, 3, 1, 2).to(self.device)
+
+
+def loaded(kind: str, name: str, files: str, load: Callable[[], Any]) -> Any:
+    """What a library loads. Raises NaafError where the model is no folder, not in the cache, not to be had.
+
+    files: those that its folder has.
+    """
+    try:
+        return load()
+    except Exception as error:  # of the network, the cache, the files' formats: they share no base
+        raise NaafError(
+            f"{kind} cannot load {name!r} ({first_line(error)}); without a network copy the model's folder "
+            f"({files}) here and name it: {kind}:FOLDER"
+        ) from None
+
+
+def first_line(error: Exception) -> str:
+    """Of a library's message of many lines."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class Mapped(Network):

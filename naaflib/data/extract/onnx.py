@@ -37,7 +37,8 @@ class Onnx(Extractor):
             )
         self.input, shape = takes[0].name, takes[0].shape
         self.channels_last = len(shape) == 4 and shape[3] == 3 and shape[1] != 3
-        if len(shape) != 4 or takes[0].type not in TYPES or (not self.channels_last and shape[1] in (1, 4)):
+        channels = shape[3 if self.channels_last else 1] if len(shape) == 4 else None
+        if len(shape) != 4 or takes[0].type not in TYPES or (isinstance(channels, int) and channels != 3):
             raise self._error(
                 f"takes {takes[0].type} {shape}; float pictures (batch, 3, rows, columns) are needed"
             )

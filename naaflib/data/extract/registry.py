@@ -42,6 +42,5 @@ def _check_torchvision() -> None:
         return
     except (ImportError, RuntimeError, OSError) as error:
         raise NaafError(
-            f"torchvision cannot be imported ({str(error).strip().splitlines()[0]}); install the torchvision "
-            "that belongs to this torch"
+            f"torchvision cannot be imported ({error}); install the torchvision that belongs to this torch"
         ) from None

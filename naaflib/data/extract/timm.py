@@ -1,7 +1,6 @@
 """Vision models of timm, by name or folder: the last map of `forward_intermediates` on a grid."""
 
 from pathlib import Path
-from typing import Any
 
 import timm
 from jaxtyping import Float
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from ...errors import NaafError
 from .base import Preprocessing
-from .networks import Mapped
+from .networks import Mapped, loaded
 
 LOCAL = "local-dir:"  # what timm itself calls a folder
 
@@ -24,7 +23,9 @@ class Timm(Mapped):
     def __init__(self, name: str, grid: int, device: str) -> None:
         """name: of a model, as timm.create_model takes it, or a folder with config and weights."""
         name = name.removeprefix(LOCAL)
-        model = _loaded(f"{LOCAL}{name}" if Path(name).is_dir() else name)
+        source = f"{LOCAL}{name}" if Path(name).is_dir() else name
+        files = "config.json, model.safetensors"
+        model = loaded(self.kind, name, files, lambda: timm.create_model(source, pretrained=True))
         if not hasattr(model, "forward_intermediates"):
             raise NaafError(
                 f"timm's {name} has no forward_intermediates, which gives its map; name another model"
@@ -46,15 +47,3 @@ class Timm(Mapped):
         return self.model.forward_intermediates(
             pixels, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
         )[-1]
-
-
-def _loaded(name: str) -> Any:
-    """Raises NaafError where the model is neither a folder, nor in the cache, nor to be had."""
-    try:
-        return timm.create_model(name, pretrained=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise NaafError(
-            f"timm cannot load {name!r} ({first}); without a network copy the model's folder "
-            "(config.json, model.safetensors) here and name it: timm:FOLDER"
-        ) from None

@@ -120,7 +120,7 @@ def import_pictures(
     known = read_image_captions(captions, field)
     if is_file:
         known = _split_by_file(known, Path(str(splits)))
-    pictures = {path for path in images.rglob("*") if path.suffix.lower() in ENDINGS}
+    pictures = {path for path in images.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file()}
     found = _found(known, images)
     number = captions_per_image or _best_number([len(one.captions) for one in found if not one.reason])
     found = [
