@@ -40,12 +40,12 @@ SPEC = {"name": "tried", "preset": "scenes", "set": TINY, "notebooks": ["02"], "
 NOTEBOOKS = {
     "02_training": [
         'run: str = ""\ndata: str = ""\npreset: str = ""\nseed: int = 0\nmembers: int = 1\n'
-        'settings: str = ""',
+        'settings: str = ""\nglove: str = ""',
         "from pathlib import Path\n"
         "from naaflib import train_members\n"
-        "from naaflib.pages.keep import settings_for\n"
+        "from naaflib.pages.keep import settings_for, words_from\n"
         "chosen = settings_for(Path(data), preset, settings, seed=seed)\n"
-        "train_members(data, run, chosen, members)",
+        "train_members(data, run, chosen, members, **words_from(chosen, glove=glove))",
     ],
     "03_evaluation": [
         'run: str = ""\ndata: str = ""\nsplit: str = ""\nprotocol: str = "full"',
@@ -344,6 +344,20 @@ def test_a_run_of_other_settings_under_the_right_name_is_refused(tmp_path, data,
     place(source, tmp_path, "naaf/members/0")
     with pytest.raises(NaafError, match=r"naaf/members/0 holds a run of another mining\.alpha than"):
         planned(tmp_path, data, runs={"naaf": {"mining.alpha": 3}})
+
+
+def test_a_run_is_recognised_by_the_word_vectors_that_it_started_from(tmp_path, data, root):
+    from naaflib.config import preset
+    from naaflib.training import train_run
+
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.txt").write_text(f"cat {len(name)} 1 2 3 4 5 {name == 'one':d}\n")
+    one, two = ({"glove": str(tmp_path / f"{name}.txt")} for name in ("one", "two"))
+    train_run(data, tmp_path / "out/naaf/members/0", preset("scenes", TINY), device="cpu", **one)
+    assert states(planned(tmp_path, data, parameters=one)) == {"naaf/0": "notebooks only"}
+    for others in (two, {}):
+        with pytest.raises(NaafError, match="naaf/members/0 holds a run of other weights or data than"):
+            planned(tmp_path, data, parameters=others)
 
 
 def test_a_damaged_config_is_not_taken_for_other_settings(tmp_path, data, source):

@@ -748,6 +748,30 @@ def test_an_unfinished_member_is_resumed(whole, data, tmp_path, monkeypatch, cap
     assert_same_run(run, whole)
 
 
+def test_a_member_that_started_from_other_words_is_not_taken(data, glove, tmp_path, capsys):
+    """One that stopped goes on; the words that it started from are in its checkpoint."""
+    settings = replace(SETTINGS, {"train.epochs": 1})
+    train_members(data, tmp_path / "group", settings, 1, device="cpu", glove=glove)
+    again = {"device": "cpu", "glove": glove}
+    train_members(data, tmp_path / "group", settings, 1, **again)
+    assert "reused" in capsys.readouterr().err
+    with pytest.raises(NaafError, match=r"started from glove .*glove\.txt, and now none is asked for"):
+        train_members(data, tmp_path / "group", settings, 1, device="cpu")
+    glove.write_text("cat 3 2 1\n")
+    with pytest.raises(NaafError, match="started from glove"):
+        train_members(data, tmp_path / "group", settings, 1, **again)
+
+
+def test_a_member_that_stopped_goes_on_with_its_words(data, glove, tmp_path, monkeypatch, capsys):
+    again = {"device": "cpu", "glove": glove}
+    with monkeypatch.context() as patch:
+        kill(patch, "reading a batch", 7)
+        with pytest.raises(Killed):
+            train_members(data, tmp_path / "group", SETTINGS, 1, **again)
+    train_members(data, tmp_path / "group", SETTINGS, 1, **again)
+    assert "resuming" in capsys.readouterr().err
+
+
 def test_at_least_one_member_is_trained(data, tmp_path):
     with pytest.raises(UsageError, match="members is 0"):
         train_members(data, tmp_path / "group", SETTINGS, 0)

@@ -282,10 +282,9 @@ def _check_start(run: Run, start: Mapping[str, Source]) -> None:
     asked = {name: start_fingerprint(name, path) for name, path in start.items() if path is not None}
     other = next((name for name in STARTS if recorded.get(name) != asked.get(name)), None)
     if other:
-        was = (run.config.get("start") or {}).get(other)
+        was, now = ((record or {}).get(other) or "none" for record in (run.config.get("start"), start))
         raise NaafError(
-            f"{shown(run.path)} started from {other} {was}, and now {start.get(other)} is asked for; take "
-            "another folder"
+            f"{shown(run.path)} started from {other} {was}, and now {now} is asked for; take another folder"
         )
 
 
