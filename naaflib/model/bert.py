@@ -117,12 +117,14 @@ class BertEncoder(TextEncoder):
         found: list[list[int]] = [[] for _ in range(len(words) + 2)]
         for piece, place in zip(encoding.ids, _places(encoding.word_ids, len(words)), strict=True):
             found[place].append(piece + 1)
-        if 0 < self.longest < len(encoding.ids):
+        pieces = [tuple(own or [self._unknown + 1]) for own in found]
+        total = sum(map(len, pieces))
+        if 0 < self.longest < total:
             raise UsageError(
                 f"the text model reads {self.longest} pieces, and the caption {text[:QUOTED]!r}... has "
-                f"{len(encoding.ids)}; shorten it"
+                f"{total}; shorten it"
             )
-        return [tuple(pieces or [self._unknown + 1]) for pieces in found]
+        return pieces
 
     @property
     def _unknown(self) -> int:
