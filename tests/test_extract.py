@@ -662,7 +662,7 @@ def test_a_torchvision_of_another_torch_is_one_sentence(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["pixels", "transformers", "onnx"])
 def test_pictures_of_any_size_and_mode_have_finite_features_and_boxes_inside(tmp_path, offline, kind):
-    """One pixel, a line of 5000, two colours, transparent, turned by EXIF; stored by import, or as they are."""
+    """One pixel, a line of 5000, two colours, transparent, turned by EXIF; stored by import or not."""
     photos = tmp_path / "photos"
     photos.mkdir()
     for name, size, mode in (
