@@ -205,6 +205,10 @@ def test_a_model_refuses_features_of_another_extractor_by_name(folder, tmp_path,
     run = tmp_path / "run"
     assert main(["train", "--data", str(folder), "--out", str(run), "--set", *tiny]) == 0
     assert main(["evaluate", str(run)]) == 0
+    use(monkeypatch, Numbers())
+    extract(folder, "x", grid=3, overwrite=True)
+    assert main(["evaluate", str(run)]) == 1
+    assert "trained on those by the same extractor with another grid; extract" in capsys.readouterr().err
     use(monkeypatch, Numbers(name="others"))  # of the same width
     extract(folder, "x", overwrite=True)
     for words in (["evaluate", str(run)], ["index", str(run), "--out", str(tmp_path / "index")]):
@@ -662,7 +666,7 @@ def test_a_torchvision_of_another_torch_is_one_sentence(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["pixels", "transformers", "onnx"])
 def test_pictures_of_any_size_and_mode_have_finite_features_and_boxes_inside(tmp_path, offline, kind):
-    """One pixel, a line of 5000, two colours, transparent, turned by EXIF; stored by import, or as they are."""
+    """One pixel, a line of 5000, two colours, transparent, turned by EXIF; stored by import or not."""
     photos = tmp_path / "photos"
     photos.mkdir()
     for name, size, mode in (

@@ -85,8 +85,8 @@ then:
 
 EXTRACT = """\
 Describe the pictures of a data set: region features, boxes and sizes of every split, in the layout. An
-interrupted call goes on where it stopped. The manifest records extractor, revision, checksum of the weights
-and preprocessing; a model refuses features of another extractor.
+interrupted call goes on where it stopped, and describes changed pictures again. The manifest records
+extractor, revision, checksum of the weights and preprocessing; a model refuses features of another one.
 
 features:
   pixels                     colours, edges and texture of 36 boxes, 128 numbers each; needs nothing
@@ -99,7 +99,7 @@ examples:
   naaf data extract data/mine --features pixels
   naaf data extract data/mine --features transformers:facebook/dinov2-small --grid 6
   naaf data extract data/mine --features transformers:hustvl/yolos-tiny --grid 8 --min-score 0.3
-  naaf data extract data/mine --features timm:vit_small_patch14_dinov2.lvd142m"""
+  naaf data extract data/mine --features timm:vit_small_patch16_224.dino"""
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:

@@ -203,7 +203,8 @@ def check_extractor(run: Run | None, data: Path) -> None:
     now = made_by(data)
     if run and trained and now and trained != now:
         same = trained["extractor"] == now["extractor"]
-        which = "the same extractor with other weights or another grid" if same else trained["extractor"]
+        differ = ", ".join(key for key in {**trained, **now} if trained.get(key) != now.get(key))
+        which = f"the same extractor with another {differ}" if same else trained["extractor"]
         raise NaafError(
             f"{shown(data)} has features by {now['extractor']}, and {shown(run.path)} was trained on those "
             f"by {which}; extract these again (naaf data extract)"
