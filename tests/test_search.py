@@ -14,8 +14,7 @@ from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
 from naaflib.model.checkpoint import save
 from naaflib.model.model import Model
-from naaflib.search import Searcher, build_index, index
-from naaflib.search.candidates import Cells, first_stage
+from naaflib.search import Searcher, build_index, building
 from naaflib.similarity.boundary import Boundaries
 
 ROUNDING = 4e-3  # of scores, from vectors of float16
@@ -76,7 +75,7 @@ def test_answers_are_in_the_order_of_the_model_s_scores(checkpoint, scenes, tmp_
         assert hits.texts == [split.captions[place] for place in hits.places.tolist()]
 
 
-@pytest.mark.parametrize("stage", ["cells", "mean"])
+@pytest.mark.parametrize("stage", ["fitted", "mean"])
 def test_all_images_as_candidates_are_the_exact_answer(naaf, scenes, tmp_path, stage):
     built = build_index(naaf, scenes, out=tmp_path / "index", stage=stage)
     searcher = Searcher(built)
@@ -113,7 +112,7 @@ def test_an_index_grows_by_parts(naaf, scenes, tmp_path):
 
 
 def test_an_interrupted_build_goes_on_and_ends_with_the_same_bytes(naaf, scenes, tmp_path, monkeypatch):
-    monkeypatch.setattr(index, "BLOCK", 3)
+    monkeypatch.setattr(building, "BLOCK", 3)
     build_index(naaf, scenes, out=tmp_path / "whole")
     encode, calls = Model.encode_images, []
 
@@ -201,53 +200,3 @@ def test_the_commands_say_what_the_library_says(naaf, scenes, tmp_path, capsys):
     assert [row["place"] for row in rows] == hits.places.tolist()
     assert main(["search", str(tmp_path / "index"), text, "--explain"]) == 0
     assert "<start>" in capsys.readouterr().out
-
-
-# ---- the first stage
-
-
-def slow_cells(vectors, planes, signs, average):
-    """MUVERA's vectors of one set, in loops. average: of an image; else sums over words."""
-    found = []
-    for plane, sign in zip(planes, signs, strict=True):
-        bits = (vectors @ plane > 0).astype(int)
-        own = bits @ (2 ** np.arange(bits.shape[1]))
-        for cell in range(2 ** bits.shape[1]):
-            members = vectors[own == cell]
-            if average and not len(members):
-                target = np.array([(cell >> bit) & 1 for bit in range(bits.shape[1])])
-                members = vectors[[(bits != target).sum(axis=1).argmin()]]
-            total = members.sum(axis=0) if len(members) else np.zeros(vectors.shape[1])
-            found.append((total / (len(members) if average else len(vectors))) @ sign)
-    return np.concatenate(found)
-
-
-def test_cells_are_the_paper_s_construction_and_padding_takes_no_part():
-    count, words, regions, dim = 2, 3, 5, 7
-    rng = seeds.rng(11)
-    cells = Cells.make(dim, bits=3, repetitions=2, projected=11, seed=seeds.shifted())
-    planes, signs = (array.double().numpy() for array in cells)
-    for size, of, average in ((words, cells.of_words, False), (regions, cells.of_regions, True)):
-        vectors = rng.normal(size=(count, size, dim))
-        padded = np.concatenate([vectors, np.zeros((count, 2, dim))], axis=1)
-        fast = of(torch.tensor(padded, dtype=torch.float32)).numpy()
-        slow = np.stack([slow_cells(one, planes, signs, average) for one in vectors])
-        assert fast.shape == (count, cells.size)
-        np.testing.assert_allclose(fast, slow, rtol=1e-4, atol=1e-5)
-
-
-def test_the_inner_product_of_cells_rises_with_the_best_region():
-    """Words that an image has among its regions lie nearer to it than to an image without them."""
-    dim, rng = 64, seeds.rng(12)
-    regions = torch.nn.functional.normalize(
-        torch.tensor(rng.normal(size=(50, 36, dim)), dtype=torch.float32), dim=-1
-    )
-    words = regions[:, :5]
-    cells = first_stage("cells", dim)
-    near = cells.of_regions(regions) @ cells.of_words(words).T
-    assert (near.argmax(dim=0) == torch.arange(50)).float().mean() > 0.9
-
-
-def test_an_unknown_stage_is_refused():
-    with pytest.raises(UsageError, match="stages: cells, mean"):
-        first_stage("flat", 3)
