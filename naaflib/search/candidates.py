@@ -28,6 +28,7 @@ from ..similarity.packed import attended, feature_weight
 FITTED, MEAN = STAGES = ("fitted", "mean")
 PROTOTYPES = 2048
 RIDGE = 1.0  # beside a sum of PROTOTYPES squares
+ROWS = 4096  # vectors that a query meets at a time
 BLOCK = 20  # images whose cosines are in memory at a time
 TYPICAL = 12.0  # words of a caption: eq. 11 norms over them
 
@@ -73,9 +74,9 @@ class Stage:
 
 def nearest(vectors: list[np.ndarray], query: Float[Tensor, " size"], candidates: int) -> np.ndarray:
     """Rows (candidate,), in their order, of the largest inner products. vectors (N, size): one a part."""
-    blocks = (rows[start : start + 20_000] for rows in vectors for start in range(0, len(rows), 20_000))
-    near = torch.cat([torch.from_numpy(np.asarray(rows, np.float32)) @ query for rows in blocks])
-    return np.sort(near.topk(min(candidates, len(near))).indices.numpy())
+    blocks = (rows[start : start + ROWS] for rows in vectors for start in range(0, len(rows), ROWS))
+    near = torch.cat([torch.from_numpy(rows).float() @ query for rows in blocks])
+    return near.topk(min(candidates, len(near))).indices.sort().values.numpy()
 
 
 def word_effects(

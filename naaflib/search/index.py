@@ -43,7 +43,7 @@ class Part:
         return cls(path.parent, Path(about["data"]), *own)
 
     def array(self, name: str) -> np.ndarray:
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        return np.load(self.folder / f"{name}.npy", mmap_mode="c")  # torch takes no read-only array
 
     @cached_property
     def images(self) -> np.ndarray:

@@ -52,8 +52,9 @@ class Searcher:
         if candidates is not None and candidates < len(places):
             query = self.stage.of_captions(words[0], lengths.numpy())[0]
             places = nearest([part.stage_images for part in self.index.parts], query, candidates)
-        scores = [
-            self.model.score(_images(part, rows), words, lengths)[:, 0].numpy()
+        boundary = self.model.boundary.inference
+        scores = [  # of one caption the readable form is the fast one: few words in a block of many images
+            self.model.similarity.parts(_images(part, rows), words[0], boundary).score.numpy()
             for part, rows in self._blocks("images", places)
         ]
         return self._hits(text, "image", places, np.concatenate(scores), k)
@@ -175,7 +176,7 @@ class Searcher:
 
 
 def _images(part: Part, rows: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.asarray(part.images[rows], np.float32))
+    return torch.from_numpy(part.images[rows]).float()
 
 
 def _captions(part: Part, rows: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -183,9 +184,10 @@ def _captions(part: Part, rows: np.ndarray) -> tuple[Tensor, Tensor]:
     lengths = part.lengths[rows]
     within = np.arange(lengths.max()) < lengths[:, None]
     caption, position = np.nonzero(within)
-    padded = np.zeros((*within.shape, part.words.shape[1]), np.float32)
-    padded[within] = part.words[part.starts[rows][caption] + position]
-    return torch.from_numpy(padded), torch.from_numpy(lengths)
+    padded = torch.zeros(*within.shape, part.words.shape[1])
+    found = torch.from_numpy(part.words[part.starts[rows][caption] + position])
+    padded[torch.from_numpy(within)] = found.float()
+    return padded, torch.from_numpy(lengths)
 
 
 def _check(k: int, candidates: int | None) -> None:
