@@ -44,7 +44,7 @@ examples:
   naaf notebooks notebooks
   naaf notebooks ../tried-out"""
 
-PATH_PARAMETERS = ("data", "glove", "vocabulary", "init")
+PATH_PARAMETERS = ("data", "pictures", "glove", "vocabulary", "init")
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:

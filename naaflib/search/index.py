@@ -18,7 +18,7 @@ import torch
 from ..data.splits import Split, evaluation_split, open_split
 from ..data.writing import write_lines
 from ..errors import NaafError, UsageError
-from ..evaluation.evaluate import check_extractor
+from ..evaluation.evaluate import check_extractor, check_regions
 from ..files import fingerprint, missing, read_json, resolve, shown, write_json
 from ..messages import progress_bar
 from ..model.checkpoint import data_folder, load_checkpoint, one_member
@@ -141,7 +141,8 @@ def build_index(
     checkpoint = run.checkpoint() if run else path
     model = load_checkpoint(run.path if run else checkpoint)
     folder = data_folder(run or checkpoint, data)
-    opened = open_split(folder, split or evaluation_split(folder))
+    opened = open_split(folder, split or evaluation_split(folder), without_captions=True)
+    check_regions(opened, model)
     check_extractor(run, opened.folder)
     out = resolve(out)
     record = {
@@ -173,7 +174,7 @@ def _add(out: Path, split: Split, model: Model, stage: str, progress: bool) -> N
         "data": str(split.folder),
         "split": split.name,
         "captions_per_image": split.captions_per_image,
-        "captions": fingerprint(split.captions_path),
+        "captions": fingerprint(split.captions_path) if split.captions else None,
         "features": fingerprint(split.regions.path),
     }
     known = [read_json(path) for path in out.glob(f"parts/*/{PART}")]
@@ -218,12 +219,13 @@ def _add(out: Path, split: Split, model: Model, stage: str, progress: bool) -> N
             arrays["images"][rows] = regions.numpy()
             arrays["stage.images"][rows] = encoder.of_regions(regions).numpy()
             own = slice(rows.start * per_image, rows.stop * per_image)
-            states, there = model.encode_texts(split.captions[own])
-            packed = np.concatenate(
-                [row[:length] for row, length in zip(states.numpy(), there.tolist(), strict=True)]
-            )
-            arrays["words"][ends[own.start] : ends[own.stop]] = packed
-            arrays["stage.words"][own] = encoder.of_words(states).numpy()
+            if per_image:
+                states, there = model.encode_texts(split.captions[own])
+                packed = np.concatenate(
+                    [row[:length] for row, length in zip(states.numpy(), there.tolist(), strict=True)]
+                )
+                arrays["words"][ends[own.start] : ends[own.stop]] = packed
+                arrays["stage.words"][own] = encoder.of_words(states).numpy()
             for array in arrays.values():
                 array.flush()
             split.regions.release()

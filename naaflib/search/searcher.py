@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..data.splits import open_split
 from ..errors import NaafError, UsageError
+from ..files import shown
 from .candidates import first_stage
 from .index import Index, Part
 
@@ -99,6 +100,8 @@ class Searcher:
     def by_image(self, image: int | str, k: int = 10, candidates: int | None = None) -> Hits:
         """The k captions that fit an image of the index best; image: its place, or its name."""
         _check(k, candidates)
+        if not self.index.captions:
+            raise UsageError(f"{shown(self.index.folder)} has no captions to find: its pictures came without")
         place = self._image(image)
         part, row = self._part("images", place)
         regions = self._images(part, np.array([row]))
@@ -120,7 +123,7 @@ class Searcher:
         if not 1 <= rank <= len(hits):
             raise UsageError(f"there is no hit {rank}; the ranks are 1 to {len(hits)}")
         part, row = self._part("images", int(hits.places[rank - 1]))
-        return explain(self.model, open_split(part.data, part.split), image=row, caption=hits.query)
+        return explain(self.model, open_split(part.data, part.split, True), image=row, caption=hits.query)
 
     def _image(self, image: int | str) -> int:
         if isinstance(image, str):
