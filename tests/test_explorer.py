@@ -15,13 +15,17 @@ from PIL import Image
 
 import naaflib
 from naaflib.config import model_settings
+from naaflib.data.extract.writing import extract
+from naaflib.data.prepare.own_pictures import import_pictures
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError
 from naaflib.explanation import explain, explain_encoded
 from naaflib.explorer import Constants, explore, pages
 from naaflib.explorer.controls import thumbnail
+from naaflib.model.checkpoint import save
 from naaflib.model.model import Model
 from naaflib.pages.pairs import attention_page, pair_page
+from naaflib.search import Searcher, build_index
 from naaflib.similarity.boundary import Boundaries
 from naaflib.viz import style
 
@@ -347,6 +351,80 @@ def test_what_cannot_be_opened_is_refused(model, tmp_path):
 
 def test_the_ranking_is_cut_to_the_first_images(model, split):
     assert len(explore(model, split, limit=4).ranking.order) == 4
+
+
+@pytest.fixture
+def searcher(model, split, scenes, tmp_path):
+    """Of an index of two parts: dev, then test."""
+    save(tmp_path / "model.safetensors", model, {})
+    build_index(tmp_path / "model.safetensors", scenes, out=tmp_path / "index", split="dev")
+    return Searcher(build_index(tmp_path / "model.safetensors", scenes, out=tmp_path / "index", split="test"))
+
+
+def test_a_typed_caption_ranks_the_whole_index(searcher, split):
+    explorer = explore(searcher, image=14)
+    assert explorer.state.caption == split.captions[20]  # of image 4 of the second part
+    assert explorer.ranking.right == {14}
+    assert "of 20" in explorer.controls.about.value
+    explorer.controls.caption.value = "a small black star"
+    hits = searcher.by_text("a small black star", k=20)
+    assert explorer.ranking.order.tolist() == hits.places.tolist()
+    assert explorer.strip.images[:5] == hits.places[:5].tolist()
+    for rank, place in enumerate(hits.places[:3].tolist()):
+        explorer.strip.buttons[rank].click()
+        assert explorer.state.image == place
+        assert explorer.pair.image_name == hits.texts[rank] == explorer.controls.image.value
+        assert explorer.pair.score == pytest.approx(hits.scores[rank], abs=4e-3)
+        assert f"place {rank + 1} of 20" in explorer.controls.about.value
+    explorer.controls.image.value = split.image_names[7]
+    assert explorer.state.image == 17
+    explorer.controls.own.value = split.captions_of_image(7)[2]
+    assert explorer.state.caption == split.captions[37]
+
+
+def test_an_index_under_turned_constants_ranks_as_its_split_does(searcher, model, split):
+    constants = Constants(0.9, 3.0, None)
+    explorer, other = explore(searcher, image=12), explore(model, split, image=2)
+    for one in (explorer, other):
+        one.turn(constants=constants)
+    np.testing.assert_allclose(explorer.ranking.scores[10:], other.ranking.scores, atol=4e-3)
+
+
+def test_a_picture_beyond_the_candidates_has_a_score_and_no_place(searcher):
+    text = "a small black star"
+    kept = searcher.by_text(text, k=8, candidates=8).places.tolist()
+    outside = next(place for place in range(20) if place not in kept)
+    explorer = explore(searcher, image=outside, caption=text, limit=8)
+    assert explorer.ranking.order.tolist() == kept
+    assert "not among 8 candidates of 20" in explorer.controls.about.value
+    assert explorer.strip.images[-1] == outside
+    assert explorer.strip.buttons[-1].description.startswith("–  ")
+    assert explorer.controls.previous.disabled
+    assert explorer.controls.next.disabled
+    explorer.strip.buttons[0].click()
+    assert "place 1 among 8 candidates of 20" in explorer.controls.about.value
+    explorer.figure()
+
+
+def test_pictures_without_captions_are_explored_by_a_text(model, scenes, tmp_path):
+    import_pictures(scenes / "images", None, tmp_path / "pictures")
+    extract(tmp_path / "pictures", "pixels")
+    save(tmp_path / "model.safetensors", model, {})
+    searcher = Searcher(
+        build_index(tmp_path / "model.safetensors", tmp_path / "pictures", out=tmp_path / "index")
+    )
+    with pytest.raises(NaafError, match="has no caption of its own; give a text"):
+        explore(searcher)
+    with pytest.raises(NaafError, match="an index has its own data and model"):
+        explore(searcher, split="dev")
+    explorer = explore(searcher, caption="a red circle")
+    explorer.controls.random.click()
+    assert explorer.state.caption == "a red circle"
+    before = explorer.state
+    explorer.controls.caption.value = "zzz"
+    assert "knows no word of" in explorer.controls.message.value
+    assert explorer.state == before
+    explorer.figure()
 
 
 def test_no_page_is_left_open_in_pyplot(explorer):

@@ -10,7 +10,7 @@ import naaflib
 from naaflib.data.captions import tokenize
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import UsageError
-from naaflib.explanation import swapped_foils
+from naaflib.explanation import swapped_foils, swapped_text
 from naaflib.explanation.foils import LISTS, meanings
 
 CAPTIONS = (
@@ -83,6 +83,16 @@ def test_no_word_of_the_new_meaning_occurs_in_any_caption_of_the_image(split, ma
     assert {was for was, _ in persons} == {"man"}  # of image 0; image 1 speaks of men and women
     assert {now for _, now in persons} <= {"woman", "girl", "lady"}
     assert not any(foil.now in ("red", "yellow") for foil in many if foil.was == "orange")
+
+
+def test_a_typed_text_gets_one_wrong_word_that_no_caption_of_the_picture_has(vocabulary):
+    text, said = "a man and a red dog", ["a small blue cat", "two black horses"]
+    for seed in range(20):
+        wrong, was, now = swapped_text(text, vocabulary, said=said, seed=seeds.shifted(seed))
+        before, after = tokenize(text), tokenize(wrong)
+        assert [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]] == [(was, now)]
+        assert now not in {"blue", "navy", "cat", "black", "horse"}
+    assert swapped_text("on the left of it", vocabulary) is None
 
 
 def new_words(split, vocabulary, word, kind, draws=15):

@@ -119,7 +119,7 @@ def test_an_unknown_name_is_wrong_use_and_names_the_nearest():
         ("", "key: value"),
         ("title: nameless\n", "name: Field required"),
         ("name: x\ncaption_per_image: 5\n", "caption_per_image: Extra inputs"),
-        ("name: x\ncaptions_per_image: 0\n", "captions_per_image: .*greater than 0"),
+        ("name: x\ncaptions_per_image: -1\n", "captions_per_image: .*greater than or equal to 0"),
         ("name: x\nfiles: [{path: ../../escape.npy}]\n", "below the data set's folder"),
         ("name: x\nfiles: [{path: a, sha256: abc}]\n", "sha256"),
         ("name: x\nfiles: [{path: a, url: 'file:///etc/hosts'}]\n", "url"),

@@ -17,6 +17,7 @@ NAMES = [
     "05_attention_maps",
     "06_similarity_distributions",
     "07_compare_runs",
+    "08_own_pictures",
 ]
 MOST_LINES = 15
 MACHINE_PATH = re.compile(

@@ -1,4 +1,4 @@
-"""The six notebooks, executed in order on a tiny data set, and what their cells call.
+"""The notebooks, executed in order on a tiny data set, and what their cells call.
 
 They run once in kernels of their own; what differs from that (no run, one member, no pictures) runs
 their cells here.
@@ -43,6 +43,7 @@ FIGURES = {
         *("pointing", "foils"),
     ],
     "06": ["distributions", "hardest", "epochs", "boundary"],
+    "08": ["answers", "first", "attention", "last", "wrong"],
 }
 TABLES = {
     "01": ["counts", "checks", "coverage"],
@@ -51,13 +52,14 @@ TABLES = {
     "04": ["ensemble"],
     "05": ["pairs", "words_pair1", "results", "evidence", "kinds", "classes"],
     "06": ["separation", "epochs"],
+    "08": ["wrong"],
 }
-NAMES = [notebook.name for notebook in select()]  # 01 to 06; 07 compares runs and has tests of its own
+NAMES = [notebook.name for notebook in select()]  # all but 07, which compares runs and has tests of its own
 
 
 @pytest.fixture(scope="module")
 def executed(scenes, tmp_path_factory):
-    """The record of all six notebooks, two members trained."""
+    """The record of these notebooks, two members trained."""
     from naaflib.batch import run_notebooks
 
     parameters = {"data": str(scenes), "settings": SETTINGS, "members": "2", "pairs": "1", "seed": MEMBERS[0]}
@@ -172,6 +174,38 @@ def test_an_own_data_set_without_boxes_and_pictures_is_shown_too(executed, scene
     sheet = pages.query_sheet(result, "t2i", "best", count=1)
     assert split.captions[0][:9] in "".join(t.get_text() for ax in sheet.axes for t in ax.texts)
     assert "does not say which region" in names["measured"].sentence()
+
+
+def test_a_folder_of_pictures_is_searched_and_only_made_anew_where_it_changed(trained, scenes, tmp_path):
+    from naaflib import NaafError
+    from naaflib.data.extract.registry import open_extractor
+    from naaflib.pages.search import make_wrong, open_search
+    from naaflib.runs import Run
+
+    run, photos = shutil.copytree(trained.path, tmp_path / "run"), tmp_path / "photos"
+    shutil.copytree(scenes / "images", photos, ignore=lambda _, names: sorted(names)[3:])
+    how = {"run": str(run), "pictures": str(photos), "texts": "a large red circle; a small star"}
+    with pytest.raises(NaafError, match="features that naaf data extract did not make"):
+        run_cells("08_own_pictures", **how)
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["features"] = open_extractor("pixels").record() | {"grid": None}
+    (run / "config.json").write_text(json.dumps(config))
+
+    names = run_cells("08_own_pictures", **how)
+    assert names["searcher"].index.images == 3
+    assert "3 pictures, each scored" in names["answers"].sentence()
+    assert names["first"].score > names["last"].score
+    assert make_wrong(names["answers"], "a zebra").after.text == "a zebra"
+
+    def opened():
+        searcher = open_search(Run.open(run), Run.open(run), "", pictures=str(photos))
+        return searcher.index.images, (searcher.index.parts[0].folder / "part.json").stat().st_mtime_ns
+
+    before = opened()
+    assert opened() == before
+    shutil.copy(scenes / "images" / names["first"].image_name, photos / "copy.jpg")
+    assert opened()[0] == 4
+    assert len(list((run / "search").glob("pictures-*"))) == 1
 
 
 def test_one_member_alone_is_said_not_failed(executed, scenes, tmp_path, capsys):

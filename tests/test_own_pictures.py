@@ -300,6 +300,18 @@ def test_pictures_that_no_caption_names_are_told(images, tmp_path):
     assert "left out: 3 pictures that the captions file does not name" in str(result)
 
 
+def test_pictures_without_captions_become_one_split_to_search(images, tmp_path):
+    (images / "broken.jpg").write_bytes(b"none")
+    (images / "notes.txt").write_text("no picture")
+    result = import_pictures(images, None, tmp_path / "out")
+    assert result.splits == {"test": 10}
+    assert "no captions an image" in str(result)
+    assert names(tmp_path / "out", "test") == [f"{number}.png" for number in range(10)]
+    assert not layout_path(tmp_path / "out", "test", "captions").exists()
+    assert find_manifest(tmp_path / "out").captions_per_image == 0
+    assert [*left_out(tmp_path / "out")] == ["broken.jpg"]
+
+
 def test_pictures_are_found_by_path_then_by_name(tmp_path):
     folder = tmp_path / "photos"
     for sub in ("x", "y"):
@@ -335,6 +347,7 @@ def test_a_name_that_leads_out_of_the_folder_stays_inside(images, tmp_path):
     [
         (["--images", "nowhere", "--captions", "c.csv", "--out", "o"], "nowhere does not exist"),
         (["--images", "photos", "--captions", "none.csv", "--out", "o"], "none.csv is missing"),
+        (["--images", "photos", "--out", "o", "--splits", "80/10/10"], "there are no splits"),
         (["--images", "photos", "--captions", "c.csv", "--out", "photos"], "not an empty folder"),
         (
             ["--images", "photos", "--captions", "c.csv", "--out", "o", "--splits", "80/0/20"],

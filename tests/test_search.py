@@ -14,6 +14,7 @@ from naaflib.config import preset
 from naaflib.data.extract.pixels import Pixels
 from naaflib.data.extract.writing import extract
 from naaflib.data.prepare.own_pictures import import_pictures
+from naaflib.data.prepare.verify import verify
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
 from naaflib.locking import exclusive
@@ -174,6 +175,33 @@ def test_a_hit_is_explained_by_its_own_score(naaf, scenes, tmp_path):
         assert searcher.explain(hits, rank).score == pytest.approx(hits.scores[rank - 1], abs=ROUNDING)
     with pytest.raises(UsageError, match="no hit 21"):
         searcher.explain(hits, 21)
+
+
+def test_pictures_without_captions_are_searched_and_nothing_else(naaf, trained, scenes, tmp_path):
+    pictures, out = tmp_path / "pictures", tmp_path / "index"
+    import_pictures(scenes / "images", None, pictures)
+    extract(pictures, "pixels")
+    assert verify(pictures).ok
+    searcher = Searcher(build_index(naaf, pictures, out=out))
+    assert (searcher.index.images, searcher.index.captions) == (44, 0)
+    hits = searcher.by_text("a large red circle", k=3)
+    assert searcher.explain(hits, 2).score == pytest.approx(hits.scores[1], abs=ROUNDING)
+    with pytest.raises(UsageError, match="index has no captions to find"):
+        searcher.by_image(0)
+    with pytest.raises(NaafError, match="pictures without captions, which can be searched"):
+        open_split(pictures, "test")
+    with pytest.raises(NaafError, match="by another program; train a model on these"):
+        build_index(trained, pictures, out=tmp_path / "other")  # the scenes' features have no record
+    grown = Searcher(build_index(naaf, scenes, out=out))
+    assert grown.by_image(0, k=2).kind == "caption"
+    (pictures / "test_caps.txt").write_text("a dog\n" * 44)
+    with pytest.raises(NaafError, match="holds 44 captions, and the manifest says that there are none"):
+        open_split(pictures, "test")
+
+
+def test_features_of_another_width_are_refused(naaf, write_split, tmp_path):
+    with pytest.raises(NaafError, match="has 11 features a region and the model was trained on 128"):
+        build_index(naaf, write_split(tmp_path / "other", "test", 5), out=tmp_path / "index")
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ examples:
   naaf notebooks notebooks
   naaf notebooks ../tried-out"""
 
-PATH_PARAMETERS = ("data", "glove", "bert")
+PATH_PARAMETERS = ("data", "pictures", "glove", "bert")
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:

@@ -74,10 +74,14 @@ lines of records, Karpathy's dataset_*.json, Flickr8k's *.token, COCO's captions
 told with its reason, and listed in left_out.csv. Pictures are linked where possible; what is not an upright
 8-bit JPEG or PNG is stored as one. Copies of a picture never stand in two splits.
 
+Without --captions every picture goes into the split test: naaf data extract and naaf index make it searchable
+with a model that is trained already.
+
 examples:
   naaf data import --images photos --captions captions.csv --out data/mine
   naaf data import --images photos --captions captions.jsonl --splits fold --out data/mine
   naaf data import --images Images --captions dataset_flickr8k.json --out data/mine --captions-per-image 5
+  naaf data import --images photos --out data/photos
 
 then:
   naaf data extract data/mine --features pixels
@@ -158,7 +162,7 @@ def _add_import(actions: argparse._SubParsersAction) -> None:
     add(
         "--images", type=path, required=True, metavar="DIR", help="folder of the pictures, searched below too"
     )
-    add("--captions", type=path, required=True, metavar="FILE", help="captions, by image")
+    add("--captions", type=path, metavar="FILE", help="captions, by image; without them: only to be searched")
     add("--out", type=path, required=True, metavar="DIR", help="folder to write; new or empty")
     add(
         "--splits",

@@ -86,7 +86,7 @@ class Manifest(BaseModel, frozen=True, extra="forbid"):
 
     name: str
     title: str = ""
-    captions_per_image: PositiveInt = CAPTIONS_AN_IMAGE
+    captions_per_image: NonNegativeInt = CAPTIONS_AN_IMAGE  # 0: pictures without captions
     regions: PositiveInt | None = None
     dim: PositiveInt | None = None
     dtype: Literal["float16", "float32"] | None = None
@@ -117,7 +117,8 @@ class Manifest(BaseModel, frozen=True, extra="forbid"):
         captions = counts.captions or (counts.images or 0) * self.captions_per_image
         size = {"images": counts.images, "captions": captions, "regions": self.regions, "dim": self.dim}
         shape = tuple(size.get(str(axis)) or axis for axis in file.shape)
-        required = file.required and counts.required
+        bare = file.role == "captions" and self.captions_per_image == 0
+        required = file.required and counts.required and not bare
         path = file.path.replace("{split}", split or "")
         return file.model_copy(update={"path": path, "split": split, "shape": shape, "required": required})
 

@@ -32,6 +32,11 @@ def rows_an_image(folder: Path, split: str, rows: np.ndarray, captions: int, sta
     Raises NaafError where counts or rows contradict what is stated.
     """
     count = len(rows)
+    if stated == 0:
+        raise NaafError(
+            f"{shown(layout_path(folder, split, 'captions'))} holds {captions} captions, and the manifest "
+            f"says that there are none; {_statement(folder, captions // count or 1)}"
+        )
     if stated > 1 and count * stated == captions:
         return 1
     if count == captions and count and count % stated == 0 and first_unequal(rows, stated) is None:

@@ -124,12 +124,13 @@ def _check_folder(folder: Path) -> None:
         raise NaafError(f"{what}; `naaf data list` shows where data sets come from")
 
 
-def open_split(folder: str | Path, split: str) -> Split:
+def open_split(folder: str | Path, split: str, without_captions: bool = False) -> Split:
     """A split, its features memory-mapped.
 
     folder: in the SCAN layout (`{split}_ims.npy`, `{split}_caps.txt`; boxes, sizes, names and pictures
-    where they exist). Raises NaafError for a missing or damaged file, an empty line where a caption or a name
-    should be, and for counts or rows that contradict the number of captions an image.
+    where they exist). without_captions: pictures without captions are opened too; else they are refused.
+    Raises NaafError for a missing or damaged file, an empty line where a caption or a name should be, and for
+    counts or rows that contradict the number of captions an image.
     """
     folder = resolve(folder)
     _check_folder(folder)
@@ -139,9 +140,15 @@ def open_split(folder: str | Path, split: str) -> Split:
         raise UsageError(f"{shown(folder)} has no split {split!r}; its splits: {present}")
     manifest = find_manifest(folder)
     per_image = manifest.captions_per_image if manifest else CAPTIONS_AN_IMAGE
-    captions = read_filled(of["captions"])
+    bare = per_image == 0 and not of["captions"].exists()
+    if bare and not without_captions:
+        raise NaafError(
+            f"{shown(folder)} holds pictures without captions, which can be searched (naaf index), but not "
+            "learnt from or measured; import them with --captions"
+        )
+    captions = [] if bare else read_filled(of["captions"])
     rows = Regions(of["features"])
-    repeat = rows_an_image(folder, split, rows.rows, len(captions), per_image)
+    repeat = 1 if bare else rows_an_image(folder, split, rows.rows, len(captions), per_image)
     _check_numbers(rows)
     regions = Regions(rows.path, repeat)
     names = _optional(of["names"], read_filled, len(regions), repeat)

@@ -146,7 +146,7 @@ def evaluate(
     data = data_folder(checkpoint if run is None else run, data)
     opened = open_split(data, split or default_split(data, protocol))
     check_protocol(protocol, len(opened))
-    _check_regions(opened, model)
+    check_regions(opened, model)
     check_extractor(run, opened.folder)
     if model.vocabulary is not None:
         warn_of_unknown(model.text_encoder.known, opened.captions, opened.captions_path)
@@ -189,25 +189,31 @@ def _opened(
     return run, source.to(pick_device(device)), path
 
 
-def _check_regions(split: Split, model: Model) -> None:
+def check_regions(split: Split, model: Model) -> None:
     if split.regions.shape[2] != model.region_dim:
         raise NaafError(
             f"{shown(split.regions.path)} has {split.regions.shape[2]} features a region and the model was "
-            f"trained on {model.region_dim}; evaluate it on the kind of features that it was trained on"
+            f"trained on {model.region_dim}; use it on the kind of features that it was trained on"
         )
 
 
 def check_extractor(run: Run | None, data: Path) -> None:
-    """Raises NaafError where run and data record what made their features, and it is not the same."""
-    trained = run.config.get("data", {}).get("features") if run else None
-    now = made_by(data)
-    if run and trained and now and trained != now:
-        same = trained["extractor"] == now["extractor"]
-        differ = ", ".join(key for key in {**trained, **now} if trained.get(key) != now.get(key))
-        which = f"the same extractor with another {differ}" if same else trained["extractor"]
+    """Raises NaafError where the data record what made their features, and the run was trained on others.
+
+    A run of an earlier version does not say whether its features had a record; it is believed.
+    """
+    known = run.config.get("data", {}) if run else {}
+    trained, now = known.get("features"), made_by(data)
+    if run and "features" in known and now and trained != now:
+        which, remedy = "another program", "train a model on these"
+        if trained:
+            same = trained["extractor"] == now["extractor"]
+            differ = ", ".join(key for key in {**trained, **now} if trained.get(key) != now.get(key))
+            which = f"the same extractor with another {differ}" if same else trained["extractor"]
+            remedy = "extract these again (naaf data extract)"
         raise NaafError(
             f"{shown(data)} has features by {now['extractor']}, and {shown(run.path)} was trained on those "
-            f"by {which}; extract these again (naaf data extract)"
+            f"by {which}; {remedy}"
         )
 
 

@@ -13,7 +13,7 @@ detection  AUC at finding the wrong word; how often the true caption scores high
 """
 
 from .detection import FoilDetection, foil_detection
-from .foils import swapped_foils
+from .foils import swapped_foils, swapped_text
 from .pairs import Explanation, explain, explain_encoded, explain_pairs
 from .pointing import PointingGame, pointing_game
 from .samples import matched_samples
@@ -31,5 +31,6 @@ __all__ = [
     "pair_rows",
     "pointing_game",
     "swapped_foils",
+    "swapped_text",
     "write_pairs",
 ]

@@ -132,6 +132,21 @@ def swapped_foils(
     return found
 
 
+def swapped_text(
+    text: str, vocabulary: Container[str], *, said: Sequence[str] = (), seed: int = 0
+) -> tuple[str, str, str] | None:
+    """A text with one word replaced by another of its kind: the new text, the word before and after.
+
+    said: other texts that are true of the picture; no word that they have takes the place. None where no word
+    of the text is in the lists.
+    """
+    words, rng = tokenize(text), np.random.default_rng(seed)
+    true = frozenset(words).union(*map(tokenize, said))
+    swaps = (_swap(words, true, meanings(kind), vocabulary, rng) for kind in LISTS)
+    found = next(filter(None, swaps), None)
+    return found and (found[0], found[2], found[3])
+
+
 def _swap(
     words: list[str],
     said: frozenset[str],

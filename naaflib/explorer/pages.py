@@ -1,6 +1,6 @@
 """From numbers to what is drawn, and to the sentences beside it. Nothing here knows a widget."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -28,15 +28,20 @@ def read(path: Path | None) -> Picture:
 
 @dataclass(frozen=True)
 class Ranking:
-    """All pictures for a caption."""
+    """All pictures for a caption, or those of a large index that its first stage keeps."""
 
-    scores: np.ndarray  # (image,)
-    order: np.ndarray  # images, the one that scores highest first
-    right: frozenset[int]  # the images that the split has this caption for; none for one of your own
+    scores: np.ndarray  # (image,) -inf for a picture that is not scored
+    order: np.ndarray  # images that are ranked, the one that scores highest first
+    right: frozenset[int]  # the images that the data has this caption for; none for one of your own
 
-    def place(self, image: int) -> int:
-        """From 1."""
-        return int(np.flatnonzero(self.order == image)[0]) + 1
+    def place(self, image: int) -> int | None:
+        """From 1; None for a picture that is not ranked."""
+        found = np.flatnonzero(self.order == image)
+        return int(found[0]) + 1 if len(found) else None
+
+    def best(self, images: Iterable[int]) -> int:
+        """The one of some images that stands first."""
+        return min(images, key=lambda image: self.place(image) or len(self.scores) + 1)
 
     def strip(self, image: int) -> list[int]:
         """The first pictures; in the last place the given one where it is not among them."""
@@ -44,33 +49,37 @@ class Ranking:
         return first if image in first else [*first[:-1], image]
 
 
-def rank(reader: Reader, state: State) -> Ranking:
+def rank(reader: Reader, state: State, pair: Explanation) -> Ranking:
+    """The state's pictures; its own, where it is not among the candidates, has its score but no place."""
     scores = reader.scores(state.caption, state.constants)
-    split = reader.split
-    right = (split.image_of(c) for c, text in enumerate(split.captions) if text == state.caption)
-    return Ranking(scores, np.argsort(-scores, kind="stable"), frozenset(right))
+    order = np.argsort(-scores, kind="stable")[: np.isfinite(scores).sum()]
+    if not np.isfinite(scores[state.image]):
+        scores = scores.copy()
+        scores[state.image] = pair.score
+    return Ranking(scores, order, reader.right(state.caption))
 
 
 def page(reader: Reader, state: State, pair: Explanation, ranking: Ranking | None = None) -> Page:
     """What `viz.explorer.draw` takes; the retrieval result where a ranking is given."""
     return Page(
         pair,
-        canvas(reader.split, pair, read),
+        canvas(pair.split, pair, read),
         state.word,
         state.overlay,
         reader.samples["matched"],
         reader.samples["mismatched"],
         title=f"{state.model}: {said(state, pair)}",
         sentence=about_word(pair, state.word),
-        retrieved=None if ranking is None else retrieved(reader.split, ranking, state.image),
+        retrieved=None if ranking is None else retrieved(reader, ranking, state.image),
     )
 
 
-def retrieved(split: Split, ranking: Ranking, image: int) -> Retrieved:
+def retrieved(reader: Reader, ranking: Ranking, image: int) -> Retrieved:
     images = ranking.strip(image)
+    rows = [reader.at(one) for one in images]
     return Retrieved(
-        pictures=[read(split.image_path(one)) for one in images],
-        texts=[instead(split, one) for one in images],
+        pictures=[read(split.image_path(row)) for split, row in rows],
+        texts=[instead(split, row) for split, row in rows],
         places=[ranking.place(one) for one in images],
         scores=[float(ranking.scores[one]) for one in images],
         right=[one in ranking.right for one in images],
@@ -92,12 +101,16 @@ def said(state: State, pair: Explanation) -> str:
 
 def about_place(ranking: Ranking, image: int) -> str:
     """Where the picture stands for the caption, and where the right one."""
-    here = f"place {ranking.place(image):,} of {len(ranking.order):,} for this caption"
+    ranked, images, place = len(ranking.order), len(ranking.scores), ranking.place(image)
+    among = f"of {images:,}" if ranked == images else f"among {ranked:,} candidates of {images:,}"
+    here = f"place {place:,} {among}" if place else f"not {among}"
+    here = f"{here} for this caption"
     if not ranking.right:
         return f"{here}; the caption is your own, so no picture is the right one"
     if image in ranking.right:
         return f"{here}, and it is the right one"
-    return f"{here}; the right one has place {min(map(ranking.place, ranking.right)):,}"
+    first = ranking.place(ranking.best(ranking.right))
+    return f"{here}; the right one " + (f"has place {first:,}" if first else "is not among them")
 
 
 def about_word(pair: Explanation, word: int) -> str:
@@ -129,18 +142,22 @@ def telling_word(pair: Explanation) -> int:
     return int(np.where(long, pair.effect, -np.inf).argmax()) if any(long) else 1
 
 
-def thumbnails(split: Split, images: Sequence[int]) -> list[bytes | str]:
+def thumbnails(reader: Reader, images: Sequence[int]) -> list[bytes | str]:
     """JPEGs, and one of the image's captions where there is no picture file."""
-    paths = [split.image_path(image) for image in images]
-    return [
-        instead(split, image) if path is None else _jpeg(path)
-        for image, path in zip(images, paths, strict=True)
-    ]
+    rows = [reader.at(image) for image in images]
+    paths = [split.image_path(row) for split, row in rows]
+    return [instead(*row) if path is None else _jpeg(path) for row, path in zip(rows, paths, strict=True)]
+
+
+def label(place: int | None, score: float) -> str:
+    """Place and score of a picture in the strip."""
+    return f"{place:,}.  {plain(score, 3)}" if place else f"–  {plain(score, 3)}"
 
 
 def instead(split: Split, image: int) -> str:
     """What stands where there is no picture file."""
-    return f"“{split.captions[split.captions_of_image(image)[0]]}”"
+    own = split.captions_of_image(image)
+    return f"“{split.captions[own[0]]}”" if own else split.image_name(image)
 
 
 @lru_cache(64)

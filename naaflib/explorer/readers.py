@@ -1,4 +1,7 @@
-"""A model on a split, its encodings kept, so that a change of a constant costs the equations only."""
+"""A model on a split or an index, its encodings kept: a change of a constant costs the equations only.
+
+Images are numbered as in the split, or by their place in the index.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,11 +15,13 @@ from torch import Tensor
 from ..data.splits import Split, evaluation_split, open_split
 from ..errors import NaafError, UsageError
 from ..explanation import Explanation, explain_encoded, matched_samples
-from ..explanation.choice import check_image
+from ..explanation.choice import check_image, find_image
 from ..files import resolve
 from ..model.checkpoint import data_folder, load_checkpoint
 from ..model.model import Model
 from ..runs import Run, members
+from ..search import Hits, Searcher
+from ..search.places import Places
 from ..similarity import Similarity
 from ..similarity.base import Block
 from ..similarity.matrix import all_cosines, block_scores
@@ -36,7 +41,7 @@ class Reader:
     def __init__(self, name: str, model: Model, split: Split):
         self.name, self.model, self.split = name, model, split
         self.words = lru_cache(64)(self._words)
-        self.cosines = lru_cache(4)(self._cosines)
+        self.block = lru_cache(4)(self._block)
         self.scores = lru_cache(64)(self._scores)
         similarity = model.similarity
         self.own = Constants(
@@ -44,18 +49,39 @@ class Reader:
             **{name: getattr(similarity, name, None) for name in Constants._fields[1:]},
         )
 
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def at(self, image: int) -> tuple[Split, int]:
+        """The split of an image and its row there. Raises NaafError for an image that is not there."""
+        check_image(image, self.split)
+        return self.split, image
+
+    def find(self, text: str) -> int:
+        """An image by its number or its file's name. Raises NaafError for neither."""
+        return find_image(text, self.split)
+
+    def right(self, caption: str) -> frozenset[int]:
+        """The images that the data has this caption for."""
+        own = (c for c, text in enumerate(self.split.captions) if text == caption)
+        return frozenset(self.split.image_of(c) for c in own)
+
+    def regions(self, image: int) -> Tensor:
+        """(region, dim)"""
+        return self.images[image]
+
     def explain(self, state: State) -> Explanation:
         """The state's pair under the state's constants. Raises NaafError for what cannot be looked at."""
         count = len(self.model.text_encoder.words(state.caption)) - 2  # without <start> and <end>
         if count > MOST_WORDS:
             raise NaafError(f"the caption has {count} words; the explorer shows up to {MOST_WORDS}")
-        check_image(state.image, self.split)
+        split, row = self.at(state.image)
         return explain_encoded(
             self.model,
-            self.split,
-            state.image,
+            split,
+            row,
             state.caption,
-            regions=self.images[state.image],
+            regions=self.regions(state.image),
             words=self.words(state.caption),
             similarity=self.similarity(state.constants),
             boundary=state.constants.boundary,
@@ -86,6 +112,8 @@ class Reader:
     def reach(self) -> tuple[float, float]:
         """The boundaries worth trying: the span of the split's words."""
         both = np.concatenate([self.samples["matched"], self.samples["mismatched"]])
+        if not len(both):
+            return 0.0, 1.0
         return float(np.floor(20 * both.min()) / 20), float(np.ceil(20 * both.max()) / 20)
 
     def _words(self, caption: str) -> Tensor:
@@ -97,18 +125,66 @@ class Reader:
         """(image, region, region)"""
         return self.images @ self.images.mT
 
-    def _cosines(self, caption: str) -> Tensor:
-        """(image, region, word) All cosines of the caption with the split, whatever the constants are."""
-        return all_cosines(self.images, self.words(caption))
+    @torch.no_grad()
+    def _block(self, caption: str) -> Block:
+        """All that the caption's scores need, whatever the constants are."""
+        return _block_of(self.images, self.gram, self.words(caption))
+
+    def _scores(self, caption: str, constants: Constants) -> np.ndarray:
+        """(image,) Scores of the caption with every image; -inf for one that is not scored."""
+        return self._of_block(caption, constants)
 
     @torch.no_grad()
+    def _of_block(self, caption: str, constants: Constants) -> np.ndarray:
+        block, similarity = self.block(caption), self.similarity(constants)
+        return block_scores(similarity, block, constants.boundary).pairs[:, 0].cpu().numpy()
+
+
+class IndexReader(Reader):
+    """A searcher's model on its index. Of more than `limit` images, a caption scores so many candidates."""
+
+    def __init__(self, name: str, searcher: Searcher, limit: int):
+        self.places, self.searcher, self.limit = Places(searcher.index), searcher, limit
+        with_captions = (split for split in self.places.splits if split.captions)
+        super().__init__(name, searcher.model, next(with_captions, self.places.splits[0]))
+        self.hits = lru_cache(4)(self._hits)
+        self.at, self.find, self.right = self.places.at, self.places.find, self.places.of_caption
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def regions(self, image: int) -> Tensor:
+        return self.places.regions([image])[0]
+
+    def explain(self, state: State) -> Explanation:
+        self.hits(state.caption)  # raises for a caption that cannot be searched, before anything is shown
+        return super().explain(state)
+
+    @cached_property
+    def samples(self) -> dict[str, np.ndarray]:
+        """Of the first part that has captions; nothing where none has."""
+        if self.split.captions:
+            return matched_samples(self.model, self.split, pairs=SAMPLED)
+        return dict.fromkeys(("matched", "mismatched"), np.empty(0))
+
+    def _hits(self, caption: str) -> Hits:
+        count = min(len(self), self.limit)
+        return self.searcher.by_text(caption, count, count if count < len(self) else None)
+
+    def _block(self, caption: str) -> Block:
+        images = self.places.regions(self.hits(caption).places)
+        return _block_of(images, images @ images.mT, self.words(caption))
+
     def _scores(self, caption: str, constants: Constants) -> np.ndarray:
-        """(image,) Scores of the caption with every image."""
-        words = self.words(caption)
-        groups = pack(torch.tensor([len(words)])).to(words.device).groups
-        block = Block(self.cosines(caption), self.gram, words, groups)
-        scores = block_scores(self.similarity(constants), block, constants.boundary).pairs
-        return scores[:, 0].cpu().numpy()
+        """As the searcher scores; under other constants its candidates are scored anew."""
+        hits, scores = self.hits(caption), np.full(len(self), -np.inf, np.float32)
+        scores[hits.places] = hits.scores if constants == self.own else self._of_block(caption, constants)
+        return scores
+
+
+def _block_of(images: Tensor, gram: Tensor, words: Tensor) -> Block:
+    groups = pack(torch.tensor([len(words)])).to(words.device).groups
+    return Block(all_cosines(images, words), gram, words, groups)
 
 
 def named_sources(run: Source | Sequence[Source]) -> dict[str, Model | Run | Path]:

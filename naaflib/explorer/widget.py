@@ -12,14 +12,15 @@ import numpy as np
 
 from ..data.splits import Split
 from ..errors import NaafError, UsageError
-from ..explanation.choice import check_caption, check_image, find_image
+from ..explanation.choice import check_caption
 from ..runs import BEST_MEMBER, best_member
+from ..search import Searcher
 from ..viz import style
 from ..viz.captions import as_shown, match_norm
 from ..viz.explorer import draw, live_png
 from . import pages
 from .controls import PAGE, Controls, Strip, Words
-from .readers import Reader, Source, first_group, named_sources, open_readers
+from .readers import IndexReader, Reader, Source, first_group, named_sources, open_readers
 from .state import State
 
 STATIC_DPI = 150  # sharper than on a screen, and a notebook stays small
@@ -27,7 +28,7 @@ NONE = -1  # of the picture's captions
 
 
 def explore(
-    run: Source | Sequence[Source],
+    run: Source | Searcher | Sequence[Source],
     data: str | Path | Split | None = None,
     *,
     split: str | None = None,
@@ -39,13 +40,20 @@ def explore(
     """A widget on one picture and one caption: its words, their regions, the constants, the retrieval.
 
     run: a run folder (of several members: one can switch between them), a checkpoint, a model, or a list of
-    these. data: the data set's folder, or an open split; None: the run's own. split None: test, else dev.
+    these; or a searcher, whose whole index is ranked, with its model and its data.
+    data: the data set's folder, or an open split; None: the run's own. split None: test, else dev.
     image, caption (an index of the split, or any text): what is shown first; by default the first image with
     a picture file and its first caption. member: of several models, the one that is shown first, counted from
     0; BEST_MEMBER (-1): of the first group the one with the highest rsum on dev, which is said.
-    limit: so many images of the split can be seen and are ranked.
+    limit: so many images of the split can be seen and are ranked; of an index, so many candidates of its
+    first stage where it has more images.
     Raises NaafError for runs and data that cannot be opened or do not fit.
     """
+    if isinstance(run, Searcher):
+        if not (data is None and split is None and member == BEST_MEMBER and not isinstance(caption, int)):
+            raise UsageError("an index has its own data and model; name an image, a text and limit only")
+        index = IndexReader(run.index.folder.name, run, limit)
+        return Explorer({index.name: lambda: index}, _first_state(index, image, caption))
     found = named_sources(run)
     group = first_group(found)
     if not (member == BEST_MEMBER or 0 <= member < len(found)):
@@ -57,15 +65,23 @@ def explore(
         print(f"{name}: of {len(group)} members the best on dev, rsum {group[best].best_rsum:.1f}")
     reader = readers[name]()
     shown = reader.split
-    if image is None and isinstance(caption, int):
-        image = shown.image_of(check_caption(caption, shown))
-    elif image is None:
-        image = next((one for one in range(len(shown)) if shown.image_path(one)), 0)
-    check_image(image, shown)
-    if not isinstance(caption, str):
-        own = shown.captions_of_image(image)[0]
-        caption = shown.captions[own if caption is None else check_caption(caption, shown)]
-    return Explorer(readers, State(name, image, caption, None, reader.own))
+    if isinstance(caption, int):
+        image = shown.image_of(check_caption(caption, shown)) if image is None else image
+        caption = shown.captions[caption]
+    return Explorer(readers, _first_state(reader, image, caption))
+
+
+def _first_state(reader: Reader, image: int | None, caption: str | None) -> State:
+    """None: the first image with a picture file, and the image's first caption."""
+    if image is None:
+        rows = (reader.at(one) for one in range(len(reader)))
+        image = next((one for one, (split, row) in enumerate(rows) if split.image_path(row)), 0)
+    split, row = reader.at(image)
+    if caption is None and not split.captions:
+        raise UsageError(f"{split.image_name(row)} has no caption of its own; give a text as caption")
+    if caption is None:
+        caption = split.captions[split.captions_of_image(row)[0]]
+    return State(reader.name, image, caption, None, reader.own)
 
 
 class Explorer(widgets.VBox):
@@ -96,7 +112,7 @@ class Explorer(widgets.VBox):
         Raises NaafError for what cannot be shown; then everything stays as it is.
         """
         if isinstance(named := changes.get("image"), str):
-            changes = {**changes, "image": find_image(named, self.reader.split)}
+            changes = {**changes, "image": self.reader.find(named)}
         if "caption" in changes and changes["caption"] != self.state.caption:
             changes = {"word": None, **changes}
         if "model" in changes and "constants" not in changes:
@@ -137,8 +153,8 @@ class Explorer(widgets.VBox):
         with self._following():
             self._show_words()
             self._show_controls(reader)
-            self.ranking = pages.rank(reader, state)
-            self._show_ranking(reader.split)
+            self.ranking = pages.rank(reader, state, pair)
+            self._show_ranking(reader)
         self.controls.show_message("")
 
     def _show_words(self) -> None:
@@ -150,25 +166,26 @@ class Explorer(widgets.VBox):
         self.controls.show_word(pair.words[word], tooltips[word])
 
     def _show_controls(self, reader: Reader) -> None:
-        c, state, split = self.controls, self.state, reader.split
+        c, state = self.controls, self.state
+        split, row = reader.at(state.image)
         c.model.value, c.caption.value, c.overlay.value = state.model, state.caption, state.overlay
-        c.image.value = split.image_name(state.image) if split.image_names else str(state.image)
-        own = split.captions_of_image(state.image)
+        c.image.value = split.image_name(row) if split.image_names else str(state.image)
+        own = split.captions_of_image(row)
         texts = [(f"{k}. {split.captions[caption]}", caption) for k, caption in enumerate(own, start=1)]
         c.own.options = [("the picture's captions …", NONE), *texts]
         c.own.value = next((caption for caption in own if split.captions[caption] == state.caption), NONE)
         c.show_constants(state.constants, reader.reach)
 
-    def _show_ranking(self, split: Split) -> None:
-        c, found = self.controls, pages.retrieved(split, self.ranking, self.state.image)
+    def _show_ranking(self, reader: Reader) -> None:
+        c, found = self.controls, pages.retrieved(reader, self.ranking, self.state.image)
         place = self.ranking.place(self.state.image)
-        c.previous.disabled, c.next.disabled = place == 1, place == len(split)
+        c.previous.disabled, c.next.disabled = place in (1, None), place in (len(self.ranking.order), None)
         c.right.disabled = not self.ranking.right
         said = f"score {style.plain(self.pair.score, 3)}, {pages.about_place(self.ranking, self.state.image)}"
         c.show_about("The pictures that score highest.", f"This one: {said}.")
-        labels = [f"{p:,}.  {style.plain(s, 3)}" for p, s in zip(found.places, found.scores, strict=True)]
+        labels = [pages.label(place, score) for place, score in zip(found.places, found.scores, strict=True)]
         images = self.ranking.strip(self.state.image)
-        self.strip.show(images, pages.thumbnails(split, images), labels, found.right, found.shown)
+        self.strip.show(images, pages.thumbnails(reader, images), labels, found.right, found.shown)
 
     def _listen(self) -> None:
         c = self.controls
@@ -182,7 +199,7 @@ class Explorer(widgets.VBox):
         c.reset.on_click(lambda _: self._try(constants=self.reader.own))
         c.previous.on_click(lambda _: self._step(-1))
         c.next.on_click(lambda _: self._step(1))
-        c.right.on_click(lambda _: self._try(image=min(self.ranking.right, key=self.ranking.place)))
+        c.right.on_click(lambda _: self._try(image=self.ranking.best(self.ranking.right)))
         c.random.on_click(lambda _: self._another_pair())
 
     def _on(self, control: widgets.Widget, listener: Callable[[object], None]) -> None:
@@ -210,12 +227,13 @@ class Explorer(widgets.VBox):
 
     def _own_caption(self, caption: int) -> None:
         if caption != NONE:
-            self._try(caption=self.reader.split.captions[caption])
+            self._try(caption=self.reader.at(self.state.image)[0].captions[caption])
 
     def _step(self, by: int) -> None:
         self._try(image=int(self.ranking.order[self.ranking.place(self.state.image) - 1 + by]))
 
     def _another_pair(self) -> None:
-        split = self.reader.split
-        caption = int(self.rng.integers(len(split.captions)))
-        self._try(image=split.image_of(caption), caption=split.captions[caption])
+        image = int(self.rng.integers(len(self.reader)))
+        split, row = self.reader.at(image)
+        own = [split.captions[caption] for caption in split.captions_of_image(row)]
+        self._try(image=image, caption=str(self.rng.choice(own)) if own else self.state.caption)

@@ -7,6 +7,7 @@ results     recalls beside chance, the ensemble, queries on contact sheets
 pairs       images and captions to look at, explained and drawn
 measured    pointing game and foil detection, of one model or of two side by side
 samples     the two samples of similarities
+search      pictures searched by texts, an answer taken apart, a text made wrong
 comparison  runs compared: differences, intervals, the queries that changed
 """
 

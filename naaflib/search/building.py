@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ..data.manifest import made_by
 from ..data.splits import Split, evaluation_split, open_split, split_names
+from ..data.vocabulary import SPECIAL
 from ..data.writing import write_lines
 from ..errors import NaafError, UsageError
-from ..evaluation.evaluate import check_extractor
+from ..evaluation.evaluate import check_extractor, check_regions
 from ..files import fingerprint, read_json, resolve, shown, write_json
 from ..locking import FILE as LOCK
 from ..locking import exclusive
@@ -62,14 +63,15 @@ def build_index(
     checkpoint = run.checkpoint() if run else path
     model = load_checkpoint(run.path if run else checkpoint)
     folder = data_folder(run or checkpoint, data)
-    opened = open_split(folder, split or evaluation_split(folder))
+    opened = open_split(folder, split or evaluation_split(folder), without_captions=True)
+    check_regions(opened, model)
     check_extractor(run, opened.folder)
     out = resolve(out)
     foreign = out.is_dir() and {entry.name for entry in out.iterdir()} - {LOCK}
     if out.is_file() or (foreign and INDEX not in foreign):
         raise NaafError(f"{shown(out)} is neither an index nor an empty folder; give --out another one")
     with exclusive(out):
-        learnt = start_index(out, checkpoint, model, stage, lambda: _some_words(model, opened))
+        learnt = start_index(out, checkpoint, model, stage, lambda: _some_words(model, opened, run))
         add_part(out, content_of(opened, model), Stage(model, learnt), progress)
     return Index.open(out)
 
@@ -101,13 +103,17 @@ def start_index(
     return learnt
 
 
-def _some_words(model: Model, split: Split) -> Tensor:
-    """Words (W, D) of captions of the train split where there is one, else of the split: a seeded choice."""
-    source = open_split(split.folder, "train") if "train" in split_names(split.folder) else split
+def _some_words(model: Model, split: Split, run: Run | None) -> Tensor:
+    """Words (W, D) of captions, a seeded choice: of those that the run was trained on where they are there,
+    else of the split's data set; for pictures without captions, the words of the vocabulary.
+    """
+    folders = [*([run.data_folder] if run else []), split.folder]
+    train = next((one for one in folders if one.is_dir() and "train" in split_names(one)), None)
+    source = split.captions if train is None else open_split(train, "train").captions
+    source = source or [word for word in model.vocabulary.words if word not in SPECIAL]
     rng = np.random.default_rng(SEED)
-    count = min(LEARNT_FROM, len(source.captions))
-    chosen = np.sort(rng.choice(len(source.captions), count, replace=False))
-    captions = [source.captions[place] for place in chosen.tolist()]
+    chosen = np.sort(rng.choice(len(source), min(LEARNT_FROM, len(source)), replace=False))
+    captions = [source[place] for place in chosen.tolist()]
     blocks = range(0, len(captions), BLOCK)
     return torch.cat([encoded_words(model, captions[start : start + BLOCK]) for start in blocks])
 
@@ -125,7 +131,7 @@ def content_of(split: Split, model: Model) -> Content:
         "data": str(split.folder),
         "split": split.name,
         "captions_per_image": per_image,
-        "captions": fingerprint(split.captions_path),
+        "captions": fingerprint(split.captions_path) if split.captions else None,
         "features": fingerprint(split.regions.path),
         "made_by": made_by(split.folder),
     }
@@ -134,7 +140,8 @@ def content_of(split: Split, model: Model) -> Content:
     def block(start: int, stop: int) -> tuple[Tensor, Tensor]:
         regions = model.encode_images(torch.from_numpy(split.regions.gather(np.arange(start, stop))))
         split.regions.release()
-        return regions, encoded_words(model, split.captions[start * per_image : stop * per_image])
+        own = split.captions[start * per_image : stop * per_image]
+        return regions, encoded_words(model, own) if own else regions.new_empty(0, regions.shape[-1])
 
     lengths = np.array([len(model.text_encoder.ids(caption)) for caption in split.captions], np.int64)
     names = [split.image_name(image) for image in range(len(split))]
@@ -180,7 +187,8 @@ def add_part(out: Path, content: Content, stage: Stage, progress: bool) -> None:
             arrays["images"][start:stop] = regions.numpy()
             arrays["words"][ends[own.start] : ends[own.stop]] = words.numpy()
             arrays["stage.images"][start:stop] = stage.of_images(regions).numpy()
-            arrays["stage.words"][own] = stage.of_captions(words, lengths[own]).numpy()
+            if per_image:
+                arrays["stage.words"][own] = stage.of_captions(words, lengths[own]).numpy()
             for array in arrays.values():
                 array.flush()
             write_json(state, {"about": about, "done": stop})

@@ -69,6 +69,8 @@ class Searcher:
         described its pictures (`outside.described`), UsageError for what is neither.
         """
         _check(k, candidates)
+        if not self.index.captions:
+            raise UsageError(f"{shown(self.index.folder)} has no captions to find: its pictures came without")
         place = None if isinstance(image, Path) else self._image(image)
         if place is None:
             file = resolve(str(image))
@@ -109,7 +111,7 @@ class Searcher:
                 f"{shown(part.data)}, which {shown(self.index.folder)} was made from, is not there any more; "
                 "explaining needs its features: move it back, or index it where it is now"
             )
-        split = open_split(part.data, part.split)
+        split = open_split(part.data, part.split, without_captions=True)
         if fingerprint(split.regions.path) != part.features_seen:
             raise NaafError(
                 f"{shown(split.regions.path)} has changed since {shown(self.index.folder)} was made; "

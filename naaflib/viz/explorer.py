@@ -40,7 +40,7 @@ class Retrieved:
 
     pictures: Sequence[Picture]
     texts: Sequence[str]  # what stands where there is no picture file
-    places: Sequence[int]  # from 1
+    places: Sequence[int | None]  # from 1; None: not ranked
     scores: Sequence[float]
     right: Sequence[bool]
     shown: Sequence[bool]
@@ -170,6 +170,7 @@ def _reach(page: Page) -> tuple[float, float]:
     values, boundary = [page.pair.best_cosine, page.matched, page.mismatched], page.pair.boundary
     if boundary is not None:
         values += [[boundary], boundary + np.asarray(page.pair.propagated)]
+    values = [value for value in values if np.size(value)]
     low, high = (float(edge([edge(value) for value in values])) for edge in (np.min, np.max))
     room = 0.03 * max(high - low, 1e-6)
     return low - room, high + room
@@ -197,8 +198,13 @@ def word_cosines(ax: Axes, page: Page) -> Axes:
 
 
 def split_cosines(ax: Axes, page: Page, base: Number) -> Axes:
-    """The split's matched and mismatched words, histograms on the line `base`; a tick a word of the pair."""
+    """The split's matched and mismatched words, histograms on the line `base`; a tick a word of the pair.
+
+    Nothing where there are no samples: pictures without captions.
+    """
     both = np.concatenate([page.matched, page.mismatched])
+    if not len(both):
+        return ax
     bins = np.linspace(both.min(), max(both.max(), both.min() + 1e-6), 41)
     counts = [np.histogram(sample, bins, density=True)[0] for sample in (page.matched, page.mismatched)]
     scale = (SPLIT - 0.5) / float(np.max(counts))
@@ -249,5 +255,6 @@ def _retrieved(figure: NotebookFigure, found: Retrieved, top: Number) -> None:
         ax = _axes(figure, 0.1 + k * step, top + 0.26, step - 0.12, THUMB - 0.1)
         picture(ax, image, instead=found.texts[k]).set_anchor("N")
         shown = ", shown" if found.shown[k] else ""
-        ax.set_xlabel(f"{found.places[k]:,}.  {style.plain(found.scores[k], 3)}{shown}", fontsize=7)
+        place = f"{found.places[k]:,}." if found.places[k] else "–"
+        ax.set_xlabel(f"{place}  {style.plain(found.scores[k], 3)}{shown}", fontsize=7)
         frame(ax, found.right[k])

@@ -145,14 +145,15 @@ def retrieved_pictures(
     scores: Values,
     *,
     names: Sequence[Sequence[str]],
-    places: Values,
+    places: Sequence[int | None] | np.ndarray,
     answer_places: Sequence[Sequence[int]],
     title: str | None = None,
 ) -> Figure:
     """Contact sheet text to image: each query caption over its best pictures, the right one framed.
 
     right, scores: (query, picture). names: what to write where there is no picture. places: place (from 1) of
-    the right picture, said after the query. answer_places: place of each picture.
+    the right picture, said after the query; None for a query without one. answer_places: place of each
+    picture.
     """
     columns = max(len(row) for row in pictures)
     texts = [_query(text, place) for text, place in zip(queries, places, strict=True)]
@@ -171,8 +172,8 @@ def retrieved_pictures(
     return figure
 
 
-def _query(text: str, place: Number) -> list[str]:
-    found = f"(right picture at place {place:,})".replace(" ", "\N{NO-BREAK SPACE}")
+def _query(text: str, place: Number | None) -> list[str]:
+    found = "" if place is None else f"(right picture at place {place:,})".replace(" ", "\N{NO-BREAK SPACE}")
     return wrap(f"“{text}” {found}", style.PAGE - 0.3, 8, lines=3)
 
 

@@ -1,4 +1,5 @@
 """A folder of pictures and a file of captions -> a data set without features (`naaf data extract` adds them).
+Without a file of captions: a split of pictures that can be searched.
 
 Every image of the captions file ends in one split or in left_out.csv with its reason.
 """
@@ -67,7 +68,8 @@ class Imported:
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{split} {images}" for split, images in self.splits.items())
-        lines = [f"{shown(self.folder)}: images: {sizes}; {self.captions_per_image} captions an image"]
+        each = f"{self.captions_per_image or 'no'} captions an image"
+        lines = [f"{shown(self.folder)}: images: {sizes}; {each}"]
         if self.more_captions:
             lines.append(
                 f"left out: {self.more_captions} captions beyond {self.captions_per_image} of an image"
@@ -86,7 +88,7 @@ class Imported:
 
 def import_pictures(
     images: Path,
-    captions: Path,
+    captions: Path | None,
     out: Path,
     *,
     splits: str | None = None,
@@ -96,11 +98,11 @@ def import_pictures(
 ) -> Imported:
     """Write captions, image names, sizes and pictures of each split, and a manifest.
 
-    captions: any file that `read_image_captions` reads. splits: a ratio such as "80/10/10" (train, dev,
-    test), a file with an image and its split a line, or the column or field of the captions file that names
-    the split; None: split, partition or subset where the file has it, else 80/10/10. Under a ratio the seed
-    shuffles. captions_per_image: images with fewer are left out, of more the first are kept; None: the number
-    that keeps most captions.
+    captions: any file that `read_image_captions` reads; None: every picture, without a caption, goes into the
+    split test. splits: a ratio such as "80/10/10" (train, dev, test), a file with an image and its split a
+    line, or the column or field of the captions file that names the split; None: split, partition or subset
+    where the file has it, else 80/10/10. Under a ratio the seed shuffles. captions_per_image: images with
+    fewer are left out, of more the first are kept; None: the number that keeps most captions.
 
     A picture that stands in the file under several names (the same bytes) is in one split only: under a
     ratio its copies go together, else those in train give way to dev, and those to test. Pictures are linked
@@ -112,17 +114,23 @@ def import_pictures(
         raise NaafError(f"{missing(images)}; --images names the folder with the pictures")
     if captions_per_image is not None and captions_per_image < 1:
         raise UsageError("captions an image must be at least 1")
+    if captions is None and (splits or captions_per_image):
+        raise UsageError("without --captions there are no splits and no captions an image; leave both out")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise NaafError(f"{shown(out)} is not an empty folder; give --out a new one")
     ratio = _ratio(splits)
     is_file = splits is not None and ratio is None and Path(splits).is_file()
     field = None if ratio or is_file else splits
-    known = read_image_captions(captions, field)
+    pictures = sorted(path for path in images.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
+    if captions is None:
+        known = [ImageCaptions(path.relative_to(images).as_posix(), (), "test") for path in pictures]
+    else:
+        known = read_image_captions(captions, field)
     if is_file:
         known = _split_by_file(known, Path(str(splits)))
-    pictures = {path for path in images.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file()}
     found = _found(known, images)
-    number = captions_per_image or _best_number([len(one.captions) for one in found if not one.reason])
+    counts = [len(one.captions) for one in found if not one.reason]
+    number = captions_per_image or (0 if captions is None else _best_number(counts))
     found = [
         one
         if len(one.captions) >= number
@@ -141,7 +149,8 @@ def import_pictures(
     if not chosen:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in _reasons(found).items())
         raise NaafError(
-            f"{shown(captions)}: no image is left ({reasons}); check --images and the names in the file"
+            f"{shown(captions or images)}: no image is left ({reasons or 'it has no pictures'}); check "
+            "--images and the names in the file"
         )
     _write(out, chosen, number, [one for one in found if one.reason], progress)
     kept = [one for some in chosen.values() for one in some]
@@ -150,7 +159,7 @@ def import_pictures(
         captions_per_image=number,
         splits={split: len(some) for split, some in chosen.items()},
         left_out=_reasons(found),
-        without_captions=len(pictures - {one.path for one in found}),
+        without_captions=len({*pictures} - {one.path for one in found}),
         more_captions=sum(len(one.captions) - number for one in kept),
         repeated=len(kept) - len({one.digest for one in kept}),
     )
@@ -210,9 +219,8 @@ def _found(known: Sequence[ImageCaptions], images: Path) -> list[Candidate]:
 
 def _best_number(counts: Sequence[int]) -> int:
     """So many captions an image that most captions are kept."""
-    if not counts:
-        return 1
-    return max(range(1, max(counts) + 1), key=lambda n: n * sum(count >= n for count in counts))
+    most = max(counts, default=1)
+    return max(range(1, most + 1), default=1, key=lambda n: n * sum(count >= n for count in counts))
 
 
 def _examined(found: list[Candidate], progress: bool) -> list[Candidate]:
@@ -293,7 +301,8 @@ def _write(
                 "names": [stored[one.name][0] for one in some],
             }
             for role, texts in lines.items():
-                write_lines(layout_path(folder, split, role), texts)
+                if texts:
+                    write_lines(layout_path(folder, split, role), texts)
             sizes = np.array([stored[one.name][1] for one in some], np.int32)
             np.save(layout_path(folder, split, "sizes"), sizes)
         manifest = {"name": out.resolve().name, "captions_per_image": number}

@@ -47,8 +47,9 @@ class SplitChecks:
         lengths = tuple(dict.fromkeys(n for n in (self.images, rows) if n is not None))
         check_pictures(self.log, self.folder, lengths, regions)
         self.names = check_names(self.log, self.folder, lengths)
-        if opens and not self.log.failed and self.features is not None and self.captions is not None:
-            self.log.read("opens", "as a split", open_split, self.folder, self.split)
+        whole = self.captions is not None or not self.manifest.captions_per_image
+        if opens and not self.log.failed and self.features is not None and whole:
+            self.log.read("opens", "as a split", open_split, self.folder, self.split, True)
 
     def path(self, role: str) -> Path:
         return layout_path(self.folder, self.split, role)
