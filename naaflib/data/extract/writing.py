@@ -41,7 +41,7 @@ class Extracted:
         each = self.regions * self.dim * np.dtype(self.dtype).itemsize
         stored = f"{self.regions} regions x {self.dim} {self.dtype}, {each / 1000:.1f} kB an image"
         if self.regions_an_image.min() < self.regions:
-            stored = f"{regions_in_words(self.regions_an_image)} regions an image; with padding {stored}"
+            stored = f"regions an image: {regions_in_words(self.regions_an_image)}; with padding {stored}"
         return f"{shown(self.folder)}: {self.extractor}: images: {sizes}; {stored}"
 
 
