@@ -189,9 +189,11 @@ def _opened(
 
 
 def _digest(folder: Path, name: str) -> np.ndarray:
-    """The SHA-256 of a picture's file; zeros of one that is not there."""
-    path = folder / "images" / name
-    return np.frombuffer(bytes.fromhex(checksum(path)) if path.is_file() else bytes(32), np.uint8)
+    """The SHA-256 of a picture's file; zeros of one that cannot be read, which `_picture` names."""
+    try:
+        return np.frombuffer(bytes.fromhex(checksum(folder / "images" / name)), np.uint8)
+    except OSError:
+        return np.zeros(32, np.uint8)
 
 
 def _publish(folder: Path, splits: list[str], made: dict[str, object]) -> None:
