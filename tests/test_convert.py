@@ -188,7 +188,7 @@ def test_images_with_fewer_regions_are_filled_with_zeros_where_asked(tmp_path, t
         source = archives(tmp_path / "npz", kind == "npz turned")
     result = convert_tsv([source], table, tmp_path / "own", "dev", regions=40, pad=True)
     assert "3 images x 40 regions x 7" in str(result)
-    assert "12 to 40 (mean 29.3) regions an image" in str(result)
+    assert "regions an image: 12 to 40 (mean 29.3), then" in str(result)
     split = open_split(tmp_path / "own", "dev")
     for place, name in enumerate(NAMES):
         count = COUNTS[name]

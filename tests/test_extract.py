@@ -376,7 +376,7 @@ def test_a_detector_keeps_what_it_is_sure_of_and_pads_with_zeros(detector, folde
         [np.load(layout_path(folder, s, "features")).any(-1).sum(1) for s in ("train", "dev", "test")]
     )
     np.testing.assert_array_equal(result.regions_an_image, counts)
-    said = f"{regions_in_words(counts)} regions an image; with padding 9 regions"
+    said = f"regions an image: {regions_in_words(counts)}; with padding 9 regions"
     assert (said in str(result)) == (counts.min() < 9)
     assert find_manifest(folder).features["min_score"] == limit
     report = verify(folder)

@@ -21,6 +21,7 @@ from naaflib.explanation import explain, matched_samples
 from naaflib.explanation.pointing import pointing_game
 from naaflib.model.model import Model
 from naaflib.pages.pairs import attention_page, image_sheet, matrix_page, pair_page, words_page
+from naaflib.search.candidates import first_stage
 from naaflib.similarity import autograd
 from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.methods import METHODS, make
@@ -242,6 +243,13 @@ def test_the_pointing_game_is_the_same_without_padding(folders):
     moved = [[[int(REAL[region]) for region in word] for word in words] for words in links]
     plain, more = (pointing_game(model, *both) for both in zip(splits, (links, moved), strict=True))
     assert (more.rate, more.chance, more.count) == (plain.rate, plain.chance, plain.count)
+
+
+@pytest.mark.parametrize("stage", ["cells", "mean"])
+def test_the_first_stage_of_search_is_the_same_without_padding(images, stage):
+    encoder = first_stage(stage, DIM)
+    plain, more = (encoder.of_regions(some.float()) for some in (images, padded(images)))
+    torch.testing.assert_close(more, plain)
 
 
 def boxes_drawn(figure):

@@ -41,7 +41,7 @@ class Extracted:
         each = self.regions * self.dim * np.dtype(self.dtype).itemsize
         stored = f"{self.regions} regions x {self.dim} {self.dtype}, {each / 1000:.1f} kB an image"
         if self.regions_an_image.min() < self.regions:
-            stored = f"{regions_in_words(self.regions_an_image)} regions an image; with padding {stored}"
+            stored = f"regions an image: {regions_in_words(self.regions_an_image)}; with padding {stored}"
         return f"{shown(self.folder)}: {self.extractor}: images: {sizes}; {stored}"
 
 
@@ -189,9 +189,11 @@ def _opened(
 
 
 def _digest(folder: Path, name: str) -> np.ndarray:
-    """The SHA-256 of a picture's file; zeros of one that is not there."""
-    path = folder / "images" / name
-    return np.frombuffer(bytes.fromhex(checksum(path)) if path.is_file() else bytes(32), np.uint8)
+    """The SHA-256 of a picture's file; zeros of one that cannot be read, which `_picture` names."""
+    try:
+        return np.frombuffer(bytes.fromhex(checksum(folder / "images" / name)), np.uint8)
+    except OSError:
+        return np.zeros(32, np.uint8)
 
 
 def _publish(folder: Path, splits: list[str], made: dict[str, object]) -> None:

@@ -44,7 +44,7 @@ class Converted:
         size = f"{self.images} images x {self.regions} regions x {self.dim}"
         text = f"{shown(self.folder)}: {self.split}: {size}, {self.captions} captions"
         if self.regions_an_image.min() < self.regions:
-            text += f"; {regions_in_words(self.regions_an_image)} regions an image, then rows of zeros"
+            text += f"; regions an image: {regions_in_words(self.regions_an_image)}, then rows of zeros"
         again = f"; {self.duplicates} rows of an image that had come before were passed over"
         return text + (again if self.duplicates else "")
 
