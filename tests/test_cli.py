@@ -428,6 +428,8 @@ def test_notebooks_are_copied_out_and_nothing_is_replaced(naaf, tmp_path, monkey
     assert [path.read_text() for path in (tmp_path / "taken").iterdir()] == ["edited"]
     (tmp_path / "file").write_text("")
     refused(naaf("notebooks", "file"), 1, "file is there already; name another folder")
+    own = str(available()[0].parent)
+    refused(naaf("notebooks", own), 1, "holds the notebooks themselves; open them there")
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ def test_one_pair_is_a_row_a_word_on_the_screen_and_in_json(naaf, runs, split):
     lines = rows.splitlines()
     shown = [word if known else f"{word}?" for word, known in zip(pair.words, pair.known, strict=True)]
     assert [line.split()[0] for line in lines[1:]] == shown
-    assert lines[0].split()[:4] == ["features", "relevance", "negative", "effect"]
+    assert lines[0].split()[:4] == ["feature", "relevance", "negative", "effect"]
     record = json.loads(naaf(runs["naaf"], "--image", split.image_names[3], "--caption", 16, "--json")[1])
     assert [row["word"] for row in record["words"]] == list(pair.words)
     assert np.mean([row["effect"] for row in record["words"]]) == pytest.approx(record["score"], abs=1e-6)

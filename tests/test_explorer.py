@@ -173,7 +173,7 @@ def test_the_shown_picture_and_the_right_one_are_marked_each_in_its_own_way():
 
 
 def test_a_word_that_attends_to_no_region_is_said_to(split):
-    """With the features effect alone, a word below the boundary looks nowhere."""
+    """With the feature effect alone, a word below the boundary looks nowhere."""
     model = new_model(split, relevance_effect=False, negative_effect=False)
     model.boundary = Boundaries(0.99, 0.99)
     explorer = explore(model, split)

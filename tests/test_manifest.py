@@ -3,6 +3,8 @@
 import pytest
 
 from naaflib.data.manifest import DataFile, Manifest, explain, find_manifest, load, names, read_manifest
+from naaflib.data.scenes.dataset import SIZES
+from naaflib.data.scenes.features import DIM
 from naaflib.errors import NaafError, UsageError
 
 
@@ -34,6 +36,12 @@ def test_real_data_sets_have_five_captions_an_image_and_no_invented_checksum_or_
         for counts in manifest.splits.values():
             assert counts.images is None or counts.captions == 5 * counts.images
         assert not any(file.sha256 or file.url for file in manifest.concrete_files())
+
+
+def test_the_scenes_are_listed_as_they_are_built():
+    scenes = load("scenes")
+    assert {split: counts.usual for split, counts in scenes.splits.items()} == SIZES
+    assert (scenes.dim, str(scenes.splits["train"])) == (DIM, "1500 by default")
 
 
 def test_upstream_sizes():

@@ -69,6 +69,11 @@ def copy_notebooks(folder: Path) -> list[Path]:
     Raises NaafError, before anything is copied, where the folder holds one of them already.
     """
     copies = [folder / path.name for path in available()]
+    if folder.resolve() == available()[0].parent.resolve():
+        raise NaafError(
+            f"{shown(folder)} holds the notebooks themselves; open them there (jupyter lab {shown(folder)}), "
+            "or name another folder for copies"
+        )
     taken = next((copy for copy in copies if copy.exists()), folder if folder.is_file() else None)
     if taken:
         raise NaafError(f"{shown(taken)} is there already; name another folder")

@@ -32,7 +32,7 @@ def run_notebooks(
 ) -> Record:
     """Execute notebooks in their order, up to the first that fails, and write the report.
 
-    notebooks: None for 01-06, or a selection such as "01-04" or "03,05". out: a run folder, made if missing;
+    notebooks: None for all but 07, or a selection: "01-04" or "03,05". out: a run folder, made if missing;
     it reaches the notebooks as their parameter `run`. Every parameter goes to the notebooks that know it.
     how: timeout, threads, cancelled, as `execute` takes them. 02_training reuses a trained run that the
     folder holds. Raises UsageError before anything runs.

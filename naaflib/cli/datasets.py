@@ -251,7 +251,7 @@ def list_known(arguments: argparse.Namespace) -> int:
         show_json([manifest.model_dump() for manifest in manifests])
         return 0
     for manifest in manifests:
-        sizes = ", ".join(f"{split} {counts.images or '?'}" for split, counts in manifest.splits.items())
+        sizes = ", ".join(f"{split} {counts}" for split, counts in manifest.splits.items())
         regions, dim = (size or "?" for size in (manifest.regions, manifest.dim))
         show_text(
             f"{manifest.name}: {manifest.title or manifest.name}\n"

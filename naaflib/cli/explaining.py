@@ -15,7 +15,7 @@ mean pooling).
 
   printed      in files, --json
   word?        known              whether the model knows the word; with ? it reads <unk>
-  features     feature_effect     what the word adds where regions match it (eq. 10; all that SCAN has)
+  feature      feature_effect     what the word adds where regions match it (eq. 10; all that SCAN has)
   relevance    relevance_effect   what it adds by the regions' relevance (eq. 11)
   negative     negative_effect    what it takes away where no region matches it (eq. 9)
   effect       effect             all of them together
@@ -43,7 +43,7 @@ FIGURES = (".png", ".pdf", ".svg")
 ABOUT = ("image", "image_name", "caption", "own", "text", "method", "boundary", "score")  # of a pair, as JSON
 PAGES = ("picture", "words", "attention")
 WORD_COLUMNS = {
-    "feature_effect": "features",
+    "feature_effect": "feature",
     "relevance_effect": "relevance",
     "negative_effect": "negative",
     "effect": "effect",

@@ -39,8 +39,12 @@ class SplitCounts(BaseModel, frozen=True, extra="forbid"):
 
     images: PositiveInt | None = None
     captions: PositiveInt | None = None
+    usual: PositiveInt | None = None  # images, where whoever builds the split may choose
     required: bool = True
     note: Text = ""
+
+    def __str__(self) -> str:
+        return str(self.images or (f"{self.usual} by default" if self.usual else "?"))
 
 
 class DataFile(BaseModel, frozen=True, extra="forbid"):

@@ -37,7 +37,7 @@ HEADINGS = {  # of the columns that figures and files know by other names
     "taken_as_matched": "E₁",
     "taken_as_mismatched": "E₂",
     "auc": "AUC",
-    "feature_effect": "features",
+    "feature_effect": "feature",
     "relevance_effect": "relevance",
     "negative_effect": "negative",
     "best_cosine": "best cosine",
