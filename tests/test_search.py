@@ -190,6 +190,7 @@ def test_a_hit_is_explained_by_its_own_score(naaf, scenes, tmp_path):
         (["search", "scenes-index", "--image", "model.safetensors"], "were not made by naaf data extract"),
         (["search", "scenes-index", "a circle", "--features", "pixels"], "describes the picture file"),
         (["search", "scenes-index", "--image", "0", "--explain"], "the first answer to a TEXT"),
+        (["search", "scenes-index", "a circle", "--explain", "--json"], "`naaf explain --json` gives"),
         (["search", "scenes-index", "--image", "99"], "there is no image 99"),
         (["index", "model.safetensors", "--out", "here"], "give its folder as data"),
     ],
