@@ -22,3 +22,9 @@ class UsageError(NaafError):
 def unknown(kind: str, name: object, names: Iterable[str]) -> UsageError:
     """The error of a name that is none of the known ones; kind: "method", "pooling", ..."""
     return UsageError(f"there is no {kind} {name!r}; {kind}s: {', '.join(names)}")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,6 +1,7 @@
 """Search: answers in the score's order, a first stage that only leaves some out, a whole index or none."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from naaflib.model.checkpoint import save
 from naaflib.model.model import Model
 from naaflib.search import Searcher, build_index, building, candidates
 from naaflib.search.candidates import Stage
+from naaflib.search.outside import described
 from naaflib.similarity.boundary import Boundaries
 
 ROUNDING = 4e-3  # of scores, from vectors of float16
@@ -216,6 +218,7 @@ def test_features_of_another_width_are_refused(naaf, write_split, tmp_path):
         (["search", "scenes-index", "--image", "model.safetensors"], "were not made by naaf data extract"),
         (["search", "scenes-index", "a circle", "--features", "pixels"], "describes the picture file"),
         (["search", "scenes-index", "--image", "0", "--explain"], "the first answer to a TEXT"),
+        (["search", "scenes-index", "a circle", "--explain", "--json"], "`naaf explain --json` gives"),
         (["search", "scenes-index", "--image", "99"], "there is no image 99"),
         (["index", "model.safetensors", "--out", "here"], "give its folder as data"),
     ],
@@ -357,6 +360,14 @@ def test_a_picture_is_refused_where_another_extractor_is_named(pixels_index, tmp
         Searcher(pixels_index).by_image(tmp_path / "text.png")
     with pytest.raises(NaafError, match=r"none.png does not exist"):
         Searcher(pixels_index).by_image(tmp_path / "none.png")
+    local = {"extractor": "onnx:m.onnx", "revision": None, "sha256": "0", "preprocessing": "", "grid": 6}
+    part = replace(pixels_index.parts[0], features=local)
+    with pytest.raises(NaafError, match=r"onnx:m\.onnx, a model of your own; --features onnx:PLACE"):
+        described(photo, [part])
+    with pytest.raises(NaafError, match="its sha256 is None, recorded is 0"):
+        described(photo, [part], "pixels")
+    with pytest.raises(NaafError, match="features of different extractors"):
+        described(photo, [part, pixels_index.parts[0]])
     record = Pixels.record
     monkeypatch.setattr(Pixels, "record", lambda self: {**record(self), "preprocessing": "other"})
     with pytest.raises(NaafError, match=r"pixels is not the pixels that .* preprocessing is other"):

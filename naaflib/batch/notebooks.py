@@ -17,7 +17,7 @@ import nbformat
 from pydantic import FiniteFloat, TypeAdapter
 
 from ..config import is_none, nearest
-from ..errors import NaafError, UsageError
+from ..errors import NaafError, UsageError, first_line
 from ..files import project_folders, project_root, shown
 
 MISSING = object()
@@ -158,12 +158,6 @@ def convert(value: object, parameter: Parameter) -> object:
         pass
     wanted = EXAMPLES.get(kind, f"a Python {kind}")
     raise UsageError(f"parameter {parameter.name} takes {wanted}, not {str(value)!r}")
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its kind where it has none."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _matching(part: str, paths: list[Path]) -> list[Path]:

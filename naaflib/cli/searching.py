@@ -74,6 +74,8 @@ def search(arguments: argparse.Namespace) -> int:
         raise UsageError("--features describes the picture file of --image")
     if arguments.explain and arguments.text is None:
         raise UsageError("--explain takes the first answer to a TEXT apart; `naaf explain` takes any pair")
+    if arguments.explain and arguments.json:
+        raise UsageError("--explain prints a table; `naaf explain --json` gives a pair's numbers")
     searcher = Searcher(arguments.index, arguments.features)
     how = given(arguments, "k", "candidates")
     if arguments.image is None:

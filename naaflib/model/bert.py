@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..data.captions import tokenize
 from ..data.vocabulary import Vocabulary
 from ..errors import NaafError, UsageError
-from ..pretrained import load_pretrained, weights_digest
+from ..pretrained import load_transformers, weights_digest
 from .encoders import TextEncoder, unit
 
 CONFIG, TOKENIZER = "bert.config", "bert.tokenizer"  # tensors of a checkpoint: JSON as bytes
@@ -42,8 +42,8 @@ class Pretrained(NamedTuple):
         Raises NaafError without transformers, for a model that is not there, and for one of another kind.
         """
         transformers = _transformers()
-        model = load_pretrained(transformers.AutoModel, str(name), REMEDY, optional="pooler")
-        tokenizer = load_pretrained(transformers.AutoTokenizer, str(name), REMEDY, add_prefix_space=True)
+        model = load_transformers(transformers.AutoModel, str(name), REMEDY, optional="pooler")
+        tokenizer = load_transformers(transformers.AutoTokenizer, str(name), REMEDY, add_prefix_space=True)
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise NaafError(f"{name}: its tokenizer has no tokenizer.json, from which word pieces are read")

@@ -18,7 +18,7 @@ def described(path: Path, parts: Sequence[Part], features: str | None = None) ->
     """Features (1, region, dim) of a picture by the extractor that the parts record.
 
     features: how the extractor is named now (transformers:FOLDER, onnx:FILE); None: as it is recorded, which
-    is enough for pixels and for a model's name on the hub. Raises NaafError where a part does not record what
+    is enough for pixels and for a model on the hub. Raises NaafError where a part does not record what
     made its features, or the parts do not agree; where the extractor is not the recorded one; and for a file
     that is no picture.
     """
@@ -30,18 +30,13 @@ def described(path: Path, parts: Sequence[Part], features: str | None = None) ->
             picture = read_upright(path)
     except ValueError as error:
         raise NaafError(f"{shown(path)}: {error}; give another picture") from None
-    name, kind = str(wanted["extractor"]), str(wanted["extractor"]).partition(":")[0]
-    grid = wanted.get("grid")
-    try:
-        extractor = open_extractor(features or name, GRID if grid is None else int(grid))
-    except NaafError as error:
-        raise (
-            error
-            if features
-            else NaafError(
-                f"{error}. The index was made with {name}; --features {kind}:PLACE says where its weights are"
-            )
-        ) from None
+    name, grid = str(wanted["extractor"]), wanted["grid"]
+    if features is None and wanted["revision"] is None:  # a file or folder, recorded by its base name
+        raise NaafError(
+            f"the indexed pictures were described by {name}, a model of your own; --features "
+            f"{name.partition(':')[0]}:PLACE says where it is now"
+        )
+    extractor = open_extractor(features or name, GRID if grid is None else int(grid))
     found = extractor.record()
     for key in ("sha256", "revision", "preprocessing"):
         if found[key] != wanted[key] and not (key == "revision" and wanted["sha256"]):

@@ -23,7 +23,7 @@ from ...messages import progress_bar, say, stream
 from ...pages import open_data
 from ...runs import Run, open_group
 from ...training.folder import data_record
-from ..notebooks import COMPARISON, available, first_line, known, select
+from ..notebooks import COMPARISON, available, known, select
 from ..pipeline import run_notebooks
 from ..records import Record
 from .cluster import check_cluster, open_cluster

@@ -11,11 +11,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import NaafError
+from ...errors import NaafError, first_line
 from ...files import write_json
 from ...runs import FAILURE
 from ..execution import Cancelled, process_variables, run_command, thread_variables
-from ..notebooks import first_line
 from ..pipeline import run_notebooks
 
 TICKET = ".ticket"

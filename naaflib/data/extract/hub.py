@@ -7,11 +7,16 @@ from torch import Tensor
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForObjectDetection
 
 from ...errors import NaafError
+from ...pretrained import load_transformers
 from .base import MEAN, SIDE, STD, Preprocessing
 from .detectors import Detector
-from .networks import Mapped, Network, loaded
+from .networks import Mapped, Network
 
 DETECTORS = ("Detr", "DetrFor", "Yolos", "RTDetr", "DeformableDetr", "ConditionalDetr", "Deta", "DFine")
+REMEDY = (
+    "without a network copy the model's folder (config.json, preprocessor_config.json, model.safetensors) here "
+    "and name it: transformers:FOLDER"
+)
 PREFIX = 64  # a model has fewer class and register tokens
 
 
@@ -65,5 +70,4 @@ def _side(config: Any, processor: Any, detects: bool) -> int:
 
 
 def _loaded(kind: Any, name: str) -> Any:
-    files = "config.json, preprocessor_config.json, model.safetensors"
-    return loaded("transformers", name, files, lambda: kind.from_pretrained(name))
+    return load_transformers(kind, name, REMEDY, optional="pooler")  # which no region needs

@@ -1,8 +1,7 @@
 """What the extractors that run a torch model share: its device, its input, its checksum, the pooled grid."""
 
-import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ...devices import pick_device
-from ...errors import NaafError
+from ...errors import NaafError, first_line
+from ...pretrained import weights_digest
 from .base import Boxes, Extractor, Features, Preprocessing, all_grid_boxes, check_grid
 
 
@@ -39,41 +39,17 @@ class Network(Extractor):
             ) from None
 
     def record(self) -> dict[str, object]:
-        digest = hashlib.sha256()
-        for key, value in sorted(self.model.state_dict().items()):
-            digest.update(key.encode())
-            if value.ndim:
-                digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
         name = Path(self.name).name if Path(self.name).is_dir() else self.name
         return {
             "extractor": f"{self.kind}:{name}",
             "revision": self.revision,
-            "sha256": digest.hexdigest(),
+            "sha256": weights_digest(self.model),
             "preprocessing": str(self.preprocessing),
         }
 
     def pixels(self, pictures: Sequence[Image.Image]) -> Float[Tensor, "image channel y x"]:
         """The pictures as the model takes them, on its device."""
         return torch.from_numpy(self.preprocessing(pictures)).permute(0, 3, 1, 2).to(self.device)
-
-
-def loaded(kind: str, name: str, files: str, load: Callable[[], Any]) -> Any:
-    """What a library loads. Raises NaafError where the model is no folder, not in the cache, not to be had.
-
-    files: those that its folder has.
-    """
-    try:
-        return load()
-    except Exception as error:  # of the network, the cache, the files' formats: they share no base
-        raise NaafError(
-            f"{kind} cannot load {name!r} ({first_line(error)}); without a network copy the model's folder "
-            f"({files}) here and name it: {kind}:FOLDER"
-        ) from None
-
-
-def first_line(error: Exception) -> str:
-    """Of a library's message of many lines."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class Mapped(Network):

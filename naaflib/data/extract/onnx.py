@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from ...errors import NaafError
+from ...errors import NaafError, first_line
 from ...files import checksum, missing, shown
 from .base import SIDE, Boxes, Extractor, Features, Preprocessing, all_grid_boxes, check_grid
 
@@ -28,7 +28,7 @@ class Onnx(Extractor):
         try:
             self.session = onnxruntime.InferenceSession(self.path, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes share no base
-            raise self._error(f"onnxruntime cannot read it ({_first_line(error)})") from None
+            raise self._error(f"onnxruntime cannot read it ({first_line(error)})") from None
         takes = self.session.get_inputs()
         if len(takes) > 1:
             names = ", ".join(one.name for one in takes)
@@ -72,7 +72,7 @@ class Onnx(Extractor):
         try:
             outputs = self.session.run(None, {self.input: np.concatenate([pixels, *[pixels[-1:]] * fill])})
         except Exception as error:
-            raise self._error(f"onnxruntime cannot run it ({_first_line(error)})") from None
+            raise self._error(f"onnxruntime cannot run it ({first_line(error)})") from None
         for output in map(np.asarray, outputs):
             cells = self._cells(output)
             if cells is not None:
@@ -91,10 +91,6 @@ class Onnx(Extractor):
 
     def _error(self, text: str) -> NaafError:
         return NaafError(f"{shown(self.path)}: {text}")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 def _pooled(cells: np.ndarray, grid: int) -> Features:

@@ -9,9 +9,13 @@ from timm.data import resolve_model_data_config
 from torch import Tensor
 
 from ...errors import NaafError
+from ...pretrained import load
 from .base import Preprocessing
-from .networks import Mapped, loaded
+from .networks import Mapped
 
+REMEDY = (
+    "without a network copy the model's folder (config.json, model.safetensors) here and name it: timm:FOLDER"
+)
 LOCAL = "local-dir:"  # what timm itself calls a folder
 
 
@@ -24,8 +28,7 @@ class Timm(Mapped):
         """name: of a model, as timm.create_model takes it, or a folder with config and weights."""
         name = name.removeprefix(LOCAL)
         source = f"{LOCAL}{name}" if Path(name).is_dir() else name
-        files = "config.json, model.safetensors"
-        model = loaded(self.kind, name, files, lambda: timm.create_model(source, pretrained=True))
+        model = load(self.kind, name, REMEDY, lambda: timm.create_model(source, pretrained=True))
         if not hasattr(model, "forward_intermediates"):
             raise NaafError(
                 f"timm's {name} has no forward_intermediates, which gives its map; name another model"
