@@ -415,6 +415,14 @@ def cut_short(vit):
     path.write_bytes(path.read_bytes()[:1000])
 
 
+def without_a_weight(vit):
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(vit / "model.safetensors")
+    del tensors["layernorm.weight"]
+    save_file(tensors, vit / "model.safetensors", {"format": "pt"})
+
+
 def of_text(vit):
     from transformers import BertConfig, BertModel
 
@@ -439,6 +447,7 @@ def of_another_size(vit):
     [
         (without_preprocessor, r"preprocessor_config.json file\); without a network copy"),
         (cut_short, "cannot load .*vit.* header"),
+        (without_a_weight, r"files lack the weight layernorm\.weight, which would be random"),
         (of_text, "vit is a model of input_ids, not of pictures; name a vision model"),
         (of_grey_pictures, "cannot take an RGB picture of 32 x 32 .*Expected 1 but got 3"),
         (of_another_size, "cannot take an RGB picture of 48 x 48"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ...config import changed
-from ...errors import NaafError
+from ...errors import NaafError, first_line
 from ...files import shown
 from ...locking import exclusive
 from ...messages import progress_bar, say, stream

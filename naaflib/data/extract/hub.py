@@ -14,8 +14,8 @@ from .networks import Mapped, Network
 
 DETECTORS = ("Detr", "DetrFor", "Yolos", "RTDetr", "DeformableDetr", "ConditionalDetr", "Deta", "DFine")
 REMEDY = (
-    "without a network copy the model's folder (config.json, preprocessor_config.json, model.safetensors) here "
-    "and name it: transformers:FOLDER"
+    "without a network copy the model's folder (config.json, preprocessor_config.json, model.safetensors) "
+    "here and name it: transformers:FOLDER"
 )
 PREFIX = 64  # a model has fewer class and register tokens
 
