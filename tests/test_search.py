@@ -1,24 +1,29 @@
 """Search: answers in the score's order, a first stage that only leaves some out, a whole index or none."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import seeds
 import torch
+from PIL import Image
 
 from naaflib import open_split
 from naaflib.cli import main
 from naaflib.config import preset
+from naaflib.data.extract.pixels import Pixels
 from naaflib.data.extract.writing import extract
 from naaflib.data.prepare.own_pictures import import_pictures
 from naaflib.data.prepare.verify import verify
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
+from naaflib.locking import exclusive
 from naaflib.model.checkpoint import save
 from naaflib.model.model import Model
-from naaflib.search import Searcher, build_index, index
-from naaflib.search.candidates import Cells, first_stage
+from naaflib.search import Searcher, build_index, building, candidates
+from naaflib.search.candidates import Stage
+from naaflib.search.outside import described
 from naaflib.similarity.boundary import Boundaries
 
 ROUNDING = 4e-3  # of scores, from vectors of float16
@@ -79,7 +84,7 @@ def test_answers_are_in_the_order_of_the_model_s_scores(checkpoint, scenes, tmp_
         assert hits.texts == [split.captions[place] for place in hits.places.tolist()]
 
 
-@pytest.mark.parametrize("stage", ["cells", "mean"])
+@pytest.mark.parametrize("stage", ["fitted", "mean"])
 def test_all_images_as_candidates_are_the_exact_answer(naaf, scenes, tmp_path, stage):
     built = build_index(naaf, scenes, out=tmp_path / "index", stage=stage)
     searcher = Searcher(built)
@@ -116,7 +121,7 @@ def test_an_index_grows_by_parts(naaf, scenes, tmp_path):
 
 
 def test_an_interrupted_build_goes_on_and_ends_with_the_same_bytes(naaf, scenes, tmp_path, monkeypatch):
-    monkeypatch.setattr(index, "BLOCK", 3)
+    monkeypatch.setattr(building, "BLOCK", 3)
     build_index(naaf, scenes, out=tmp_path / "whole")
     encode, calls = Model.encode_images, []
 
@@ -209,7 +214,11 @@ def test_features_of_another_width_are_refused(naaf, write_split, tmp_path):
         (["search", "scenes-index", "zzz yyy"], "knows no word of 'zzz yyy'"),
         (["search", "scenes-index", ""], "knows no word of ''"),
         (["search", "scenes-index", "a red circle", "-k", "0"], "ask for at least 1"),
-        (["search", "scenes-index", "--image", "none.png"], "no image of the index is called none.png"),
+        (["search", "scenes-index", "--image", "none.png"], "is called none.png, and no file either"),
+        (["search", "scenes-index", "--image", "model.safetensors"], "were not made by naaf data extract"),
+        (["search", "scenes-index", "a circle", "--features", "pixels"], "describes the picture file"),
+        (["search", "scenes-index", "--image", "0", "--explain"], "the first answer to a TEXT"),
+        (["search", "scenes-index", "a circle", "--explain", "--json"], "`naaf explain --json` gives"),
         (["search", "scenes-index", "--image", "99"], "there is no image 99"),
         (["index", "model.safetensors", "--out", "here"], "give its folder as data"),
     ],
@@ -230,54 +239,171 @@ def test_the_commands_say_what_the_library_says(naaf, scenes, tmp_path, capsys):
     hits = Searcher(tmp_path / "index").by_text(text, k=3)
     assert [row["place"] for row in rows] == hits.places.tolist()
     assert main(["search", str(tmp_path / "index"), text, "--explain"]) == 0
-    assert "<start>" in capsys.readouterr().out
+    searched = capsys.readouterr().out
+    best = str(hits.places[0])
+    pair = ["--image", best, "--caption", text, "--split", "test"]
+    assert main(["explain", str(naaf), "--data", str(scenes), *pair]) == 0
+    explained = capsys.readouterr().out
+    head, _, table = explained.partition("\n\n")
+    assert head.splitlines()[0] in searched  # without the rank among the split's captions
+    assert searched.endswith(table)
 
 
 # ---- the first stage
 
 
-def slow_cells(vectors, planes, signs, average):
-    """MUVERA's vectors of one set, in loops. average: of an image; else sums over words."""
-    found = []
-    for plane, sign in zip(planes, signs, strict=True):
-        bits = (vectors @ plane > 0).astype(int)
-        own = bits @ (2 ** np.arange(bits.shape[1]))
-        for cell in range(2 ** bits.shape[1]):
-            members = vectors[own == cell]
-            if average and not len(members):
-                target = np.array([(cell >> bit) & 1 for bit in range(bits.shape[1])])
-                members = vectors[[(bits != target).sum(axis=1).argmin()]]
-            total = members.sum(axis=0) if len(members) else np.zeros(vectors.shape[1])
-            found.append((total / (len(members) if average else len(vectors))) @ sign)
-    return np.concatenate(found)
+def model_of(method="naaf", dim=7):
+    seeds.manual_seed(5)
+    settings = preset("scenes", {"model.dim": dim, "model.word_dim": 3, "model.method": method})
+    model = Model(settings.model, 4, 5, None)
+    model.boundary = Boundaries(0.2, 0.2)
+    return model
 
 
-def test_cells_are_the_paper_s_construction_and_padding_takes_no_part():
-    count, words, regions, dim = 2, 3, 5, 7
-    rng = seeds.rng(11)
-    cells = Cells.make(dim, bits=3, repetitions=2, projected=11, seed=seeds.shifted())
-    planes, signs = (array.double().numpy() for array in cells)
-    for size, of, average in ((words, cells.of_words, False), (regions, cells.of_regions, True)):
-        vectors = rng.normal(size=(count, size, dim))
-        padded = np.concatenate([vectors, np.zeros((count, 2, dim))], axis=1)
-        fast = of(torch.tensor(padded, dtype=torch.float32)).numpy()
-        slow = np.stack([slow_cells(one, planes, signs, average) for one in vectors])
-        assert fast.shape == (count, cells.size)
-        np.testing.assert_allclose(fast, slow, rtol=1e-4, atol=1e-5)
+def unit(*shape):
+    return torch.nn.functional.normalize(torch.randn(shape), dim=-1)
 
 
-def test_the_inner_product_of_cells_rises_with_the_best_region():
-    """Words that an image has among its regions lie nearer to it than to an image without them."""
-    dim, rng = 64, seeds.rng(12)
-    regions = torch.nn.functional.normalize(
-        torch.tensor(rng.normal(size=(50, 36, dim)), dtype=torch.float32), dim=-1
-    )
-    words = regions[:, :5]
-    cells = first_stage("cells", dim)
-    near = cells.of_regions(regions) @ cells.of_words(words).T
-    assert (near.argmax(dim=0) == torch.arange(50)).float().mean() > 0.9
+def test_a_prototype_s_effect_is_the_equations_with_a_norm_of_typical_words():
+    """A caption of TYPICAL equal words: each of them adds what `word_effects` says."""
+    model = model_of()
+    regions, word = unit(3, 5, 7), unit(1, 7)
+    caption = word.expand(int(candidates.TYPICAL), -1)[None]
+    scores = model.score(regions, caption, torch.tensor([int(candidates.TYPICAL)]))
+    torch.testing.assert_close(candidates.word_effects(regions, word, model), scores, rtol=1e-5, atol=1e-6)
 
 
-def test_an_unknown_stage_is_refused():
-    with pytest.raises(UsageError, match="stages: cells, mean"):
-        first_stage("flat", 3)
+@torch.no_grad()
+@pytest.mark.parametrize("method", ["naaf", "chan"])
+def test_the_first_stage_is_the_nearest_linear_function_of_a_word(method):
+    model = model_of(method)
+    prototypes, regions = unit(11, 7), unit(3, 5, 7)
+    vectors = Stage(model, prototypes.numpy()).of_images(regions)
+    effects = candidates.word_effects(regions, prototypes, model)
+    words = torch.cat([prototypes, torch.ones(11, 1)], dim=1)
+
+    def loss(vectors):
+        return (words @ vectors.mT - effects.mT).square().sum() + candidates.RIDGE * vectors.square().sum()
+
+    for direction in torch.randn(5, *vectors.shape):
+        assert loss(vectors) < loss(vectors + 0.01 * direction)
+
+
+def test_padding_takes_no_part_in_a_first_stage():
+    model, regions = model_of(), unit(3, 5, 7)
+    padded = torch.cat([regions, torch.zeros(3, 2, 7)], dim=1)
+    for stage in (Stage(model, unit(11, 7).numpy()), Stage(model, None)):
+        torch.testing.assert_close(stage.of_images(padded), stage.of_images(regions))
+
+
+def test_an_unknown_stage_is_refused(naaf, scenes, tmp_path):
+    with pytest.raises(UsageError, match="first stage 'flat'"):
+        build_index(naaf, scenes, out=tmp_path / "index", stage="flat")
+
+
+def test_a_damaged_first_stage_is_refused(naaf, scenes, tmp_path):
+    build_index(naaf, scenes, out=tmp_path / "index")
+    (tmp_path / "index" / "stage.npy").write_bytes(b"")
+    with pytest.raises(NaafError, match=r"stage\.npy is not the file that was written; make"):
+        Searcher(tmp_path / "index")
+
+
+# ---- pictures outside the index
+
+
+@pytest.fixture
+def pixels(tmp_path):
+    """A data set of ten pictures described by pixels, and the folder that they came from."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(10):
+        Image.fromarray(seeds.rng(number).integers(0, 255, (24, 31, 3), dtype=np.uint8)).save(
+            photos / f"{number}.png"
+        )
+    table = {f"{number}.png": [f"picture {number}", "a picture"] for number in range(10)}
+    (tmp_path / "captions.json").write_text(json.dumps(table))
+    import_pictures(photos, tmp_path / "captions.json", tmp_path / "mine", seed=seeds.shifted())
+    extract(tmp_path / "mine", "pixels")
+    return tmp_path / "mine"
+
+
+@pytest.fixture
+def pixels_index(pixels, tmp_path):
+    return build_index(make("naaf", pixels, tmp_path / "m.safetensors"), pixels, out=tmp_path / "index")
+
+
+def test_a_picture_file_gets_the_answers_of_the_same_picture_in_the_index(
+    pixels_index, tmp_path, monkeypatch, capsys
+):
+    searcher = Searcher(pixels_index)
+    name = searcher.index.parts[0].names[0]
+    within = searcher.by_image(name)
+    monkeypatch.chdir(tmp_path / "photos")
+    outside = searcher.by_image(f"./{name}")
+    assert (within.query, outside.query) == (f"image {name}", f"file {name}")
+    np.testing.assert_allclose(np.sort(outside.scores), np.sort(within.scores), atol=ROUNDING)
+    staged = searcher.by_image(tmp_path / "photos" / name, k=1, candidates=2)
+    assert staged.scores[0] <= outside.scores[0]
+    turned = Image.open(name).transpose(Image.Transpose.ROTATE_90)
+    exif = turned.getexif()
+    exif[0x0112] = 6  # shown after a turn by 90 degrees, clockwise
+    turned.save("turned.png", exif=exif)
+    np.testing.assert_array_equal(searcher.by_image("turned.png").scores, outside.scores)
+    assert main(["search", str(tmp_path / "index"), "--image", name]) == 0
+    assert f"./{name} means the file" in capsys.readouterr().err
+
+
+def test_a_picture_is_refused_where_another_extractor_is_named(pixels_index, tmp_path, monkeypatch):
+    photo = tmp_path / "photos" / "0.png"
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(NaafError, match=r"text.png: not a picture"):
+        Searcher(pixels_index).by_image(tmp_path / "text.png")
+    with pytest.raises(NaafError, match=r"none.png does not exist"):
+        Searcher(pixels_index).by_image(tmp_path / "none.png")
+    local = {"extractor": "onnx:m.onnx", "revision": None, "sha256": "0", "preprocessing": "", "grid": 6}
+    part = replace(pixels_index.parts[0], features=local)
+    with pytest.raises(NaafError, match=r"onnx:m\.onnx, a model of your own; --features onnx:PLACE"):
+        described(photo, [part])
+    with pytest.raises(NaafError, match="its sha256 is None, recorded is 0"):
+        described(photo, [part], "pixels")
+    with pytest.raises(NaafError, match="features of different extractors"):
+        described(photo, [part, pixels_index.parts[0]])
+    record = Pixels.record
+    monkeypatch.setattr(Pixels, "record", lambda self: {**record(self), "preprocessing": "other"})
+    with pytest.raises(NaafError, match=r"pixels is not the pixels that .* preprocessing is other"):
+        Searcher(pixels_index).by_image(photo)
+
+
+# ---- what else can happen
+
+
+def test_an_index_whose_data_has_gone_still_answers_and_does_not_explain(pixels, pixels_index, tmp_path):
+    searcher = Searcher(pixels_index)
+    part = searcher.index.parts[0]
+    features = open_split(pixels, part.split).regions.path
+    hits = searcher.by_text("picture")
+    assert "data:image/jpeg;base64" in hits._repr_html_()
+    hits.pictures[0].write_text("no picture")
+    assert "not a picture" in hits._repr_html_()
+    np.save(features, np.load(features) + 1)
+    with pytest.raises(NaafError, match="has changed since"):
+        searcher.explain(hits)
+    pixels.rename(tmp_path / "moved")
+    assert searcher.by_text("picture").scores.tolist() == hits.scores.tolist()
+    with pytest.raises(NaafError, match="not there any more"):
+        searcher.explain(hits)
+
+
+def test_two_processes_do_not_build_one_index(naaf, scenes, tmp_path):
+    with exclusive(tmp_path / "index"), pytest.raises(NaafError, match="in use by"):
+        build_index(naaf, scenes, out=tmp_path / "index")
+    build_index(naaf, scenes, out=tmp_path / "index")
+
+
+def test_a_vector_that_is_not_finite_is_told(naaf, scenes, tmp_path):
+    built = build_index(naaf, scenes, out=tmp_path / "index")
+    images = np.array(built.parts[0].images)
+    images[3, 0] = np.nan
+    built.parts[0].__dict__["images"] = images
+    with pytest.raises(NaafError, match="not finite; make it again"):
+        Searcher(built).by_text("a red circle", k=2)

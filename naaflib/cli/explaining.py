@@ -138,12 +138,17 @@ def _one(arguments: argparse.Namespace, model, split) -> int:
     if arguments.json:
         show_json(_record(pair, split, regions=arguments.regions) | scale)
     else:
-        show_text(f"{_head(pair)}\n{_scale_sentence(pair, **scale)}\n")
-        table = _region_table(pair) if arguments.regions else _word_table(pair)
-        show_table(table.rename_axis(None), digits=3)
-        if not pair.known.all():
-            print("\nA word with a question mark is unknown to the model, which reads <unk>.")
+        show_pair(pair, f"\n{_scale_sentence(pair, **scale)}", regions=arguments.regions)
     return 0
+
+
+def show_pair(pair, scale: str = "", *, regions: bool = False) -> None:
+    """What was taken apart, and the table."""
+    show_text(f"{_head(pair)}{scale}\n")
+    table = _region_table(pair) if regions else _word_table(pair)
+    show_table(table.rename_axis(None), digits=3)
+    if not pair.known.all():
+        print("\nA word with a question mark is unknown to the model, which reads <unk>.")
 
 
 def _named(arguments: argparse.Namespace, split) -> tuple[int, int | str]:

@@ -20,10 +20,9 @@ from ..data.prepare.own_pictures import ENDINGS, import_pictures
 from ..data.splits import Split, evaluation_split, open_split, split_names
 from ..errors import NaafError, UsageError
 from ..explanation import Explanation, explain, swapped_text
-from ..files import fingerprint, missing, read_json, resolve, shown
+from ..files import fingerprint, missing, resolve, shown
 from ..runs import Run
 from ..search import Hits, Searcher, build_index
-from ..search.index import PART
 from ..search.places import Places
 from ..viz.pictures import read_picture, retrieved_pictures
 from ..viz.style import Figure, plain, signed
@@ -50,7 +49,7 @@ def open_search(run: Run, out: Run, data: str | Path, split: str = "", pictures:
         found = Searcher(place)
         (part,) = found.index.parts
         now = fingerprint(run.checkpoint()), fingerprint(opened.regions.path)
-        if now == (found.index.record["fingerprint"], read_json(part.folder / PART)["features"]):
+        if now == (found.index.record["fingerprint"], part.features_seen):
             return found
     shutil.rmtree(place, ignore_errors=True)
     return Searcher(build_index(run, folder, out=place, split=opened.name))

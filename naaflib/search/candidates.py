@@ -1,112 +1,111 @@
-"""One vector for a set of vectors, so that an inner product of two approximates the score of a pair.
+"""First stages: one vector an image and one a caption; their inner product picks candidates.
 
-mean: the mean of a set. Its inner product is the mean over all pairs of a word and a region.
-cells: the construction of MUVERA (Dhulipala et al. 2024, arXiv 2405.19504). Random hyperplanes cut the space
-into cells. Words are summed in their cell and regions averaged in theirs, an empty cell of an image takes the
-region that lies nearest by hyperplanes. A word so meets the regions that lie near it: the inner product
-approximates the sum over words of the best region. Repetitions lower its noise, random signs its length.
-The inner product is the same from both sides: the same vectors serve text -> image and image -> text.
+A caption's vector is the mean of its words, with a 1 behind it. An image's vector is, by the stage's name,
+
+fitted: the linear function of a word (ridge regression) that comes nearest to what each of some thousand
+    prototype words adds to a score with this image. Its inner product with a caption is the mean over the
+    caption's words, as the score is. The prototypes are words of captions, each encoded in its own.
+mean: the mean region, and 0: the plain baseline.
+
+The same vectors serve text -> image and image -> text.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import leaky_relu, pad
 
-from ..errors import UsageError
+from ..errors import unknown
+from ..model.model import Model
+from ..similarity.base import ABSENT, EPSILON, SLOPE
+from ..similarity.matrix import all_cosines
+from ..similarity.naaf import Naaf
+from ..similarity.packed import attended, feature_weight
 
-
-class Cells(NamedTuple):
-    """The same for all sets: hyperplanes (repetition, dim, bit), signs (repetition, dim, projected)."""
-
-    planes: Tensor
-    signs: Tensor
-
-    @classmethod
-    def make(
-        cls, dim: int, bits: int = 4, repetitions: int = 16, projected: int = 16, seed: int = 0
-    ) -> "Cells":
-        """2**bits cells of `projected` numbers each, `repetitions` times."""
-        rng = np.random.default_rng(seed)
-        planes = rng.normal(size=(repetitions, dim, bits))
-        signs = rng.choice((-1.0, 1.0), size=(repetitions, dim, projected)) / projected**0.5
-        return cls(torch.tensor(planes, dtype=torch.float32), torch.tensor(signs, dtype=torch.float32))
-
-    @property
-    def size(self) -> int:
-        return self.signs.shape[0] * 2 ** self.planes.shape[2] * self.signs.shape[2]
-
-    def of_words(self, words: Float[Tensor, "caption word dim"]) -> Float[Tensor, "caption size"]:
-        """Sums in cells, divided by the number of words. Words of zeros are padding."""
-        there = words.any(dim=-1)
-        sums, _ = self._summed(words, there)
-        return (sums / there.sum(dim=1).clamp(min=1)[:, None, None, None]).flatten(1)
-
-    def of_regions(self, regions: Float[Tensor, "image region dim"]) -> Float[Tensor, "image size"]:
-        """Means in cells; an empty cell takes the nearest region by hyperplanes. Zeros are padding."""
-        there = regions.any(dim=-1)
-        sums, counts = self._summed(regions, there)
-        means = sums / counts.clamp(min=1)[..., None]
-        cells = torch.arange(2 ** self.planes.shape[2])
-        for repetition in range(len(self.planes)):
-            cell = self._cell(regions, repetition)
-            apart = _bits_apart(cell[:, None, :], cells[None, :, None])  # (image, cell, region)
-            nearest = apart.masked_fill(~there[:, None, :], 99).argmin(dim=-1)
-            projected = regions @ self.signs[repetition]
-            filled = projected.gather(1, nearest[..., None].expand(-1, -1, projected.shape[-1]))
-            empty = counts[:, repetition] == 0
-            means[:, repetition] = torch.where(empty[..., None], filled, means[:, repetition])
-        return means.flatten(1)
-
-    def _cell(self, vectors: Float[Tensor, "set one dim"], repetition: int) -> Tensor:
-        """The cell (set, one) of each vector: its side of each hyperplane is one bit."""
-        bits = (vectors @ self.planes[repetition]) > 0
-        return (bits * 2 ** torch.arange(bits.shape[-1])).sum(dim=-1)
-
-    def _summed(
-        self, vectors: Float[Tensor, "set one dim"], there: Bool[Tensor, "set one"]
-    ) -> tuple[Float[Tensor, "set repetition cell projected"], Float[Tensor, "set repetition cell"]]:
-        cells = 2 ** self.planes.shape[2]
-        sums, counts = [], []
-        for repetition in range(len(self.planes)):
-            cell = (
-                torch.nn.functional.one_hot(self._cell(vectors, repetition), cells).to(vectors)
-                * there[..., None]
-            )
-            sums.append(torch.einsum("soc,sop->scp", cell, vectors @ self.signs[repetition]))
-            counts.append(cell.sum(dim=1))
-        return torch.stack(sums, dim=1), torch.stack(counts, dim=1)
+FITTED, MEAN = STAGES = ("fitted", "mean")
+PROTOTYPES = 2048
+RIDGE = 1.0  # beside a sum of PROTOTYPES squares
+ROWS = 4096  # vectors that a query meets at a time
+BLOCK = 20  # images whose cosines are in memory at a time
+TYPICAL = 12.0  # words of a caption: eq. 11 norms over them
 
 
-class Means:
-    """The mean of a set of unit vectors: the plain baseline."""
-
-    def of_words(self, words: Float[Tensor, "caption word dim"]) -> Float[Tensor, "caption dim"]:
-        return _mean(words)
-
-    def of_regions(self, regions: Float[Tensor, "image region dim"]) -> Float[Tensor, "image dim"]:
-        return _mean(regions)
-
-
-def first_stage(name: str, dim: int) -> "Cells | Means":
-    """The first stage by name: "cells" or "mean"."""
-    if name == "cells":
-        return Cells.make(dim)
-    if name == "mean":
-        return Means()
-    raise UsageError(f"there is no first stage {name!r}; stages: cells, mean")
+def learn(name: str, words: Callable[[], Tensor], seed: int) -> np.ndarray | None:
+    """The prototypes (prototype, dim), a seeded choice of words (W, D); None: the stage needs none."""
+    if name not in STAGES:
+        raise unknown("first stage", name, STAGES)
+    if name == MEAN:
+        return None
+    known = words().numpy()
+    return known[np.sort(np.random.default_rng(seed).permutation(len(known))[:PROTOTYPES])]
 
 
-def _mean(vectors: Float[Tensor, "set one dim"]) -> Float[Tensor, "set dim"]:
-    return vectors.sum(dim=1) / vectors.any(dim=-1).sum(dim=1).clamp(min=1)[:, None]
+class Stage:
+    """The first stage of an index."""
+
+    def __init__(self, model: Model, prototypes: np.ndarray | None) -> None:
+        self.model, self.size = model, model.settings.dim + 1
+        self.prototypes = None if prototypes is None else torch.from_numpy(prototypes)
+        if self.prototypes is not None:
+            words = _with_one(self.prototypes).double()
+            square = words.mT @ words + RIDGE * torch.eye(self.size, dtype=torch.float64)
+            self.fit = torch.linalg.solve(square, words.mT).mT.float()  # (prototype, size)
+
+    def of_captions(
+        self, words: Float[Tensor, "word dim"], lengths: np.ndarray
+    ) -> Float[Tensor, "caption size"]:
+        """Of captions whose words follow one another; lengths: words of each, at least 1."""
+        counts = torch.from_numpy(lengths)
+        caption = torch.arange(len(counts)).repeat_interleave(counts)
+        sums = words.new_zeros(len(counts), words.shape[1]).index_add_(0, caption, words)
+        return _with_one(sums / counts[:, None])
+
+    def of_images(self, regions: Float[Tensor, "image region dim"]) -> Float[Tensor, "image size"]:
+        """Regions of zeros are padding."""
+        if self.prototypes is None:
+            there = regions.any(dim=-1).sum(dim=1).clamp(min=1)
+            return pad(regions.sum(dim=1) / there[:, None], (0, 1))
+        blocks = regions.split(BLOCK)
+        return torch.cat([word_effects(block, self.prototypes, self.model) for block in blocks]) @ self.fit
 
 
-def _bits_apart(a: Tensor, b: Tensor) -> Tensor:
-    """The number of bits in which two numbers differ."""
-    different, count = a ^ b, torch.zeros_like(a ^ b)
-    while bool(different.any()):
-        count += different & 1
-        different = different >> 1
-    return count
+def nearest(vectors: list[np.ndarray], query: Float[Tensor, " size"], candidates: int) -> np.ndarray:
+    """Rows (candidate,), in their order, of the largest inner products. vectors (N, size): one a part."""
+    blocks = (rows[start : start + ROWS] for rows in vectors for start in range(0, len(rows), ROWS))
+    near = torch.cat([torch.from_numpy(rows).float() @ query for rows in blocks])
+    return near.topk(min(candidates, len(near))).indices.sort().values.numpy()
+
+
+def word_effects(
+    regions: Float[Tensor, "image region dim"], words: Float[Tensor, "word dim"], model: Model
+) -> Float[Tensor, "image word"]:
+    """What each word adds to the score of a caption with an image, whatever the caption's other words are.
+
+    NAAF (eq. 9 to 12): a word's own mismatch decides (eq. 8 is left out), and eq. 11 norms by what TYPICAL of
+    these words have on average. Of other methods: the word's best cosine.
+    """
+    how = model.similarity
+    cosine = all_cosines(regions, words)  # image, region, word
+    best = cosine.amax(dim=1)
+    if not isinstance(how, Naaf):
+        return best
+    effect = torch.zeros_like(best)
+    boundary = torch.full_like(best[0], model.boundary.inference)
+    if how.negative_effect:
+        effect += (best - boundary).clamp_max(0.0)
+    if how.feature_effect:
+        weight = feature_weight(cosine, best, boundary, how.lambda_softmax)
+        effect += attended(cosine, weight, regions @ regions.mT).cosine
+    if how.relevance_effect:
+        relevance = leaky_relu(cosine, SLOPE)
+        norm = (TYPICAL * relevance.square().mean(dim=2, keepdim=True)).sqrt() + EPSILON
+        logit = (how.lambda_softmax * relevance / norm).masked_fill(cosine == ABSENT, -torch.inf)
+        effect += (torch.softmax(logit, dim=1) * cosine).sum(dim=1)
+    return effect
+
+
+def _with_one(vectors: Float[Tensor, "row dim"]) -> Float[Tensor, "row size"]:
+    return pad(vectors, (0, 1), value=1.0)

@@ -4,8 +4,8 @@ Scores are the model's own, of vectors stored in float16. With candidates, a fir
 their exact scores rank them.
 """
 
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,68 +15,29 @@ from torch import Tensor
 
 from ..data.splits import open_split
 from ..errors import NaafError, UsageError
-from ..files import shown
-from .candidates import first_stage
+from ..files import fingerprint, resolve, shown
+from .candidates import Stage, nearest
+from .hits import Hits
 from .index import Index, Part
+from .outside import described
 
 BLOCK = 500  # images or captions scored at a time
-
-
-@dataclass(frozen=True, repr=False)
-class Hits:
-    """The best answers to a query, best first: place in the index, score, name or caption."""
-
-    query: str
-    kind: str  # "image" or "caption": what was found
-    places: np.ndarray
-    scores: np.ndarray
-    texts: list[str]
-    pictures: list[Path | None]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def to_frame(self) -> Any:
-        """A pandas row a hit: rank from 1, score, place in the index, name of the image or caption."""
-        import pandas as pd
-
-        rows = {
-            "rank": range(1, len(self) + 1),
-            "score": self.scores,
-            "place": self.places,
-            self.kind: self.texts,
-        }
-        return pd.DataFrame(rows)
-
-    def __repr__(self) -> str:
-        both = zip(self.scores, self.texts, strict=True)
-        lines = [f"{rank}. {score:.3f}  {text}" for rank, (score, text) in enumerate(both, 1)]
-        return "\n".join([self.query, *lines])
-
-    def _repr_html_(self) -> str:
-        """A table with the pictures, where they are there."""
-        from base64 import b64encode
-
-        cells = []
-        for score, text, picture in zip(self.scores, self.texts, self.pictures, strict=True):
-            image = ""
-            if picture is not None:
-                kind = "jpeg" if picture.suffix.lower() in (".jpg", ".jpeg") else "png"
-                content = b64encode(picture.read_bytes()).decode()
-                image = f'<img height="120" src="data:image/{kind};base64,{content}">'
-            cells.append(f"<tr><td>{score:.3f}</td><td>{image}</td><td>{escape(text)}</td></tr>")
-        return f"<p>{escape(self.query)}</p><table>{''.join(cells)}</table>"
 
 
 class Searcher:
     """An open index and its model."""
 
-    def __init__(self, index: Index | str | Path) -> None:
-        """Raises NaafError for a damaged index, or one whose model has changed."""
+    def __init__(self, index: Index | str | Path, features: str | None = None) -> None:
+        """features: how the extractor of new pictures is named now; None: as the index records it.
+
+        Raises NaafError for a damaged index, or one whose model has changed.
+        """
         self.index = index if isinstance(index, Index) else Index.open(index)
         self.model = self.index.model()
-        self.stage = first_stage(self.index.record["stage"], self.model.settings.dim)
+        self.stage = Stage(self.model, self.index.learnt)
+        self.features = features
 
+    @torch.no_grad()
     def by_text(self, text: str, k: int = 10, candidates: int | None = None) -> Hits:
         """The k images that fit a text best. candidates: how many the first stage keeps; None: all."""
         _check(k, candidates)
@@ -87,35 +48,57 @@ class Searcher:
                 f"the model knows no word of {text!r}; ask with words of the captions it has learnt"
             )
         words, lengths = self.model.encode_texts([text])
-        places = self._kept("images", self.stage.of_words(words)[0], self.index.images, candidates)
-        scores = np.concatenate(
-            [
-                self.model.score(self._images(part, rows), words, lengths)[:, 0].numpy()
-                for part, rows in self._blocks("images", places)
-            ]
-            or [np.empty(0, np.float32)]
-        )
-        return self._hits(text, "image", places, scores, k)
+        places = np.arange(self.index.images)
+        if candidates is not None and candidates < len(places):
+            query = self.stage.of_captions(words[0], lengths.numpy())[0]
+            places = nearest([part.stage_images for part in self.index.parts], query, candidates)
+        boundary = self.model.boundary.inference
+        scores = [  # of one caption the readable form is the fast one: few words in a block of many images
+            self.model.similarity.parts(_images(part, rows), words[0], boundary).score.numpy()
+            for part, rows in self._blocks("images", places)
+        ]
+        return self._hits(text, "image", places, np.concatenate(scores), k)
 
-    def by_image(self, image: int | str, k: int = 10, candidates: int | None = None) -> Hits:
-        """The k captions that fit an image of the index best; image: its place, or its name."""
+    @torch.no_grad()
+    def by_image(self, image: int | str | Path, k: int = 10, candidates: int | None = None) -> Hits:
+        """The k captions that fit an image best.
+
+        image: a place in the index, the name of an image of the index, or a picture file anywhere, which is
+        read and described as the indexed pictures were. Where a text is both, the index's image is meant;
+        a Path always means the file. Raises NaafError for a file where the index does not record what
+        described its pictures (`outside.described`), UsageError for what is neither.
+        """
         _check(k, candidates)
+        place = None if isinstance(image, Path) else self._image(image)
+        if place is None:
+            file = resolve(str(image))
+            regions = self.model.encode_images(described(file, self.index.parts, self.features))
+            query = f"file {shown(file)}"
+        else:
+            part, row = self._part("images", place)
+            regions, query = _images(part, np.array([row])), f"image {part.names[row]}"
+        return self.by_regions(regions, query, k, candidates)
+
+    @torch.no_grad()
+    def by_regions(self, regions: Tensor, query: str, k: int = 10, candidates: int | None = None) -> Hits:
+        """`by_image` of encoded regions (1, R, D), called `query` in the answer."""
         if not self.index.captions:
             raise UsageError(f"{shown(self.index.folder)} has no captions to find: its pictures came without")
-        place = self._image(image)
-        part, row = self._part("images", place)
-        regions = self._images(part, np.array([row]))
-        places = self._kept("words", self.stage.of_regions(regions)[0], self.index.captions, candidates)
-        scores = np.concatenate(
-            [
-                self.model.score(regions, *self._captions(part, rows))[0].numpy()
-                for part, rows in self._blocks("words", places)
-            ]
-        )
-        return self._hits(f"image {part.lines('names')[row]}", "caption", places, scores, k)
+        places = np.arange(self.index.captions)
+        if candidates is not None and candidates < len(places):
+            vector = self.stage.of_images(regions)[0]
+            places = nearest([part.stage_words for part in self.index.parts], vector, candidates)
+        scores = [
+            self.model.score(regions, *_captions(part, rows))[0].numpy()
+            for part, rows in self._blocks("words", places)
+        ]
+        return self._hits(query, "caption", places, np.concatenate(scores), k)
 
     def explain(self, hits: Hits, rank: int = 1) -> Any:
-        """The hit of a rank, from 1, taken apart word by word (`naaflib.explain`), from its data set."""
+        """The hit of a rank, from 1, taken apart word by word (`naaflib.explain`), from its data set.
+
+        Raises NaafError where the data set has moved or changed since it was indexed.
+        """
         from ..explanation import explain
 
         if hits.kind != "image":
@@ -123,41 +106,55 @@ class Searcher:
         if not 1 <= rank <= len(hits):
             raise UsageError(f"there is no hit {rank}; the ranks are 1 to {len(hits)}")
         part, row = self._part("images", int(hits.places[rank - 1]))
-        return explain(self.model, open_split(part.data, part.split, True), image=row, caption=hits.query)
+        if not part.data.is_dir():
+            raise NaafError(
+                f"{shown(part.data)}, which {shown(self.index.folder)} was made from, is not there any more; "
+                "explaining needs its features: move it back, or index it where it is now"
+            )
+        split = open_split(part.data, part.split, without_captions=True)
+        if fingerprint(split.regions.path) != part.features_seen:
+            raise NaafError(
+                f"{shown(split.regions.path)} has changed since {shown(self.index.folder)} was made; "
+                "make the index again"
+            )
+        return explain(self.model, split, image=row, caption=hits.query)
 
-    def _image(self, image: int | str) -> int:
+    @cached_property
+    def _places(self) -> dict[str, list[int]]:
+        """Where the images of a name, or of a file's base name, stand."""
+        found: dict[str, list[int]] = {}
+        first = 0
+        for part in self.index.parts:
+            for row, name in enumerate(part.names, first):
+                for key in {name, name.rpartition("/")[2]}:
+                    found.setdefault(key, []).append(row)
+            first += len(part.names)
+        return found
+
+    def _image(self, image: int | str) -> int | None:
+        """The place of an image of the index; None where a picture file is meant."""
         if isinstance(image, str):
-            names = [name for part in self.index.parts for name in part.lines("names")]
-            found = [place for place, name in enumerate(names) if image in (name, Path(name).name)]
-            if len(found) != 1:
-                many = f"{len(found)} images are" if found else "no image of the index is"
-                raise UsageError(
-                    f"{many} called {image}; give its place, 0 to {len(names) - 1}, or index its split"
-                )
-            return found[0]
+            found = self._places.get(image, [])
+            if len(found) == 1:
+                return found[0]
+            if not found and resolve(image).is_file():
+                return None
+            raise UsageError(
+                f"{len(found)} images are called {image}; give its place, 0 to {self.index.images - 1}"
+                if found
+                else f"no image of the index is called {image}, and no file either; give a picture file, or "
+                f"an image's place, 0 to {self.index.images - 1}"
+            )
         if not 0 <= image < self.index.images:
             raise UsageError(f"there is no image {image}; the index has 0 to {self.index.images - 1}")
         return int(image)
 
-    def _kept(self, side: str, query: Tensor, total: int, candidates: int | None) -> np.ndarray:
-        """Places (candidate,) that the first stage keeps, in the order of the index; all without one."""
-        if candidates is None or candidates >= total:
-            return np.arange(total)
-        near = np.concatenate(
-            [
-                (torch.from_numpy(np.asarray(rows, np.float32)) @ query).numpy()
-                for part in self.index.parts
-                for rows in _split(part.array(f"stage.{side}"))
-            ]
-        )
-        return np.sort(np.argpartition(-near, candidates)[:candidates])
-
-    def _blocks(self, side: str, places: np.ndarray):
+    def _blocks(self, side: str, places: np.ndarray) -> Iterator[tuple[Part, np.ndarray]]:
         """Parts and their rows of wanted places, some at a time."""
         first = 0
         for part in self.index.parts:
             size = len(part.images if side == "images" else part.lengths)
-            rows = places[(places >= first) & (places < first + size)] - first
+            rows = places[slice(*np.searchsorted(places, [first, first + size]))] - first
             first += size
             for start in range(0, len(rows), BLOCK):
                 yield part, rows[start : start + BLOCK]
@@ -166,34 +163,33 @@ class Searcher:
         part, rows = next(self._blocks(side, np.array([place])))
         return part, int(rows[0])
 
-    def _images(self, part: Part, rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.asarray(part.images[rows], np.float32))
-
-    def _captions(self, part: Part, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-        lengths = np.asarray(part.lengths[rows])
-        ends = np.cumsum(part.lengths)
-        padded = np.zeros((len(rows), int(lengths.max()), part.words.shape[1]), np.float32)
-        for place, row in enumerate(rows):
-            padded[place, : lengths[place]] = part.words[ends[row] - lengths[place] : ends[row]]
-        return torch.from_numpy(padded), torch.from_numpy(lengths)
-
     def _hits(self, query: str, kind: str, places: np.ndarray, scores: np.ndarray, k: int) -> Hits:
+        if not np.isfinite(scores).all():
+            raise NaafError(f"{shown(self.index.folder)} holds vectors that are not finite; make it again")
         best = np.lexsort((places, -scores))[:k]  # equal scores in the order of the index
-        if not np.isfinite(scores[best]).all():
-            raise NaafError("the index holds vectors that are not finite; make it again")
-        side = "images" if kind == "image" else "words"
-        found = [self._part(side, int(place)) for place in places[best]]
-        texts = [part.lines("names" if kind == "image" else "captions")[row] for part, row in found]
+        found = [self._part("images" if kind == "image" else "words", int(place)) for place in places[best]]
+        texts = [(part.names if kind == "image" else part.captions)[row] for part, row in found]
         images = [row if kind == "image" else row // part.captions_per_image for part, row in found]
         pictures = [
-            path if (path := part.data / "images" / part.lines("names")[image]).is_file() else None
+            path if (path := part.data / "images" / part.names[image]).is_file() else None
             for (part, _), image in zip(found, images, strict=True)
         ]
         return Hits(query, kind, places[best], scores[best], texts, pictures)
 
 
-def _split(rows: np.ndarray, size: int = 20_000):
-    return (rows[start : start + size] for start in range(0, len(rows), size))
+def _images(part: Part, rows: np.ndarray) -> Tensor:
+    return torch.from_numpy(part.images[rows]).float()
+
+
+def _captions(part: Part, rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Padded words (C, L, D) and lengths (C,)."""
+    lengths = part.lengths[rows]
+    within = np.arange(lengths.max()) < lengths[:, None]
+    caption, position = np.nonzero(within)
+    padded = torch.zeros(*within.shape, part.words.shape[1])
+    found = torch.from_numpy(part.words[part.starts[rows][caption] + position])
+    padded[torch.from_numpy(within)] = found.float()
+    return padded, torch.from_numpy(lengths)
 
 
 def _check(k: int, candidates: int | None) -> None:

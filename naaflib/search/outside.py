@@ -1,0 +1,63 @@
+"""A picture that is not in the index, described as the indexed pictures were."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..data.extract.base import GRID
+from ..data.extract.registry import open_extractor
+from ..data.pictures import large_pictures, read_upright
+from ..errors import NaafError
+from ..files import missing, shown
+from .index import Part
+
+
+def described(path: Path, parts: Sequence[Part], features: str | None = None) -> Tensor:
+    """Features (1, region, dim) of a picture by the extractor that the parts record.
+
+    features: how the extractor is named now (transformers:FOLDER, onnx:FILE); None: as it is recorded, which
+    is enough for pixels and for a model on the hub. Raises NaafError where a part does not record what
+    made its features, or the parts do not agree; where the extractor is not the recorded one; and for a file
+    that is no picture.
+    """
+    wanted = _recorded(parts)
+    if not path.is_file():
+        raise NaafError(missing(path))
+    try:
+        with large_pictures():
+            picture = read_upright(path)
+    except ValueError as error:
+        raise NaafError(f"{shown(path)}: {error}; give another picture") from None
+    name, grid = str(wanted["extractor"]), wanted["grid"]
+    if features is None and wanted["revision"] is None:  # a file or folder, recorded by its base name
+        raise NaafError(
+            f"the indexed pictures were described by {name}, a model of your own; --features "
+            f"{name.partition(':')[0]}:PLACE says where it is now"
+        )
+    extractor = open_extractor(features or name, GRID if grid is None else int(grid))
+    found = extractor.record()
+    for key in ("sha256", "revision", "preprocessing"):
+        if found[key] != wanted[key] and not (key == "revision" and wanted["sha256"]):
+            raise NaafError(
+                f"{features or name} is not the {name} that described the indexed pictures: its {key} is "
+                f"{found[key]}, recorded is {wanted[key]}; give --features the one that did"
+            )
+    return torch.from_numpy(extractor([picture])[0]).float()
+
+
+def _recorded(parts: Sequence[Part]) -> dict[str, str | int | None]:
+    records = [part.features for part in parts]
+    for part, record in zip(parts, records, strict=True):
+        if record is None:
+            raise NaafError(
+                f"a new picture cannot be described as those of {shown(part.data)} were: their features were "
+                "not made by naaf data extract; ask with a picture of the index"
+            )
+        if record != records[0]:
+            raise NaafError(
+                f"{shown(part.data)} and {shown(parts[0].data)} have features of different extractors; index "
+                "one of them alone to ask with a new picture"
+            )
+    return records[0]
