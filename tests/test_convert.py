@@ -150,10 +150,90 @@ def test_regions_keeps_the_first_of_each_image_and_refuses_fewer(tmp_path, table
     message = refused("line 1, image a.jpg: 40 regions", tmp_path, [tsv], table, tmp_path / "own", "dev")
     assert "--regions" in message
     refused("line 3, image c.jpg: 12 regions", tmp_path, [tsv], table, tmp_path / "own", "dev", regions=13)
+    assert "--pad" in refused(
+        "line 3, image c.jpg: 12 regions", tmp_path, [tsv], table, tmp_path / "own", "dev", regions=13
+    )
     assert convert_tsv([tsv], table, tmp_path / "own", "dev", regions=11).regions == 11
     features = np.load(tmp_path / "own/dev_ims.npy")
     np.testing.assert_array_equal(features[1], features_of("a.jpg", 40)[:11])
     np.testing.assert_array_equal(np.load(tmp_path / "own/dev_ims_bbx.npy")[1], boxes_of(40)[:11])
+
+
+COUNTS = {"a.jpg": 40, "b.jpg": 36, "c.jpg": 12}
+
+
+def archives(folder, turned=False):
+    """A file an image, as detectors write them; turned: features (dim, region)."""
+    folder.mkdir()
+    for name, count in COUNTS.items():
+        features = features_of(name, count)
+        np.savez_compressed(
+            folder / f"{name}.npz",
+            **{"features" if turned else "x": features.T if turned else features},
+            **{"boxes" if turned else "bbox": boxes_of(count)},
+            image_w=64,
+            image_h=np.array([48]),
+            info=np.array({"objects": []}, dtype=object),  # never read: it would be a pickle
+        )
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["tsv", "npz", "npz turned"])
+def test_images_with_fewer_regions_are_filled_with_zeros_where_asked(tmp_path, table, kind):
+    if kind == "tsv":
+        short = row("c", regions=30)  # of a shortened id, and replaced
+        rows = [short, *(row(name, regions=count) for name, count in COUNTS.items())]
+        source = write_tsv(tmp_path / "r.tsv", rows)
+    else:
+        source = archives(tmp_path / "npz", kind == "npz turned")
+    result = convert_tsv([source], table, tmp_path / "own", "dev", regions=40, pad=True)
+    assert "3 images x 40 regions x 7" in str(result)
+    assert "regions an image: 12 to 40 (mean 29.3), then" in str(result)
+    split = open_split(tmp_path / "own", "dev")
+    for place, name in enumerate(NAMES):
+        count = COUNTS[name]
+        np.testing.assert_array_equal(split.regions[place][:count], features_of(name, count))
+        np.testing.assert_array_equal(split.boxes[place][:count], boxes_of(count))
+        assert not split.regions[place][count:].any()
+        assert not split.boxes[place][count:].any()
+    np.testing.assert_array_equal(split.sizes, [[64, 48]] * 3)
+    report = verify(tmp_path / "own")
+    assert report.ok, report.table()
+
+
+def test_padding_needs_the_number_to_fill_up_to(tmp_path, tsv, table):
+    refused("give N", tmp_path, [tsv], table, tmp_path / "own", "dev", pad=True, error=UsageError)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"x": None}, "a.jpg.npz: no x or features in it, but bbox, image_w"),
+        ({"bbox": np.zeros((3, 5))}, r"its boxes have the shape \(3, 5\)"),
+        ({"x": np.zeros((4, 7))}, r"features of the shape \(4, 7\) do not fit 3 boxes"),
+        ({"bbox": np.full((3, 4), np.nan)}, "its boxes are not finite"),
+        ({"x": np.full((3, 7), np.inf)}, "its features hold NaN"),
+        ({"x": np.array(["a", "b", "c"])}, "x holds <U1, not numbers"),
+        ({"x": np.array([{}, 1, 2], dtype=object)}, "cannot be read"),
+        ({"image_w": 0}, "image_w and image_h are 0 and 48"),
+    ],
+)
+def test_a_damaged_archive_is_one_sentence(tmp_path, content, says):
+    (tmp_path / "npz").mkdir()
+    whole = {"x": np.ones((3, 7)), "bbox": boxes_of(3), "image_w": 64, "image_h": 48} | content
+    np.savez(tmp_path / "npz/a.jpg.npz", **{key: value for key, value in whole.items() if value is not None})
+    captions = tmp_path / "c.txt"
+    captions.write_text("a.jpg\ta cat\n")
+    how = {"captions_per_image": 1, "regions": 3}
+    refused(says, tmp_path, [tmp_path / "npz"], captions, tmp_path / "own", "dev", **how)
+
+
+def test_a_file_that_is_no_archive_and_a_folder_without_any_are_refused(tmp_path, table):
+    (tmp_path / "npz").mkdir()
+    refused("no .npz file is in it", tmp_path, [tmp_path / "npz"], table, tmp_path / "own", "dev")
+    for name in NAMES:
+        (tmp_path / f"npz/{name}.npz").write_bytes(b"PK no archive")
+    refused("b.jpg.npz: cannot be read", tmp_path, [tmp_path / "npz"], table, tmp_path / "own", "dev")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import naaflib
 from naaflib import load_checkpoint, open_split, retrieval_metrics
 from naaflib.config import model_settings
 from naaflib.data.vocabulary import Vocabulary
+from naaflib.devices import pick_device
 from naaflib.errors import NaafError, UsageError
 from naaflib.evaluation import (
     PROTOCOLS,
@@ -20,7 +21,6 @@ from naaflib.evaluation import (
     encode_split,
     ensemble,
     evaluate,
-    pick_device,
     protocol_metrics,
     score_encoded,
     score_rows,

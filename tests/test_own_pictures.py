@@ -221,6 +221,8 @@ def odd_pictures(folder):
     palette.info["transparency"] = palette.getpixel((11, 7))
     palette.save(folder / "palette.png", transparency=palette.getpixel((11, 7)))
     Image.fromarray(np.asarray(red.convert("L")).astype(np.uint16) * 257).save(folder / "deep.png")
+    unit = Image.fromarray(np.asarray(red.convert("L")).astype(np.float32) / 255)
+    unit.save(folder / "unit.tif")  # floats from 0 to 1
     red.save(folder / "moving.gif", save_all=True, append_images=[Image.new("RGB", (12, 8), "blue")])
     red.save(folder / "named.png", format="JPEG", quality=95)
     red.save(folder / "scan.tif")
@@ -229,7 +231,7 @@ def odd_pictures(folder):
         ("turned.jpg", "cmyk.jpg", "clear.png", "palette.png", "moving.gif", "named.png", "scan.tif"),
         (254, 0, 0),
     )
-    return {**seen, "grey.png": grey, "deep.png": grey}
+    return {**seen, "grey.png": grey, "deep.png": grey, "unit.tif": grey}
 
 
 def test_awkward_pictures_are_stored_as_people_see_them(tmp_path):
@@ -264,15 +266,20 @@ def test_broken_pictures_are_left_out_and_named(images, tmp_path):
     bomb[29:33] = zlib.crc32(bytes(bomb[12:29])).to_bytes(4, "big")
     (images / "3.png").write_bytes(bomb)
     (images / "4.png").write_bytes(b"")
+    for name, value in (("5.png", np.nan), ("6.png", -1.0)):
+        Image.fromarray(np.full((9, 9), value, np.float32)).save(images / name, format="TIFF")
+    (images / "folder.png").mkdir()
     result = import_pictures(images, table(tmp_path / "c.csv"), tmp_path / "out")
-    assert sum(result.splits.values()) == 5
+    assert sum(result.splits.values()) == 3
+    assert result.without_captions == 0
     found = left_out(tmp_path / "out")
     assert found["0.png"][0] == found["3.png"][0] == "the picture cannot be read"
     assert "damaged" in found["0.png"][1]
     assert found["1.png"][1] == found["4.png"][1] == "not a picture that Pillow reads"
     assert found["2.png"] == ("no picture", "")
     assert "megapixels" in found["3.png"][1]
-    assert "left out: 4 images: the picture cannot be read" in str(result)
+    assert found["5.png"][1] == found["6.png"][1] == "damaged (values that are not finite, or below 0)"
+    assert "left out: 6 images: the picture cannot be read" in str(result)
 
 
 def test_large_pictures_are_stored_smaller(tmp_path):

@@ -1,5 +1,8 @@
 """Regions whose features are all zero are padding: whatever is computed is the same without them."""
 
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import seeds
@@ -9,12 +12,16 @@ from methods import POOLED
 import naaflib
 from naaflib.config import model_settings, preset
 from naaflib.data.batches import Batches
+from naaflib.data.captions import tokenize
+from naaflib.data.inspection import feature_norms
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.evaluation.scores import PRODUCTS, encode_split, score_encoded
 from naaflib.explanation import explain, matched_samples
+from naaflib.explanation.pointing import pointing_game
 from naaflib.model.model import Model
-from naaflib.pages.pairs import matrix_page, words_page
+from naaflib.pages.pairs import attention_page, image_sheet, matrix_page, pair_page, words_page
+from naaflib.search.candidates import first_stage
 from naaflib.similarity import autograd
 from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.methods import METHODS, make
@@ -23,6 +30,7 @@ from naaflib.training.loop import Trainer
 IMAGES, REGIONS, DIM = 3, 5, 7
 LENGTHS = [3, 1, 11, 3, 2]
 PLACES = [0, 1, 4, 4]  # before which region a padding one is put: first, two in the middle, before the last
+REAL = np.array([1, 3, 4])  # where a split's three regions stand among the four of padding
 FORMS = [(torch.float64, "eager"), (torch.float32, "eager"), (torch.float32, "fused")]
 
 
@@ -144,6 +152,11 @@ def folders(write_split, tmp_path_factory):
         at = [0, 1, 3, 3]
         np.save(more / f"{split}_ims.npy", np.insert(features.numpy(), at, 0.0, axis=1))
         (more / f"{split}_caps.txt").write_bytes((plain / f"{split}_caps.txt").read_bytes())
+        boxes = np.tile(np.float32([[1, 2, 9, 8], [0, 0, 5, 5], [3, 1, 9, 9]]), (count, 1, 1))
+        np.save(plain / f"{split}_ims_bbx.npy", boxes)
+        np.save(more / f"{split}_ims_bbx.npy", np.insert(boxes, at, 0.0, axis=1))
+        for folder in (plain, more):
+            np.save(folder / f"{split}_ims_size.npy", np.full((count, 2), 10))
     return plain, more
 
 
@@ -201,11 +214,61 @@ def test_a_pair_with_padding_is_taken_apart_as_without_it(folders, method):
     plain, more = (explain(model, split, 3, 17) for split in splits)
     assert more.score == pytest.approx(plain.score, abs=1e-12)
     np.testing.assert_allclose(more.effect, plain.effect, atol=1e-12)
-    real = np.array([1, 3, 4])  # where the three regions stand among the four of padding
+    real = REAL
     np.testing.assert_allclose(more.cosine[:, real], plain.cosine, atol=1e-12)
     np.testing.assert_allclose(more.attention[:, real], plain.attention, atol=1e-12)
     assert not np.delete(more.attention, real, axis=1).any()
     assert np.isnan(np.delete(more.cosine, real, axis=1)).all()
     np.testing.assert_array_equal(more.best_region, real[plain.best_region])
+    there = plain.attended_region >= 0
+    np.testing.assert_array_equal(more.attended_region, np.where(there, real[plain.attended_region], -1))
     for page in (words_page, matrix_page):
         assert page(more)._repr_png_()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_text_of_one_s_own_is_taken_apart_as_without_padding(folders, method):
+    """So a caption with a wrong word, too."""
+    splits = [open_split(folder, "dev") for folder in folders]
+    model = new_model(splits[0], method).double()
+    plain, more = (explain(model, split, 5, "a cat near an unheard-of boat") for split in splits)
+    np.testing.assert_allclose(more.effect, plain.effect, atol=1e-12)
+    np.testing.assert_allclose(more.best_cosine, plain.best_cosine, atol=1e-12)
+
+
+def test_the_pointing_game_is_the_same_without_padding(folders):
+    splits = [open_split(folder, "dev") for folder in folders]
+    model = new_model(splits[0]).double()
+    links = [[[k % 3] for k, _ in enumerate(tokenize(caption))] for caption in splits[0].captions]
+    moved = [[[int(REAL[region]) for region in word] for word in words] for words in links]
+    plain, more = (pointing_game(model, *both) for both in zip(splits, (links, moved), strict=True))
+    assert (more.rate, more.chance, more.count) == (plain.rate, plain.chance, plain.count)
+
+
+@pytest.mark.parametrize("stage", ["cells", "mean"])
+def test_the_first_stage_of_search_is_the_same_without_padding(images, stage):
+    encoder = first_stage(stage, DIM)
+    plain, more = (encoder.of_regions(some.float()) for some in (images, padded(images)))
+    torch.testing.assert_close(more, plain)
+
+
+def boxes_drawn(figure):
+    return [patch for ax in figure.axes for patch in ax.patches if not patch.get_fill()]
+
+
+def test_no_padding_is_drawn(folders):
+    split = open_split(folders[1], "dev")
+    model = new_model(split)
+    for image in range(3):
+        pair = explain(model, split, image)
+        drawn = boxes_drawn(pair_page(split, pair)) + boxes_drawn(attention_page(split, pair))
+        assert drawn
+        assert all(box.get_width() > 0 for box in drawn)
+        plt.close("all")
+    sheet = image_sheet(split, 2)
+    assert len([box for box in boxes_drawn(sheet) if box.get_width() > 0]) == len(boxes_drawn(sheet)) == 2 * 3
+    plt.close("all")
+    without = image_sheet(replace(split, boxes=None), 1)
+    assert sorted(text.get_text() for text in without.axes[1].texts) == ["1", "3", "4"]
+    plt.close("all")
+    assert np.isfinite(feature_norms({"dev": split})["dev"]).sum() == len(split) * 3

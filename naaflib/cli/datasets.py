@@ -45,7 +45,8 @@ examples:
 
 CONVERT = """\
 Turn bottom-up-attention TSV files (image_id, image_w, image_h, num_boxes, boxes, features) and captions into
-one split of the layout: features, boxes, sizes, image names, captions, in the order of the captions.
+one split of the layout: features, boxes, sizes, image names, captions, in the order of the captions. A folder
+with an .npz an image (x, bbox, image_w, image_h) is read, too.
 
 Captions: Karpathy's dataset_*.json, or a table with a line a caption (image, tab or comma, caption); a first
 line may name the columns in any order (image, number, caption). A row belongs to the image whose id it has
@@ -55,6 +56,7 @@ Nothing is overwritten unless --overwrite asks for it; the files appear only whe
 examples:
   naaf data convert boxes_36.tsv --captions dataset_flickr30k.json --split test --out data/mine_precomp
   naaf data convert a.tsv b.tsv --captions captions.tsv --split dev --images dev.txt --out data/mine_precomp
+  naaf data convert features/ --captions c.tsv --split train --regions 100 --pad --out data/mine_precomp
   naaf data convert coco_36.tsv --captions dataset_coco.json --id-field cocoid --split train \\
       --source-splits train restval --dtype float16 --out data/mine_precomp
 
@@ -87,18 +89,21 @@ then:
 
 EXTRACT = """\
 Describe the pictures of a data set: region features, boxes and sizes of every split, in the layout. An
-interrupted call goes on where it stopped. The manifest records extractor, revision, checksum of the weights
-and preprocessing; a model refuses features of another extractor.
+interrupted call goes on where it stopped, and describes changed pictures again. The manifest records
+extractor, revision, checksum of the weights and preprocessing; a model refuses features of another one.
 
 features:
   pixels                     colours, edges and texture of 36 boxes, 128 numbers each; needs nothing
   transformers:NAME          a vision model of the hub (ViT, DINOv2, CLIP, SigLIP, Swin, ConvNeXt, ...) or a
                              detector (DETR, YOLOS); NAME may be a local folder
+  timm:NAME                  a vision model of timm; NAME may be a local folder
   onnx:FILE                  any ONNX model with a map or tokens as its output
 
 examples:
   naaf data extract data/mine --features pixels
-  naaf data extract data/mine --features transformers:facebook/dinov2-small --grid 6"""
+  naaf data extract data/mine --features transformers:facebook/dinov2-small --grid 6
+  naaf data extract data/mine --features transformers:hustvl/yolos-tiny --grid 8 --min-score 0.3
+  naaf data extract data/mine --features timm:vit_small_patch16_224.dino"""
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -134,7 +139,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def _add_convert(actions: argparse._SubParsersAction) -> None:
     what = "bottom-up TSV files into the layout"
     add = add_command(actions, "convert", what, CONVERT, convert).add_argument
-    add("tsv", type=path, nargs="+", metavar="TSV", help="files with region features")
+    add("tsv", type=path, nargs="+", metavar="TSV", help="files, or folders of .npz, with region features")
     add("--captions", type=path, required=True, metavar="FILE", help="captions, by image")
     add("--out", type=path, required=True, metavar="DIR", help="folder of the data set")
     add("--split", required=True, metavar="NAME", help="train, dev, test or testall: the split to write")
@@ -143,6 +148,11 @@ def _add_convert(actions: argparse._SubParsersAction) -> None:
     add("--id-field", metavar="NAME", help="field of Karpathy's file that holds the TSV's image_id")
     add("--captions-per-image", type=int, default=5, metavar="N", help="captions of every image")
     add("--regions", type=int, metavar="N", help="keep the first N regions; by default every image has 36")
+    add(
+        "--pad",
+        action="store_true",
+        help="fill images with fewer than N regions with zeros, which take no part",
+    )
     add("--dtype", choices=("float32", "float16"), default="float32", help="how the features are stored")
     add("--overwrite", action="store_true", help="replace a split that is there")
 
@@ -169,9 +179,19 @@ def _add_extract(actions: argparse._SubParsersAction) -> None:
     what, advice = "region features of your own pictures", "the same command goes on where this one stopped"
     add = add_command(actions, "extract", what, EXTRACT, extract_features, advice=advice).add_argument
     add("folder", type=path, metavar="DIR", help="the data set, as naaf data import writes it")
-    add("--features", required=True, metavar="NAME", help="pixels, transformers:NAME or onnx:FILE")
+    add("--features", required=True, metavar="NAME", help="pixels, or KIND:MODEL as above")
     add(
-        "--grid", type=int, default=6, metavar="N", help="N x N regions an image, where the model gives a map"
+        "--grid",
+        type=int,
+        default=6,
+        metavar="N",
+        help="N x N regions an image; of a detector at most so many",
+    )
+    add(
+        "--min-score",
+        type=float,
+        metavar="P",
+        help="of a detector's regions those with a probability of at least P; the surest is always kept",
     )
     add("--dtype", choices=("float16", "float32"), default="float16", help="how the features are stored")
     add("--batch", type=int, default=16, metavar="N", help="pictures at a time")
@@ -209,7 +229,16 @@ def convert(arguments: argparse.Namespace) -> int:
     from ..data.prepare.convert import convert_tsv
 
     files = (arguments.tsv, arguments.captions, arguments.out, arguments.split)
-    names = ("captions_per_image", "regions", "dtype", "images", "source_splits", "id_field", "overwrite")
+    names = (
+        "captions_per_image",
+        "regions",
+        "pad",
+        "dtype",
+        "images",
+        "source_splits",
+        "id_field",
+        "overwrite",
+    )
     print(convert_tsv(*files, **given(arguments, *names), progress=True))
     return 0
 
@@ -245,6 +274,6 @@ def import_own(arguments: argparse.Namespace) -> int:
 def extract_features(arguments: argparse.Namespace) -> int:
     from ..data.extract.writing import extract
 
-    how = given(arguments, "grid", "dtype", "batch", "device", "overwrite")
+    how = given(arguments, "grid", "dtype", "batch", "device", "min_score", "overwrite")
     print(extract(arguments.folder, arguments.features, **how, progress=True))
     return 0

@@ -85,7 +85,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 def explain(arguments: argparse.Namespace) -> int:
     _check(arguments)
     from ..data.splits import evaluation_split, open_split
-    from ..evaluation.scores import pick_device
+    from ..devices import pick_device
     from ..model.checkpoint import data_folder, load_checkpoint
 
     model = load_checkpoint(arguments.source, arguments.vocabulary).to(pick_device(arguments.device))

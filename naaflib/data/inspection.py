@@ -111,8 +111,13 @@ def _coverage(captions: Tokens, vocabulary: Vocabulary) -> dict[str, object]:
 
 def feature_norms(splits: Mapping[str, Split], images: int = 300, seed: int = 0) -> dict[str, np.ndarray]:
     """Lengths of the region features of at most so many images a split, (image, region), images by a seed."""
-    norms = {}
-    for name, split in splits.items():
-        rows = np.random.default_rng(seed).permutation(len(split))[:images]
-        norms[name] = np.linalg.norm(split.regions.gather(rows), axis=2)
-    return norms
+    rows = {
+        name: np.random.default_rng(seed).permutation(len(split))[:images] for name, split in splits.items()
+    }
+    return {name: region_norms(split.regions.gather(rows[name])) for name, split in splits.items()}
+
+
+def region_norms(features: np.ndarray) -> np.ndarray:
+    """Lengths of features (..., region, dim); NaN of a region that is padding."""
+    norms = np.linalg.norm(features, axis=-1)
+    return np.where(norms > 0, norms, np.nan)

@@ -95,7 +95,9 @@ class Manifest(BaseModel, frozen=True, extra="forbid"):
     dim: PositiveInt | None = None
     dtype: Literal["float16", "float32"] | None = None
     seed: int | None = None
-    features: dict[str, str | int | None] | None = None  # what made them, where `naaf data extract` did
+    features: dict[str, str | int | float | None] | None = (
+        None  # what made them, where `naaf data extract` did
+    )
     licence: Text = ""
     source: Text = ""
     steps: tuple[str, ...] = ()
@@ -168,7 +170,7 @@ def data_name(folder: str | os.PathLike[str]) -> str:
     return manifest.name if manifest else Path(folder).resolve().name
 
 
-def made_by(folder: str | os.PathLike[str]) -> dict[str, str | int | None] | None:
+def made_by(folder: str | os.PathLike[str]) -> dict[str, str | int | float | None] | None:
     """What made the features, where `naaf data extract` did: extractor, revision, checksum, preprocessing."""
     manifest = find_manifest(folder)
     return manifest.features if manifest else None

@@ -57,8 +57,12 @@ def _is_transparent(picture: Image.Image) -> bool:
 def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         values = np.asarray(picture).astype(np.float64)
+        if not np.isfinite(values).all() or values.min(initial=0) < 0:
+            raise ValueError("values that are not finite, or below 0")
         largest = values.max(initial=0)
         scale = 1 if largest <= 255 else 257 if largest <= 65535 else largest / 255  # 16 bits fill 65535
+        if picture.mode == "F" and largest <= 1:
+            scale = 1 / 255
         return Image.fromarray(np.clip(values / scale, 0, 255).astype(np.uint8)).convert("RGB")
     if _is_transparent(picture):
         above = picture.convert("RGBA")

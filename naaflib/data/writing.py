@@ -37,6 +37,13 @@ def create_arrays(
     }
 
 
+def regions_in_words(counts: np.ndarray) -> str:
+    """How many regions images have: "36" where all have as many, else "10 to 100 (mean 36.2)"."""
+    if counts.min() == counts.max():
+        return str(counts.max())
+    return f"{counts.min()} to {counts.max()} (mean {counts.mean():.1f})"
+
+
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 

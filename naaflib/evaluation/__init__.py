@@ -19,7 +19,6 @@ from .protocols import FOLD, PROTOCOLS, check_protocol, default_split, protocol_
 from .scores import (
     Encoded,
     encode_split,
-    pick_device,
     score_encoded,
     score_rows,
     score_to_file,
@@ -42,7 +41,6 @@ __all__ = [
     "ensemble",
     "ensemble_members",
     "evaluate",
-    "pick_device",
     "protocol_metrics",
     "save_evaluation",
     "saved_scores",

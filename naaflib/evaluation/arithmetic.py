@@ -6,8 +6,8 @@ from importlib.metadata import version
 
 import torch
 
+from ..devices import pick_device
 from ..similarity.autograd import kernels
-from .scores import pick_device
 
 MKL = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")  # settings that pick its instructions
 

@@ -23,6 +23,7 @@ import numpy as np
 from torch import Tensor
 
 from ..data.splits import Split, open_split
+from ..devices import pick_device
 from ..errors import NaafError, UsageError
 from ..files import fingerprint
 from ..messages import progress_bar, say
@@ -34,7 +35,7 @@ from ..runs import Run
 from ..similarity.packing import Packing
 from .arithmetic import arithmetic, mixture
 from .protocols import fold_size
-from .scores import CHUNK, Encoded, SplitScorer, encode_captions, encode_images, pick_device
+from .scores import CHUNK, Encoded, SplitScorer, encode_captions, encode_images
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -11,6 +11,7 @@ from ..data.manifest import data_name, made_by
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..data.vocabulary import warn_of_unknown
+from ..devices import pick_device
 from ..errors import NaafError, UsageError
 from ..files import fingerprint, read_json, resolve, shown, write_json
 from ..metric.retrieval import RetrievalMetrics
@@ -22,7 +23,6 @@ from .scores import (
     MEMORY,
     check_memory,
     encode_split,
-    pick_device,
     score_encoded,
     score_to_file,
     streamed_metrics,
@@ -208,7 +208,8 @@ def check_extractor(run: Run | None, data: Path) -> None:
         which, remedy = "another program", "train a model on these"
         if trained:
             same = trained["extractor"] == now["extractor"]
-            which = "the same extractor with other weights or another grid" if same else trained["extractor"]
+            differ = ", ".join(key for key in {**trained, **now} if trained.get(key) != now.get(key))
+            which = f"the same extractor with another {differ}" if same else trained["extractor"]
             remedy = "extract these again (naaf data extract)"
         raise NaafError(
             f"{shown(data)} has features by {now['extractor']}, and {shown(run.path)} was trained on those "

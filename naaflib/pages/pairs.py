@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 
 from ..data.captions import tokenize
+from ..data.inspection import region_norms
 from ..data.scenes import dataset as scenes
 from ..data.scenes.maker import record_path
 from ..data.splits import Split
@@ -41,12 +42,16 @@ def image_sheet(split: Split, count: int = 4, seed: int = 0) -> Figure:
     """Random images with regions and captions; on scenes, the regions that a caption's words speak of."""
     images = pick_images(split, count, seed)
     links = scenes.read_links(split.folder, split.name) if known(split, "links") else None
+    norms = [region_norms(split.regions[image]) for image in images]
+    there = [np.isfinite(lengths) for lengths in norms]
     return pairs_figure(
         [[split.captions[caption] for caption in split.captions_of_image(image)] for image in images],
         [read_picture(split.image_path(image)) for image in images],
         names=[split.image_name(image) for image in images],
-        norms=[np.linalg.norm(split.regions[image], axis=1) for image in images],
-        boxes=[None if split.boxes is None else split.boxes[image] for image in images],
+        norms=norms,
+        boxes=[
+            None if split.boxes is None else split.boxes[i][own] for i, own in zip(images, there, strict=True)
+        ],
         sizes=[split.picture_size(image) for image in images],
         spoken=[_spoken(split, image, links) for image in images] if links else None,
     )

@@ -75,7 +75,14 @@ def _described(folder: Path, run: Run, out: Run) -> Path:
     if not place.is_dir():
         print(import_pictures(folder, None, place))
     if not split_names(place):
-        extract(place, str(made["extractor"]), grid=int(made.get("grid") or GRID))
+        how = {"grid": int(made.get("grid") or GRID), "min_score": made.get("min_score")}
+        try:
+            extract(place, str(made["extractor"]), **how)
+        except NaafError as error:  # a model in a folder is recorded by its name alone
+            raise NaafError(
+                f"{error}. Describe the pictures by hand (naaf data import, naaf data extract) and give that "
+                "folder as `data`"
+            ) from None
     return place
 
 

@@ -13,8 +13,9 @@ from ..data.glove import read_glove
 from ..data.manifest import data_name, layout_path, made_by
 from ..data.splits import Split, open_split, split_names
 from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
+from ..devices import pick_device
 from ..errors import NaafError, UsageError
-from ..evaluation import pick_device, validation_metrics
+from ..evaluation import validation_metrics
 from ..explanation import matched_samples
 from ..files import fingerprint, resolve, shown, write_json
 from ..locking import exclusive

@@ -12,8 +12,9 @@ import numpy as np
 
 from ..config import MODEL_NAMES, ModelSettings, Settings, names, nearest, replace
 from ..data.splits import Split, open_split
+from ..devices import pick_device
 from ..errors import NaafError, UsageError
-from ..evaluation import evaluate, pick_device, validation_metrics
+from ..evaluation import evaluate, validation_metrics
 from ..explanation import matched_samples
 from ..files import resolve, shown, write_json
 from ..messages import say

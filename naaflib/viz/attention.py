@@ -112,10 +112,11 @@ def _heat_bar(figure: Figure, axes: np.ndarray, vmax: Number) -> None:
 
 @styled
 def region_grid(ax: Axes, values: Values) -> Axes:
-    """Values of regions in a plain grid, row by row, with the regions' numbers."""
-    grid, norm = region_squares(len(values)), Normalize(0, max(float(np.max(values)), 1e-6))
+    """Values of regions in a plain grid, row by row, with the regions' numbers; none of padding (NaN)."""
+    grid, norm = region_squares(len(values)), Normalize(0, max(float(np.nanmax(values)), 1e-6))
     picture(ax, None, size=grid.size)
-    for k, (x1, y1, x2, y2) in enumerate(grid.boxes):
+    for k in np.flatnonzero(np.isfinite(values)):
+        x1, y1, x2, y2 = grid.boxes[k]
         fill = style.heat()(norm(values[k]))
         ax.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, facecolor=fill, edgecolor="white"))
         ax.text((x1 + x2) / 2, (y1 + y2) / 2, str(k), ha="center", va="center", fontsize=6)

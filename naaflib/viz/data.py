@@ -83,14 +83,15 @@ def vocabulary_coverage(
 
 @styled
 def feature_norms(ax: Axes, norms: Mapping[str, np.ndarray]) -> Axes:
-    """Lengths of the region features, a histogram a split; norms of 0 are regions without content."""
-    everything = np.concatenate([np.ravel(values) for values in norms.values()])
+    """Lengths of the region features, a histogram a split; NaN (padding) is left out."""
+    norms = {split: values[np.isfinite(values)] for split, values in norms.items()}
+    everything = np.concatenate([*norms.values()])
     low, high = float(everything.min()), float(everything.max())
     room = max(0.02 * (high - low), 1e-3 * max(high, 1.0))
     bins = np.linspace(max(low - room, 0.0), high + room, 61)
     for colour, (split, values) in zip(style.cycle(len(norms)), norms.items(), strict=True):
         name = f"{split}: {values.mean():.3g} ± {values.std():.2g}"
-        _outline(ax, np.ravel(values), colour, name, bins=bins)
+        _outline(ax, values, colour, name, bins=bins)
     ax.set(title="Feature norms", xlabel="norm of a region's feature", ylabel="regions, %")
     style.legend_below(ax)
     return style.grid_lines(ax)

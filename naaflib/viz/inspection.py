@@ -26,7 +26,8 @@ def pairs_figure(
 ) -> Figure:
     """A row an image: its picture, the boxes of all its regions, its captions.
 
-    norms: lengths of the image's region features, shown as a grid where there are no boxes. spoken: for each
+    norms: lengths of the image's region features, shown as a grid where there are no boxes; NaN: padding.
+    spoken: for each
     image the words of its first caption that speak of a region, and that region's box in the picture.
     """
     rows, room = len(captions), style.PAGE - 2 * _SIDE

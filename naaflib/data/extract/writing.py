@@ -11,15 +11,17 @@ import yaml
 from PIL import Image
 
 from ...errors import NaafError, UsageError
-from ...files import atomic_path, read_json, read_yaml, resolve, shown, write_json
-from ...messages import progress_bar
+from ...files import atomic_path, checksum, read_json, read_yaml, resolve, shown, write_json
+from ...messages import progress_bar, say
 from ..captions import read_filled
 from ..manifest import CAPTIONS_AN_IMAGE, OWN_MANIFEST, SPLITS, data_name, find_manifest, layout_path, made_by
 from ..pictures import large_pictures, read_upright
+from ..writing import regions_in_words
 from .base import GRID, Extractor
 from .registry import open_extractor
 
 BATCH = 16
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,15 @@ class Extracted:
     regions: int
     dim: int
     dtype: str
+    regions_an_image: np.ndarray  # (image,) of all splits; below `regions` where rows of zeros follow
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{split} {images}" for split, images in self.splits.items())
         each = self.regions * self.dim * np.dtype(self.dtype).itemsize
-        return (
-            f"{shown(self.folder)}: {self.extractor}: images: {sizes}; {self.regions} regions x {self.dim} "
-            f"{self.dtype}, {each / 1000:.1f} kB an image"
-        )
+        stored = f"{self.regions} regions x {self.dim} {self.dtype}, {each / 1000:.1f} kB an image"
+        if self.regions_an_image.min() < self.regions:
+            stored = f"regions an image: {regions_in_words(self.regions_an_image)}; with padding {stored}"
+        return f"{shown(self.folder)}: {self.extractor}: images: {sizes}; {stored}"
 
 
 def extract(
@@ -50,14 +53,17 @@ def extract(
     dtype: str = "float16",
     batch: int = BATCH,
     device: str = "cpu",
+    min_score: float | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> Extracted:
     """Write features, boxes and sizes of every split whose image names and pictures the folder has.
 
     features: an extractor by name (`registry`). grid: cells a side, for extractors that pool to a grid.
-    dtype: float16 or float32. The files appear when all pictures of all splits are done; what an interrupted
-    call did is kept in hidden folders, and the same call goes on from there.
+    dtype: float16 or float32. min_score: a detector keeps the regions that are at least so sure, and always
+    the surest; rows of zeros follow. The files appear when all pictures of all splits are done; what an
+    interrupted call did is kept in hidden folders, and the same call goes on from there. It describes again
+    a picture whose bytes have changed since.
     The manifest records what made the features. Raises NaafError for a picture that cannot be read, by name,
     and where features of another extractor are there already, unless overwrite.
     """
@@ -72,16 +78,21 @@ def extract(
             f"{shown(folder)} has no images/ and *_image_names.txt to describe; `naaf data import` makes them"
         )
     extractor = open_extractor(features, grid, device)
+    if min_score is not None:
+        extractor.keep_sure(min_score)
     made = {**extractor.record(), "grid": grid if features != "pixels" else None}
     _check_present(folder, splits, made, overwrite)
-    sizes = {}
+    found = {}
     with large_pictures():
         for split in splits:
             names = read_filled(layout_path(folder, split, "names"))
-            sizes[split] = len(names)
-            _extract_split(folder, split, names, extractor, {**made, "dtype": dtype}, batch, progress)
+            found[split] = _extract_split(
+                folder, split, names, extractor, {**made, "dtype": dtype}, batch, progress
+            )
     _publish(folder, splits, made)
-    return Extracted(folder, features, sizes, extractor.regions, extractor.dim, dtype)
+    sizes = {split: len(counts) for split, counts in found.items()}
+    counts = np.concatenate([*found.values()])
+    return Extracted(folder, features, sizes, extractor.regions, extractor.dim, dtype, counts)
 
 
 def _check_present(folder: Path, splits: list[str], made: dict[str, object], overwrite: bool) -> None:
@@ -103,19 +114,57 @@ def _extract_split(
     made: dict[str, object],
     batch: int,
     progress: bool,
-) -> None:
-    """One split, in a hidden folder that tells how far it is."""
+) -> np.ndarray:
+    """One split, in a hidden folder that tells how far it is. How many regions each image has."""
+    arrays, goes_on = _opened(folder, split, names, extractor, made)
+    seen = arrays["seen"]
+    done = np.flatnonzero(seen.any(axis=1)) if goes_on else np.array([], int)
+    changed = [row for row in done if not np.array_equal(seen[row], _digest(folder, names[row]))]
+    if changed:
+        first = names[changed[0]]
+        say(f"{split}: {len(changed)} pictures have changed and are described again, {first} first")
+        seen[changed] = 0
+    rest = np.flatnonzero(~seen.any(axis=1))
+    with progress_bar(
+        total=len(names), initial=len(names) - len(rest), desc=split, unit="image", disable=not progress
+    ) as bar:
+        for start in range(0, len(rest), batch):
+            rows = rest[start : start + batch]
+            digests = [_digest(folder, names[row]) for row in rows]  # before the picture is read
+            pictures = [_picture(folder, names[row]) for row in rows]
+            found, boxes = extractor(pictures)
+            with np.errstate(over="ignore"):
+                values = found.astype(arrays["features"].dtype)
+            if not np.isfinite(values).all():
+                bad = rows[np.argwhere(~np.isfinite(values).all(axis=(1, 2)))[0, 0]]
+                raise NaafError(f"{names[bad]}: features beyond {made['dtype']}; take --dtype float32")
+            arrays["features"][rows], arrays["boxes"][rows] = values, boxes
+            arrays["sizes"][rows] = [picture.size for picture in pictures]
+            for array in arrays.values():
+                array.flush()
+            seen[rows] = digests  # last: what they speak of is on the disk
+            seen.flush()
+            bar.update(len(rows))
+    return arrays["boxes"].any(axis=-1).sum(axis=1)
+
+
+def _opened(
+    folder: Path, split: str, names: list[str], extractor: Extractor, made: dict[str, object]
+) -> tuple[dict[str, np.memmap], bool]:
+    """The arrays of a split in its hidden folder, and whether they are those that an equal call began.
+
+    seen: the SHA-256 of each picture that is described, else zeros.
+    """
     work = _work(folder, split)
-    state = work / "state.json"
     plan = json.loads(json.dumps({"made": made, "images": names}))
     shape = (len(names), extractor.regions)
     kinds = {
         "features": (np.dtype(str(made["dtype"])), (*shape, extractor.dim)),
         "boxes": (np.dtype("float32"), (*shape, 4)),
         "sizes": (np.dtype("int32"), (len(names), 2)),
+        "seen": (np.dtype("uint8"), (len(names), 32)),
     }
-    before = read_json(state) if state.is_file() else {}
-    goes_on = before.get("plan") == plan
+    goes_on = (work / PLAN).is_file() and read_json(work / PLAN) == plan
     if not goes_on:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
@@ -125,29 +174,26 @@ def _extract_split(
             raise NaafError(
                 f"{shown(folder)}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} are free; make room"
             )
-    first = int(before["done"]) if goes_on else 0
     arrays = {
         role: np.lib.format.open_memmap(
-            layout_path(work, split, role), mode="r+" if goes_on else "w+", dtype=kind, shape=size
+            work / "seen.npy" if role == "seen" else layout_path(work, split, role),
+            mode="r+" if goes_on else "w+",
+            dtype=kind,
+            shape=size,
         )
         for role, (kind, size) in kinds.items()
     }
-    with progress_bar(total=len(names), initial=first, desc=split, unit="image", disable=not progress) as bar:
-        for start in range(first, len(names), batch):
-            rows = slice(start, min(start + batch, len(names)))
-            pictures = [_picture(folder, name) for name in names[rows]]
-            found, boxes = extractor(pictures)
-            with np.errstate(over="ignore"):
-                values = found.astype(kinds["features"][0])
-            if not np.isfinite(values).all():
-                bad = int(np.argwhere(~np.isfinite(values).all(axis=(1, 2)))[0, 0])
-                raise NaafError(f"{names[rows][bad]}: features beyond {made['dtype']}; take --dtype float32")
-            arrays["features"][rows], arrays["boxes"][rows] = values, boxes
-            arrays["sizes"][rows] = [picture.size for picture in pictures]
-            for array in arrays.values():
-                array.flush()
-            write_json(state, {"plan": plan, "done": rows.stop})
-            bar.update(rows.stop - rows.start)
+    if not goes_on:
+        write_json(work / PLAN, plan)  # last: with it the arrays are there
+    return arrays, goes_on
+
+
+def _digest(folder: Path, name: str) -> np.ndarray:
+    """The SHA-256 of a picture's file; zeros of one that cannot be read, which `_picture` names."""
+    try:
+        return np.frombuffer(bytes.fromhex(checksum(folder / "images" / name)), np.uint8)
+    except OSError:
+        return np.zeros(32, np.uint8)
 
 
 def _publish(folder: Path, splits: list[str], made: dict[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""Bottom-up-attention TSV files and captions -> the SCAN layout, streaming: one image in memory at a time.
+"""Bottom-up-attention TSV or .npz files and captions -> the SCAN layout: one image in memory at a time.
 
 Own images need no TSV: any region detector, or a grid of a vision network, can write the layout's files
 (docs/data.md). `naaf data verify` checks the result.
@@ -6,7 +6,7 @@ Own images need no TSV: any region detector, or a grid of a vision network, can 
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from errno import ENOSPC
@@ -18,7 +18,8 @@ from ...errors import NaafError, UsageError
 from ...files import shown
 from ...messages import progress_bar
 from ..manifest import CAPTIONS_AN_IMAGE, SPLIT_FILES, SPLITS, find_manifest, layout_path
-from ..writing import create_arrays, state_captions, temporary_folder, write_lines
+from ..writing import create_arrays, regions_in_words, state_captions, temporary_folder, write_lines
+from .archives import read_archives
 from .caption_tables import CaptionedImage, read_captioned_images
 from .matches import Matches
 from .tsv import RegionRow, read_rows
@@ -37,10 +38,13 @@ class Converted:
     regions: int
     dim: int
     duplicates: int
+    regions_an_image: np.ndarray  # (image,) below `regions` where rows of zeros follow
 
     def __str__(self) -> str:
         size = f"{self.images} images x {self.regions} regions x {self.dim}"
         text = f"{shown(self.folder)}: {self.split}: {size}, {self.captions} captions"
+        if self.regions_an_image.min() < self.regions:
+            text += f"; regions an image: {regions_in_words(self.regions_an_image)}, then rows of zeros"
         again = f"; {self.duplicates} rows of an image that had come before were passed over"
         return text + (again if self.duplicates else "")
 
@@ -53,6 +57,7 @@ def convert_tsv(
     *,
     captions_per_image: int = CAPTIONS_AN_IMAGE,
     regions: int | None = None,
+    pad: bool = False,
     dtype: str = "float32",
     images: str | os.PathLike[str] | None = None,
     source_splits: Sequence[str] | None = None,
@@ -62,9 +67,11 @@ def convert_tsv(
 ) -> Converted:
     """Write one split in the order of its captions: features, boxes, sizes, image names, captions.
 
+    tsv_files: TSV files, or folders with an .npz an image (`archives`).
     captions: Karpathy's dataset_*.json, or a table with a line a caption (image, tab or comma, caption).
     images: a file with an image name a line, which selects and orders (official split lists).
     regions: keep the first so many of each image and refuse fewer; None demands 36 of each.
+    pad: an image with fewer than `regions` has rows of zeros after them, which take no part in anything.
     source_splits, id_field: other split names, another id field in Karpathy's file (imgid, for instance).
 
     A row belongs to the image whose id it has exactly; else to the one that its id is a shortened or
@@ -74,6 +81,8 @@ def convert_tsv(
     """
     sources, out = [Path(tsv) for tsv in tsv_files], Path(out)
     _check_request(sources, split, dtype, regions, captions_per_image)
+    if pad and regions is None:
+        raise UsageError("--pad fills up to --regions N; give N, the most regions that an image may have")
     _check_folder(out, split, captions_per_image, overwrite)
     wanted = read_captioned_images(
         Path(captions),
@@ -84,7 +93,7 @@ def convert_tsv(
         id_field=id_field,
     )
     with temporary_folder(out if out.exists() else out.parent, out) as temporary:
-        writer = _Writer(temporary, split, wanted, np.dtype(dtype), regions)
+        writer = _Writer(temporary, split, wanted, np.dtype(dtype), regions, pad)
         matches = Matches(wanted, Path(captions), id_field)
         _fill(writer, sources, matches, progress)
         writer.finish()
@@ -93,7 +102,8 @@ def convert_tsv(
             os.replace(layout_path(temporary, split, role), layout_path(out, split, role))
         state_captions(out, captions_per_image)
     kept, dim = writer.shape
-    return Converted(out, split, len(wanted), len(wanted) * captions_per_image, kept, dim, matches.duplicates)
+    texts = len(wanted) * captions_per_image
+    return Converted(out, split, len(wanted), texts, kept, dim, matches.duplicates, writer.counts)
 
 
 def _check_request(
@@ -108,7 +118,7 @@ def _check_request(
     if not sources:
         raise UsageError("no TSV file was named; name at least one")
     for source in sources:
-        if not source.is_file():
+        if not source.exists():
             raise NaafError(f"{shown(source)}: no such file; name the TSV files with the region features")
 
 
@@ -126,10 +136,15 @@ def _check_folder(out: Path, split: str, captions_per_image: int, overwrite: boo
         )
 
 
+def _rows(sources: list[Path]) -> Generator[RegionRow, None, None]:
+    for source in sources:
+        yield from read_archives(source) if source.is_dir() else read_rows([source])
+
+
 def _fill(writer: "_Writer", sources: list[Path], matches: Matches, progress: bool) -> None:
     """Put every wanted row in its place. Raises NaafError where an image has none."""
     bar = progress_bar(desc=writer.split, total=len(matches.wanted), unit="image", disable=not progress)
-    with bar, closing(read_rows(sources)) as rows:
+    with bar, closing(_rows(sources)) as rows:
         for row in rows:
             place = matches.place(row)
             if place is not None:
@@ -153,8 +168,13 @@ class _Writer:
     wanted: list[CaptionedImage]
     dtype: np.dtype
     regions: int | None
+    pad: bool = False
     shape: tuple[int, int] = (0, 0)
     arrays: dict[str, np.memmap] = field(default_factory=dict)
+    counts: np.ndarray = field(init=False)  # regions of each image
+
+    def __post_init__(self) -> None:
+        self.counts = np.zeros(len(self.wanted), int)
 
     def put(self, place: int, row: RegionRow) -> None:
         """Write what a row holds. Raises NaafError, and writes nothing, for a row that cannot be."""
@@ -163,8 +183,8 @@ class _Writer:
         if self.regions is None and found != FIELD_REGIONS:
             how = "--regions N keeps the first N of each image"
             raise row.error(f"{found} regions instead of {FIELD_REGIONS}; {how}")
-        if self.regions is not None and found < self.regions:
-            raise row.error(f"{found} regions, fewer than the {self.regions} to keep; keep fewer")
+        if self.regions is not None and found < self.regions and not self.pad:
+            raise row.error(f"{found} regions, fewer than the {self.regions} to keep; keep fewer, or --pad")
         kept = self.regions or FIELD_REGIONS
         if self.arrays and features.shape[1] != self.shape[1]:
             raise row.error(f"{features.shape[1]} features a region, the images before have {self.shape[1]}")
@@ -173,9 +193,12 @@ class _Writer:
         if not np.isfinite(values).all():
             raise row.error(f"its features hold NaN, infinity or more than {self.dtype} can hold")
         if not self.arrays:
-            self._create(*values.shape)
-        for role, content in (("features", values), ("boxes", boxes[:kept]), ("sizes", size)):
-            self.arrays[role][place] = content
+            self._create(kept, values.shape[1])
+        self.counts[place] = len(values)
+        self.arrays["sizes"][place] = size
+        for role, content in (("features", values), ("boxes", boxes[:kept])):
+            self.arrays[role][place, : len(values)] = content
+            self.arrays[role][place, len(values) :] = 0  # a row of a shortened id may have come before
 
     def _create(self, regions: int, dim: int) -> None:
         """Raises OSError on a full disk: there a memory map ends the process, without a message."""

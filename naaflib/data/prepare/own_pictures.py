@@ -121,7 +121,7 @@ def import_pictures(
     ratio = _ratio(splits)
     is_file = splits is not None and ratio is None and Path(splits).is_file()
     field = None if ratio or is_file else splits
-    pictures = sorted(path for path in images.rglob("*") if path.suffix.lower() in ENDINGS)
+    pictures = sorted(path for path in images.rglob("*") if path.suffix.lower() in ENDINGS and path.is_file())
     if captions is None:
         known = [ImageCaptions(path.relative_to(images).as_posix(), (), "test") for path in pictures]
     else:

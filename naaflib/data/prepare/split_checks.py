@@ -143,7 +143,9 @@ class SplitChecks:
         self.log.add("finite values", not unusable.count, "all", extent, path, remedy)
         if zero.count:
             remedy = f"{zero.first} holds zeros only; such a region is padding and takes no part"
-            self.log.add("zero regions", None, "none", zero.count, path, remedy)
+            left = features.shape[1] - zero.count / seen
+            found = f"{zero.count}; {left:.1f} of {features.shape[1]} regions an image are left"
+            self.log.add("zero regions", None, "none", found, path, remedy)
         if empty.count:
             remedy = f"{empty.first} holds zeros only: an image without regions; compute it again"
             self.log.add("empty images", False, "none", empty.count, path, remedy)
