@@ -20,10 +20,9 @@ from ..data.prepare.own_pictures import ENDINGS, import_pictures
 from ..data.splits import Split, evaluation_split, open_split, split_names
 from ..errors import NaafError, UsageError
 from ..explanation import Explanation, explain, swapped_text
-from ..files import fingerprint, missing, read_json, resolve, shown
+from ..files import fingerprint, missing, resolve, shown
 from ..runs import Run
 from ..search import Hits, Searcher, build_index
-from ..search.index import PART
 from ..search.places import Places
 from ..viz.pictures import read_picture, retrieved_pictures
 from ..viz.style import Figure, plain, signed
@@ -50,7 +49,7 @@ def open_search(run: Run, out: Run, data: str | Path, split: str = "", pictures:
         found = Searcher(place)
         (part,) = found.index.parts
         now = fingerprint(run.checkpoint()), fingerprint(opened.regions.path)
-        if now == (found.index.record["fingerprint"], read_json(part.folder / PART)["features"]):
+        if now == (found.index.record["fingerprint"], part.features_seen):
             return found
     shutil.rmtree(place, ignore_errors=True)
     return Searcher(build_index(run, folder, out=place, split=opened.name))
@@ -76,7 +75,14 @@ def _described(folder: Path, run: Run, out: Run) -> Path:
     if not place.is_dir():
         print(import_pictures(folder, None, place))
     if not split_names(place):
-        extract(place, str(made["extractor"]), grid=int(made.get("grid") or GRID))
+        how = {"grid": int(made.get("grid") or GRID), "min_score": made.get("min_score")}
+        try:
+            extract(place, str(made["extractor"]), **how)
+        except NaafError as error:  # a model in a folder is recorded by its name alone
+            raise NaafError(
+                f"{error}. Describe the pictures by hand (naaf data import, naaf data extract) and give that "
+                "folder as `data`"
+            ) from None
     return place
 
 

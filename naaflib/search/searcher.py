@@ -69,8 +69,6 @@ class Searcher:
         described its pictures (`outside.described`), UsageError for what is neither.
         """
         _check(k, candidates)
-        if not self.index.captions:
-            raise UsageError(f"{shown(self.index.folder)} has no captions to find: its pictures came without")
         place = None if isinstance(image, Path) else self._image(image)
         if place is None:
             file = resolve(str(image))
@@ -84,6 +82,8 @@ class Searcher:
     @torch.no_grad()
     def by_regions(self, regions: Tensor, query: str, k: int = 10, candidates: int | None = None) -> Hits:
         """`by_image` of encoded regions (1, R, D), called `query` in the answer."""
+        if not self.index.captions:
+            raise UsageError(f"{shown(self.index.folder)} has no captions to find: its pictures came without")
         places = np.arange(self.index.captions)
         if candidates is not None and candidates < len(places):
             vector = self.stage.of_images(regions)[0]
