@@ -103,9 +103,9 @@ def truth(index: Index, model: Model, texts: list[str], images: Tensor) -> dict[
     return {w: s.topk(TOP, dim=1).indices.numpy() for w, s in zip(WAYS, (by_text, by_image), strict=True)}
 
 
-def kept(best: np.ndarray, vectors: np.ndarray, queries: Tensor, candidates: int) -> float:
+def kept(best: np.ndarray, vectors: Tensor, queries: Tensor, candidates: int) -> float:
     """Percent of the best answers that a first stage keeps."""
-    found = [nearest([vectors], query, candidates) for query in queries]
+    found = [nearest(vectors, query, candidates) for query in queries]
     return 100 * float(np.mean([np.isin(one, own).mean() for one, own in zip(best, found, strict=True)]))
 
 
@@ -123,13 +123,13 @@ def measured(index: Index, model: Model, texts: list[str], images: Tensor) -> li
         WAYS[1]: lambda query, **how: searcher.by_regions(images[query : query + 1], "image", **how),
     }
     rows: list[dict[str, object]] = []
-    for name, stage, image_vectors in (
-        (FITTED, searcher.stage, part.stage_images),
-        (plain_name := "mean", plain, torch.cat(means).numpy()),
+    for name, stage, of_all in (
+        (FITTED, searcher.stage, searcher.image_vectors),
+        (plain_name := "mean", plain, torch.cat(means)),
     ):
         sides = (
-            (image_vectors, stage.of_captions(packed, lengths.numpy())),
-            (part.stage_words, stage.of_images(images)),
+            (of_all, stage.of_captions(packed, lengths.numpy())),
+            (searcher.caption_vectors, stage.of_images(images)),
         )
         for way, (vectors, queries) in zip(WAYS, sides, strict=True):
             for share in SHARES:

@@ -28,7 +28,6 @@ from ..similarity.packed import attended, feature_weight
 FITTED, MEAN = STAGES = ("fitted", "mean")
 PROTOTYPES = 2048
 RIDGE = 1.0  # beside a sum of PROTOTYPES squares
-ROWS = 4096  # vectors that a query meets at a time
 BLOCK = 20  # images whose cosines are in memory at a time
 TYPICAL = 12.0  # words of a caption: eq. 11 norms over them
 
@@ -72,11 +71,9 @@ class Stage:
         return torch.cat([word_effects(block, self.prototypes, self.model) for block in blocks]) @ self.fit
 
 
-def nearest(vectors: list[np.ndarray], query: Float[Tensor, " size"], candidates: int) -> np.ndarray:
-    """Rows (candidate,), in their order, of the largest inner products. vectors (N, size): one a part."""
-    blocks = (rows[start : start + ROWS] for rows in vectors for start in range(0, len(rows), ROWS))
-    near = torch.cat([torch.from_numpy(rows).float() @ query for rows in blocks])
-    return near.topk(min(candidates, len(near))).indices.sort().values.numpy()
+def nearest(vectors: Float[Tensor, "row size"], query: Float[Tensor, " size"], candidates: int) -> np.ndarray:
+    """Rows (candidate,), in their order, of the largest inner products."""
+    return (vectors @ query).topk(min(candidates, len(vectors))).indices.sort().values.numpy()
 
 
 def word_effects(

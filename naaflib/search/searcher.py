@@ -16,12 +16,13 @@ from torch import Tensor
 from ..data.splits import open_split
 from ..errors import NaafError, UsageError
 from ..files import fingerprint, resolve, shown
+from ..similarity.threads import in_threads
 from .candidates import Stage, nearest
 from .hits import Hits
 from .index import Index, Part
 from .outside import described
 
-BLOCK = 500  # images or captions scored at a time
+BLOCK = 500  # captions, or images of a thread, scored at a time
 
 
 class Searcher:
@@ -51,12 +52,17 @@ class Searcher:
         places = np.arange(self.index.images)
         if candidates is not None and candidates < len(places):
             query = self.stage.of_captions(words[0], lengths.numpy())[0]
-            places = nearest([part.stage_images for part in self.index.parts], query, candidates)
-        boundary = self.model.boundary.inference
-        scores = [  # of one caption the readable form is the fast one: few words in a block of many images
-            self.model.similarity.parts(_images(part, rows), words[0], boundary).score.numpy()
-            for part, rows in self._blocks("images", places)
-        ]
+            places = nearest(self.image_vectors, query, candidates)
+        boundary, blocks = self.model.boundary.inference, list(self._blocks("images", places))
+        scores: list[np.ndarray] = [np.empty(0)] * len(blocks)
+
+        @torch.no_grad()
+        def score(block: int) -> None:
+            """Of one caption the readable form is the fast one: a few words in many images."""
+            parts = self.model.similarity.parts(_images(*blocks[block]), words[0], boundary)
+            scores[block] = parts.score.numpy()
+
+        in_threads(score, range(len(blocks)))
         return self._hits(text, "image", places, np.concatenate(scores), k)
 
     @torch.no_grad()
@@ -87,7 +93,7 @@ class Searcher:
         places = np.arange(self.index.captions)
         if candidates is not None and candidates < len(places):
             vector = self.stage.of_images(regions)[0]
-            places = nearest([part.stage_words for part in self.index.parts], vector, candidates)
+            places = nearest(self.caption_vectors, vector, candidates)
         scores = [
             self.model.score(regions, *_captions(part, rows))[0].numpy()
             for part, rows in self._blocks("words", places)
@@ -118,6 +124,15 @@ class Searcher:
                 "make the index again"
             )
         return explain(self.model, split, image=row, caption=hits.query)
+
+    @cached_property
+    def image_vectors(self) -> Tensor:
+        """Of the first stage, in memory from the first query that needs them."""
+        return torch.cat([torch.from_numpy(part.stage_images).float() for part in self.index.parts])
+
+    @cached_property
+    def caption_vectors(self) -> Tensor:
+        return torch.cat([torch.from_numpy(part.stage_words).float() for part in self.index.parts])
 
     @cached_property
     def _places(self) -> dict[str, list[int]]:
