@@ -368,6 +368,10 @@ def test_a_picture_is_refused_where_another_extractor_is_named(pixels_index, tmp
         described(photo, [part], "pixels")
     with pytest.raises(NaafError, match="features of different extractors"):
         described(photo, [part, pixels_index.parts[0]])
+    kept, sure = [], {**pixels_index.parts[0].features, "min_score": 0.5}
+    monkeypatch.setattr(Pixels, "keep_sure", lambda self, min_score: kept.append(min_score))
+    described(photo, [replace(pixels_index.parts[0], features=sure)])
+    assert kept == [0.5]  # as the indexed pictures
     record = Pixels.record
     monkeypatch.setattr(Pixels, "record", lambda self: {**record(self), "preprocessing": "other"})
     with pytest.raises(NaafError, match=r"pixels is not the pixels that .* preprocessing is other"):

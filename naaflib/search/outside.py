@@ -37,6 +37,8 @@ def described(path: Path, parts: Sequence[Part], features: str | None = None) ->
             f"{name.partition(':')[0]}:PLACE says where it is now"
         )
     extractor = open_extractor(features or name, GRID if grid is None else int(grid))
+    if (sure := wanted.get("min_score")) is not None:
+        extractor.keep_sure(float(sure))
     found = extractor.record()
     for key in ("sha256", "revision", "preprocessing"):
         if found[key] != wanted[key] and not (key == "revision" and wanted["sha256"]):
@@ -47,7 +49,7 @@ def described(path: Path, parts: Sequence[Part], features: str | None = None) ->
     return torch.from_numpy(extractor([picture])[0]).float()
 
 
-def _recorded(parts: Sequence[Part]) -> dict[str, str | int | None]:
+def _recorded(parts: Sequence[Part]) -> dict[str, str | int | float | None]:
     records = [part.features for part in parts]
     for part, record in zip(parts, records, strict=True):
         if record is None:
