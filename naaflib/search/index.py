@@ -30,7 +30,7 @@ class Part:
     data: Path
     split: str
     captions_per_image: int
-    features: dict[str, str | int | None] | None  # what made them, where that is recorded
+    features: dict[str, str | int | float | None] | None  # what made them, where that is recorded
     features_seen: dict[str, Any]  # the fingerprint of their file
 
     @classmethod
