@@ -277,9 +277,22 @@ PRESET_VALUES: dict[str, dict[str, object]] = {
     "coco": COCO,
     "coco-safe": COCO | SAFE_START,
     "general": SAFE_START,  # any other data set
+    # any other with few train captions: small batches, or an epoch would have a handful of steps
+    "general-small": SAFE_START
+    | {
+        "data.min_word_count": 2,
+        "model.dim": 256,
+        "mining.min_words": 50,
+        "loss.warmup_epochs": 1,
+        "train.epochs": 12,
+        "train.batch_size": 32,
+        "train.warmup_steps": 20,
+        "train.decay_epoch": 10,
+    },
 }
 PRESETS = tuple(PRESET_VALUES)
-OTHER_DATA = "general"  # the preset of a data set that has none of its own
+OTHER_DATA, SMALL_DATA = "general", "general-small"  # presets of a data set that has none of its own
+FEW_CAPTIONS = 5_000  # in train; below, SMALL_DATA
 
 
 def names() -> list[str]:

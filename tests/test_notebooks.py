@@ -304,6 +304,18 @@ def test_data_without_a_preset_of_its_own_gets_the_general_one_and_is_told(tmp_p
     assert "preset general, because none is named like" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("captions", "name"), [(4_999, "general-small"), (5_000, "general")])
+def test_few_captions_get_a_preset_of_small_batches(tmp_path, capsys, captions, name):
+    from naaflib import pages
+    from naaflib.config import preset
+
+    (tmp_path / "train_caps.txt").write_text("a dog\n" * captions)
+    assert pages.settings_for(tmp_path) == preset(name)
+    said = capsys.readouterr().err
+    assert f"preset {name}, because none is named like" in said
+    assert ("and train has fewer than 5,000 captions" in said) == (name == "general-small")
+
+
 def evaluation(scores: np.ndarray, split, protocol: str = "full"):
     from naaflib.evaluation import Evaluation, protocol_metrics
 

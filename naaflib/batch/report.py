@@ -139,12 +139,13 @@ def _about(out: Path) -> str:
         best = runs[0].checkpoint("best")
         commit = config.get("environment", {}).get("commit")
         name = data_name(runs[0].data_folder)
-        own = changed(preset(preset_of(name), {SEED: settings.train.seed}), settings)
+        usual = preset_of(runs[0].data_folder)
+        own = changed(preset(usual, {SEED: settings.train.seed}), settings)
         parts = [
             f"data {name}",
             f"method {settings.model.method}",
             f"{len(runs)} model{'s' * (len(runs) > 1)}",
-            f"preset {preset_of(name)}" + "".join(f", {key}={value}" for key, value in own.items()),
+            f"preset {usual}" + "".join(f", {key}={value}" for key, value in own.items()),
             *([f"trained {datetime.fromtimestamp(best.stat().st_mtime):%Y-%m-%d}"] if best.is_file() else []),
             *([f"commit {commit[:10]}"] if commit else []),
         ]

@@ -76,8 +76,8 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     add("--data", type=path, required=True, metavar="DIR", help="data set in the SCAN layout")
     add("--out", type=path, required=True, metavar="RUN", help="run folder to write")
     add(
-        "--preset", metavar="NAME", help="scenes, flickr8k, f30k, f30k-safe, coco, coco-safe or general; by "
-        "default the one named like the data, else general",
+        "--preset", metavar="NAME", help="scenes, flickr8k, f30k, f30k-safe, coco, coco-safe, general or "
+        "general-small; by default the one named like the data, else general, for few captions general-small",
     )  # fmt: skip
     changes = "replace settings of the preset"
     add("--set", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help=changes)

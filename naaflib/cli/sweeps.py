@@ -27,7 +27,7 @@ examples:
 a sweep's YAML:
   name: claims                      # OUT is outputs/claims, unless --out names another folder
   data: data/flickr8k_precomp       # as a path of a command; --data wins
-  preset: flickr8k                  # by default the one named like the data, else general
+  preset: flickr8k                  # by default the one named like the data, else general or general-small
   set: {train.epochs: 2}            # settings of every run
   seeds: [0, 1, 2]                  # 0 alone by default
   notebooks: ["02", "03"]           # the default: training and evaluation

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
 
-from ..config import OTHER_DATA, PRESETS
+from ..config import FEW_CAPTIONS, OTHER_DATA, PRESETS, SMALL_DATA
 from ..errors import NaafError, UsageError
 from ..files import project_folders, read_yaml, shown
 
@@ -177,18 +177,23 @@ def made_by(folder: str | os.PathLike[str]) -> dict[str, str | int | float | Non
 
 
 def preset_of(folder: str | os.PathLike[str]) -> str:
-    """The preset named like the data set (f30k for f30k_precomp), else the one for any other data."""
+    """The preset named like the data set (f30k for f30k_precomp), else one for other data, by its size."""
     name = data_name(folder).removesuffix("_precomp")
-    return name if name in PRESETS else OTHER_DATA
+    if name in PRESETS:
+        return name
+    captions = layout_path(Path(folder), "train", "captions")
+    few = captions.is_file() and captions.read_bytes().count(b"\n") < FEW_CAPTIONS
+    return SMALL_DATA if few else OTHER_DATA
 
 
 def preset_sentence(folder: str | os.PathLike[str]) -> str:
     """Which preset a data set gets when none is named, and why."""
     name = preset_of(folder)
-    if name != OTHER_DATA:
+    if name not in (OTHER_DATA, SMALL_DATA):
         return f"preset {name}, named like the data set"
-    others = ", ".join(preset for preset in PRESETS if preset != OTHER_DATA)
-    return f"preset {name}, because none is named like {shown(folder)}; the others are {others}"
+    others = ", ".join(preset for preset in PRESETS if preset != name)
+    few = f" and train has fewer than {FEW_CAPTIONS:,} captions" if name == SMALL_DATA else ""
+    return f"preset {name}, because none is named like {shown(folder)}{few}; the others are {others}"
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest:

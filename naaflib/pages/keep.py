@@ -151,15 +151,15 @@ def settings_for(
 ) -> Settings:
     """A preset's settings with some replaced.
 
-    preset: "" takes the one named like the data, else "general" and says so. settings: "model.dim=64,
-    train.batch_size=32"; they win over seed and epochs. epochs: 0 leaves the preset's number. Raises
-    UsageError for a wrong name or value.
+    preset: "" takes the one named like the data, else one for any other data, and says so. settings:
+    "model.dim=64, train.batch_size=32"; they win over seed and epochs. epochs: 0 leaves the preset's number.
+    Raises UsageError for a wrong name or value.
     """
     overrides: dict[str, object] = {config.SEED: seed}
     if epochs:
         overrides["train.epochs"] = epochs
     overrides |= config.assignments(filter(None, map(str.strip, settings.split(","))), "settings")
-    if not preset and preset_of(folder) == config.OTHER_DATA:
+    if not preset and preset_of(folder) in (config.OTHER_DATA, config.SMALL_DATA):
         say(preset_sentence(folder))
     return config.preset(preset or preset_of(folder), overrides)
 
