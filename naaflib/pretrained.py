@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ def load(library: str, name: str, remedy: str, call: Callable[[], Any]) -> Any:
 
     Raises NaafError where the name is neither a folder, nor in the cache, nor to be had.
     """
+    looks_like_path = name.startswith(("/", ".", "~")) or name.count("/") > 1
+    if looks_like_path and not Path(name).exists():
+        raise NaafError(f"{name} does not exist; {remedy}")
     try:
         return call()
     except Exception as error:  # of the network, the cache, the files' formats: they share no base

@@ -260,6 +260,8 @@ def test_a_run_needs_nothing_but_its_folder(tuned, data, text_model, tmp_path, m
 def test_a_run_is_repeated_to_the_bit_from_the_same_text_model_alone(tuned, text_model, tmp_path):
     found = rerun(tuned.path, tmp_path / "again")
     assert found["equal"].all(), found
+    kept = checkpoint.read(tuned.checkpoint("best"))[0]["bert.config"].numpy().tobytes()
+    assert str(text_model()).encode() not in kept  # where it lay is nobody's business
     other = tmp_path / "run"
     shutil.copytree(tuned.path, other)
     config = (other / "config.json").read_text()
@@ -267,6 +269,9 @@ def test_a_run_is_repeated_to_the_bit_from_the_same_text_model_alone(tuned, text
         config.replace(str(text_model()), str(text_model("bert", initializer_range=0.5)))
     )
     with pytest.raises(NaafError, match="is not what it was"):
+        rerun(other, tmp_path / "more")
+    (other / "config.json").write_text(config.replace(str(text_model()), "/no/such/folder"))
+    with pytest.raises(NaafError, match="started from /no/such/folder, which is not there any more; put it"):
         rerun(other, tmp_path / "more")
 
 
@@ -332,10 +337,11 @@ def test_chunks_draw_their_dropout_again(data, text_model):
         ({}, {"bert": None}, "name it \\(--bert NAME_OR_FOLDER\\)"),
         ({"model.text_encoder": "bi-gru", "train.bert_learning_rate": 5e-5}, {}, "text_encoder=bert"),
         ({}, {"glove": "glove.txt"}, "text_encoder bert takes no GloVe vectors"),
+        ({}, {"bert": "no-such-model"}, "cannot load 'no-such-model'.*copy the model's folder"),
         (
             {},
             {"bert": "no/such/folder"},
-            "cannot load 'no/such/folder'.*copy the model's folder",
+            "no/such/folder does not exist.*copy the model's folder",
         ),
     ],
 )
@@ -366,7 +372,8 @@ def test_a_caption_longer_than_the_model_reads_is_refused(text_model):
 
 
 def test_models_of_another_kind_and_without_all_weights_are_refused(text_model, tmp_path):
-    transformers.ViTConfig(**SIZES).save_pretrained(tmp_path / "vit")
+    sizes = {**SIZES, "image_size": 8, "patch_size": 4}
+    transformers.ViTConfig(**sizes).save_pretrained(tmp_path / "vit")
     shutil.copytree(text_model(), tmp_path / "torn")
     from safetensors.torch import load_file, save_file
 
@@ -378,6 +385,11 @@ def test_models_of_another_kind_and_without_all_weights_are_refused(text_model, 
         Pretrained.load(tmp_path / "torn")
     with pytest.raises(NaafError, match="cannot load"):
         Pretrained.load(tmp_path / "vit")
+    transformers.ViTModel(transformers.ViTConfig(**sizes)).save_pretrained(tmp_path / "whole")
+    with pytest.raises(NaafError, match="whole is a model of pixel_values, not of texts; name a text model"):
+        Pretrained.load(tmp_path / "whole")
+    with pytest.raises(NaafError, match=r"^/no/folder does not exist; without a network copy"):
+        Pretrained.load("/no/folder")
 
 
 def test_without_transformers_the_extra_is_named(tuned, monkeypatch):

@@ -197,6 +197,11 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch):
         registry.open_extractor("transformers:x")
 
 
+def test_pixels_take_no_grid(folder):
+    with pytest.raises(UsageError, match="pixels has 36 boxes of its own; leave --grid out"):
+        extract(folder, "pixels", grid=4)
+
+
 def test_a_model_refuses_features_of_another_extractor_by_name(folder, tmp_path, monkeypatch, capsys):
     use(monkeypatch, Numbers())
     extract(folder, "x")
@@ -208,7 +213,10 @@ def test_a_model_refuses_features_of_another_extractor_by_name(folder, tmp_path,
     use(monkeypatch, Numbers())
     extract(folder, "x", grid=3, overwrite=True)
     assert main(["evaluate", str(run)]) == 1
-    assert "trained on those by the same extractor with another grid; extract" in capsys.readouterr().err
+    assert (
+        "trained on those by the same extractor with another grid (6, now 3); extract"
+        in capsys.readouterr().err
+    )
     use(monkeypatch, Numbers(name="others"))  # of the same width
     extract(folder, "x", overwrite=True)
     for words in (["evaluate", str(run)], ["index", str(run), "--out", str(tmp_path / "index")]):
@@ -698,7 +706,7 @@ def test_pictures_of_any_size_and_mode_have_finite_features_and_boxes_inside(tmp
         "transformers": lambda: f"transformers:{tiny('vit', tmp_path / 'vit')}",
         "onnx": lambda: f"onnx:{onnx_model(tmp_path / 'm.onnx')}",
     }[kind]()
-    extract(tmp_path / "mine", model, grid=2)
+    extract(tmp_path / "mine", model, **({} if kind == "pixels" else {"grid": 2}))
     report = verify(tmp_path / "mine")
     assert report.ok, report.table()
     for path in (tmp_path / "mine/images").iterdir():  # as a hand-made folder may hold them

@@ -402,12 +402,26 @@ def test_what_cannot_be_resumed_is_named(train, tmp_path, monkeypatch):
     Run.create(tmp_path / "group", "group")
     with pytest.raises(NaafError, match="kind 'group', not a training"):
         train(tmp_path / "group", resume=True)
+
+
+@pytest.mark.parametrize("again", [{}, {"resume": True}])
+def test_what_stopped_before_its_first_checkpoint_is_trained_anew(
+    train, glove, tmp_path, monkeypatch, capsys, again
+):
+    """With what it started from; the same command goes on, with and without --resume."""
+    one = {"train.epochs": 1}
     with monkeypatch.context() as patch:
         kill(patch, "saving a checkpoint", 1)
         with pytest.raises(Killed):
-            train(tmp_path / "early")
-    with pytest.raises(NaafError, match="early stopped before its first checkpoint; remove"):
-        train(tmp_path / "early", resume=True)
+            train(tmp_path / "early", one, glove=glove)
+    run = train(tmp_path / "early", one, **(again or {"glove": glove}))
+    assert "early stopped before its first checkpoint; training anew" in capsys.readouterr().err
+    assert_steps_equal(run, train(tmp_path / "whole", one, glove=glove), STEPS_AN_EPOCH, STEPS)
+    before = content(tmp_path / "whole")
+    (tmp_path / "whole" / "checkpoints" / "last.safetensors").unlink()
+    with pytest.raises(NaafError, match="whole already holds a run"):
+        train(tmp_path / "whole", one)  # its best model is there
+    assert len(content(tmp_path / "whole")) == len(before) - 1
 
 
 def test_a_folder_that_holds_a_run_is_refused_and_left_alone(train, whole):

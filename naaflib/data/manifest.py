@@ -9,6 +9,7 @@ import math
 import os
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
@@ -174,6 +175,17 @@ def made_by(folder: str | os.PathLike[str]) -> dict[str, str | int | float | Non
     """What made the features, where `naaf data extract` did: extractor, revision, checksum, preprocessing."""
     manifest = find_manifest(folder)
     return manifest.features if manifest else None
+
+
+def differing(was: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """What of two records of features differs, with both values where they are numbers."""
+    names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    pairs = [(name, was.get(name), now.get(name)) for name in names]
+    numbers = (int, float, type(None))
+    return ", ".join(
+        f"{name} ({a}, now {b})" if isinstance(a, numbers) and isinstance(b, numbers) else name
+        for name, a, b in pairs
+    )
 
 
 def preset_of(folder: str | os.PathLike[str]) -> str:

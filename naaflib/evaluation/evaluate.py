@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.manifest import data_name, made_by
+from ..data.manifest import data_name, differing, made_by
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..data.vocabulary import warn_of_unknown
@@ -146,8 +146,8 @@ def evaluate(
     data = data_folder(checkpoint if run is None else run, data)
     opened = open_split(data, split or default_split(data, protocol))
     check_protocol(protocol, len(opened))
-    check_regions(opened, model)
     check_extractor(run, opened.folder)
+    check_regions(opened, model)
     if model.vocabulary is not None:
         warn_of_unknown(model.text_encoder.known, opened.captions, opened.captions_path)
     run = _own_place(run, opened, protocol) if out is None else _elsewhere(run, resolve(out))
@@ -208,9 +208,9 @@ def check_extractor(run: Run | None, data: Path) -> None:
         which, remedy = "another program", "train a model on these"
         if trained:
             same = trained["extractor"] == now["extractor"]
-            differ = ", ".join(key for key in {**trained, **now} if trained.get(key) != now.get(key))
+            differ = differing(trained, now)
             which = f"the same extractor with another {differ}" if same else trained["extractor"]
-            remedy = "extract these again (naaf data extract)"
+            remedy = "extract these again as those (naaf data extract --overwrite)"
         raise NaafError(
             f"{shown(data)} has features by {now['extractor']}, and {shown(run.path)} was trained on those "
             f"by {which}; {remedy}"

@@ -43,6 +43,8 @@ class Pretrained(NamedTuple):
         """
         transformers = _transformers()
         model = load_transformers(transformers.AutoModel, str(name), REMEDY, optional="pooler")
+        if model.main_input_name != "input_ids":
+            raise NaafError(f"{name} is a model of {model.main_input_name}, not of texts; name a text model")
         tokenizer = load_transformers(transformers.AutoTokenizer, str(name), REMEDY, add_prefix_space=True)
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
@@ -62,7 +64,9 @@ class Pretrained(NamedTuple):
 
     def stored(self) -> dict[str, Tensor]:
         """What a checkpoint keeps beside the weights, so that nothing else is needed to read captions."""
-        texts = {CONFIG: self.model.config.to_json_string(use_diff=False), TOKENIZER: self.tokenizer.to_str()}
+        config = self.model.config.to_dict()
+        config.pop("_name_or_path", None)  # where it came from: another machine has another place
+        texts = {CONFIG: json.dumps(config, sort_keys=True), TOKENIZER: self.tokenizer.to_str()}
         return {
             name: torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
             for name, text in texts.items()

@@ -11,7 +11,7 @@ from ..config import SEED, Settings, changed, flat, replace
 from ..data.batches import Batches
 from ..data.glove import read_glove
 from ..data.manifest import data_name, layout_path, made_by
-from ..data.splits import Split, open_split, split_names
+from ..data.splits import Split, evaluation_split, open_split, split_names
 from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
 from ..devices import pick_device
 from ..errors import NaafError, UsageError
@@ -51,7 +51,7 @@ def train_run(
     """Train on a data set folder's train split, validated on its dev split, into the run folder `out`.
 
     resume: continue an unfinished run exactly (a finished one is left alone); only train.epochs may change.
-    restart: train anew what stopped before its first checkpoint.
+    restart: train anew what stopped before its first checkpoint, as is done without it where nothing runs.
     init: start from a checkpoint's weights, boundary and vocabulary. glove: word vectors to start from.
     vocabulary: a JSON to use instead of one built from the train captions. bert: the pretrained text model of
     model.text_encoder bert, by its name on the hub or its folder.
@@ -64,6 +64,11 @@ def train_run(
         raise UsageError(
             "--resume goes on from the run's own checkpoint; leave out --init, --glove, --vocabulary, --bert"
         )
+    if not restart and (dead := _died_early(out)):
+        say(f"{shown(out)} stopped before its first checkpoint; training anew")
+        if resume:
+            start = {name: (dead.config.get("start") or {}).get(name) for name in STARTS}
+        resume, restart = False, True
     train, dev = open_splits(data, settings)
     if not (resume or restart):
         check_free(out)
@@ -97,6 +102,18 @@ def train_run(
             resume=resume,
         )
     return run
+
+
+def _died_early(out: Path) -> Run | None:
+    """The training of a folder that stopped before its first checkpoint, so that nothing is lost with it."""
+    if not (out / "config.json").is_file():
+        return None
+    run = Run.open(out)
+    return run if run.kind == TRAIN and not _has_checkpoint(out) else None
+
+
+def _has_checkpoint(out: Path) -> bool:
+    return any((out / "checkpoints").glob("*.safetensors"))
 
 
 def train_members(
@@ -154,6 +171,8 @@ def _train_member(data: Path, folder: Path, settings: Settings, how: Mapping[str
 
 def open_splits(data: Path, settings: Settings) -> tuple[Split, Split]:
     present = split_names(data)
+    if data.is_dir() and not present:
+        evaluation_split(data)  # says what is missing
     if data.is_dir() and ("train" not in present or "dev" not in present):
         raise NaafError(
             f"{shown(data)} needs the splits train and dev to train; it has {', '.join(present) or 'none'}"
@@ -235,7 +254,7 @@ def _new_run(
 ) -> Run:
     """The run's record. restart: in the place of one without a checkpoint, with which nothing is lost."""
     record = data_record(data)
-    if restart and not any((out / "checkpoints").glob("*.safetensors")):
+    if restart and not _has_checkpoint(out):
         (out / "config.json").unlink(missing_ok=True)
     run = Run.create(out, TRAIN, settings=settings.model_dump(), data=record, start=start)
     write_json(run.path / "vocabulary.json", model.vocabulary.to_json())
@@ -296,7 +315,9 @@ def _resumable(out: Path, data: Path, settings: Settings) -> Run:
             f"{shown(out)} holds a run of kind {run.kind!r}, not a training; name one of its members"
         )
     if not run.checkpoint("last").is_file():
-        raise NaafError(f"{shown(out)} stopped before its first checkpoint; remove it and run again")
+        raise NaafError(
+            f"{shown(out)} has no checkpoints/last to go on from; to train anew take another folder"
+        )
     if settings.train.epochs < run.epochs_done:
         raise NaafError(
             f"{shown(out)} has {run.epochs_done} epochs already; "

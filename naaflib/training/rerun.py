@@ -99,8 +99,12 @@ def _check(run: Run, data: Path) -> None:
     start = run.config.get("start") or {}
     for name, file in (start.get("files") or {}).items():
         path = Path(start[name])
-        there = path.exists() or name == "bert"  # which may be on the hub
-        if name != "vocabulary" and (not there or start_fingerprint(name, start[name]) != file):
+        there = path.exists() or (name == "bert" and not path.is_absolute())  # a name on the hub
+        if name != "vocabulary" and not there:
+            raise NaafError(
+                f"{shown(run.path)} started from {path}, which is not there any more; put it back there"
+            )
+        if name != "vocabulary" and start_fingerprint(name, start[name]) != file:
             raise NaafError(
                 f"{shown(path)}, from which {shown(run.path)} started, is not what it was; restore it"
             )

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from ...errors import UsageError
 from ..scenes.features import DIM, described
-from .base import Boxes, Extractor, Features, grid_boxes
+from .base import GRID, Boxes, Extractor, Features, grid_boxes
 
 SCALES = (1, 2, 3, 4)  # the whole picture, its quarters, ninths and sixteenths: 30 boxes
 HALVES = ((0, 0, 2, 4), (1, 0, 3, 4), (2, 0, 4, 4), (0, 0, 4, 2), (0, 1, 4, 3), (0, 2, 4, 4))  # in quarters
@@ -21,7 +22,9 @@ class Pixels(Extractor):
     regions, dim = sum(cells**2 for cells in SCALES) + len(HALVES), DIM
 
     def __init__(self, name: str, grid: int, device: str) -> None:
-        """All three are other extractors'."""
+        """name, device: other extractors'. Raises UsageError for a grid of one's own."""
+        if grid != GRID:
+            raise UsageError("pixels has 36 boxes of its own; leave --grid out")
 
     def record(self) -> dict[str, object]:
         return {

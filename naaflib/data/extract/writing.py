@@ -14,7 +14,16 @@ from ...errors import NaafError, UsageError
 from ...files import atomic_path, checksum, read_json, read_yaml, resolve, shown, write_json
 from ...messages import progress_bar, say
 from ..captions import read_filled
-from ..manifest import CAPTIONS_AN_IMAGE, OWN_MANIFEST, SPLITS, data_name, find_manifest, layout_path, made_by
+from ..manifest import (
+    CAPTIONS_AN_IMAGE,
+    OWN_MANIFEST,
+    SPLITS,
+    data_name,
+    differing,
+    find_manifest,
+    layout_path,
+    made_by,
+)
 from ..pictures import large_pictures, read_upright
 from ..writing import regions_in_words
 from .base import GRID, Extractor
@@ -100,6 +109,8 @@ def _check_present(folder: Path, splits: list[str], made: dict[str, object], ove
     before = made_by(folder)
     if there and before != made and not overwrite:
         by = f"by {before['extractor']}" if before else "by another program"
+        if before and before["extractor"] == made["extractor"]:
+            by += f" with another {differing(before, made)}"
         raise NaafError(
             f"{shown(there[0])}: features made {by} are there; --overwrite replaces those of every split, or "
             "import the pictures into another folder"

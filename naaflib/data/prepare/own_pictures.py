@@ -111,7 +111,8 @@ def import_pictures(
     Raises NaafError, and then nothing is written.
     """
     if not images.is_dir():
-        raise NaafError(f"{missing(images)}; --images names the folder with the pictures")
+        what = f"{shown(images)} is a file" if images.exists() else missing(images)
+        raise NaafError(f"{what}; --images names the folder with the pictures")
     if captions_per_image is not None and captions_per_image < 1:
         raise UsageError("captions an image must be at least 1")
     if captions is None and (splits or captions_per_image):

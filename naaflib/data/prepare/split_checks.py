@@ -57,6 +57,8 @@ class SplitChecks:
     def _files(self) -> None:
         fetch = f"missing; `naaf data fetch {self.manifest.name}` says where it comes from"
         remedy = fetch if self.manifest.steps else "missing; every split of the SCAN layout has this file"
+        if layout_path(self.folder, self.split, "names").is_file() and (self.folder / "images").is_dir():
+            remedy = "missing; `naaf data extract` makes it from the pictures"
         for file in self.manifest.concrete_files():
             path = self.folder / file.path
             what = file.path if file.role == "other" else f"{file.role} file"
