@@ -706,7 +706,8 @@ def test_pictures_of_any_size_and_mode_have_finite_features_and_boxes_inside(tmp
         "transformers": lambda: f"transformers:{tiny('vit', tmp_path / 'vit')}",
         "onnx": lambda: f"onnx:{onnx_model(tmp_path / 'm.onnx')}",
     }[kind]()
-    extract(tmp_path / "mine", model, **({} if kind == "pixels" else {"grid": 2}))
+    grid = {} if kind == "pixels" else {"grid": 2}
+    extract(tmp_path / "mine", model, **grid)
     report = verify(tmp_path / "mine")
     assert report.ok, report.table()
     for path in (tmp_path / "mine/images").iterdir():  # as a hand-made folder may hold them
@@ -714,7 +715,7 @@ def test_pictures_of_any_size_and_mode_have_finite_features_and_boxes_inside(tmp
         path.unlink()
         path.write_bytes(source.read_bytes())
     before = files(tmp_path / "mine")
-    extract(tmp_path / "mine", model, grid=2, overwrite=True)
+    extract(tmp_path / "mine", model, **grid, overwrite=True)
     after = files(tmp_path / "mine")
     assert before["train_ims_size.npy"] == after["train_ims_size.npy"]
     assert before["train_ims_bbx.npy"] == after["train_ims_bbx.npy"]
