@@ -14,15 +14,20 @@ from PIL import Image
 from naaflib import open_split
 from naaflib.cli import main
 from naaflib.config import preset
+from naaflib.data.extract import pixels as pixels_module
+from naaflib.data.extract import registry
 from naaflib.data.extract.pixels import Pixels
 from naaflib.data.extract.writing import extract
 from naaflib.data.prepare.own_pictures import import_pictures
 from naaflib.data.prepare.verify import verify
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
+from naaflib.files import checksum
 from naaflib.locking import exclusive
 from naaflib.model.checkpoint import save
 from naaflib.model.model import Model
+from naaflib.pages.search import open_search
+from naaflib.runs import Run
 from naaflib.search import Searcher, build_index, building, candidates
 from naaflib.search.candidates import Stage
 from naaflib.search.outside import described
@@ -461,3 +466,42 @@ def test_a_vector_that_is_not_finite_is_told(naaf, scenes, tmp_path):
     built.parts[0].__dict__["images"] = images
     with pytest.raises(NaafError, match="not finite; make it again"):
         Searcher(built).by_text("a red circle", k=2)
+
+
+def test_own_pictures_are_described_by_the_model_of_the_training_data(trained, scenes, tmp_path, monkeypatch):
+    """A stand-in for a model in a file, which a run records by its base name alone."""
+
+    class Local(Pixels):
+        def __init__(self, model, grid, device):
+            super().__init__("", grid, device)
+            self.place = tmp_path / model
+
+        def record(self):
+            made = {"revision": None, "sha256": checksum(self.place), "preprocessing": ""}
+            return {"extractor": f"onnx:{self.place.name}", **made}
+
+    monkeypatch.setattr(pixels_module, "Local", Local, raising=False)
+    monkeypatch.setitem(registry.KINDS, "onnx", ("pixels", "Local", ""))
+    for name in ("m.onnx", "renamed.onnx"):
+        (tmp_path / name).write_text("weights")
+    (tmp_path / "other.onnx").write_text("others")
+    run, photos = shutil.copytree(trained.path, tmp_path / "run"), tmp_path / "photos"
+    shutil.copytree(scenes / "images", photos, ignore=lambda _, names: sorted(names)[3:])
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["features"] = Local("m.onnx", 6, "cpu").record() | {"grid": 6}
+    (run / "config.json").write_text(json.dumps(config))
+
+    def opened(features=""):
+        return open_search(Run.open(run), Run.open(run), "", pictures=photos, features=features)
+
+    for features, says in {
+        "": r"by onnx:m\.onnx, a model of your own; `features` onnx:PLACE says where it is now",
+        "pixels": r"pixels is not the onnx:m\.onnx that described the training pictures; give `features`",
+        "onnx:other.onnx": r"other\.onnx is not the onnx:m\.onnx that .* its sha256 is",
+        "onnx:renamed.onnx": r"recorded as onnx:renamed\.onnx, .* by onnx:m\.onnx; give it that name again",
+    }.items():
+        with pytest.raises(NaafError, match=says):
+            opened(features)
+        assert not list(run.glob("search/*"))
+    assert opened(f"onnx:{tmp_path / 'm.onnx'}").index.images == 3
+    assert opened().index.images == 3  # described already
