@@ -505,3 +505,13 @@ def test_own_pictures_are_described_by_the_model_of_the_training_data(trained, s
         assert not list(run.glob("search/*"))
     assert opened(f"onnx:{tmp_path / 'm.onnx'}").index.images == 3
     assert opened().index.images == 3  # described already
+
+
+def test_the_page_searches_a_data_set_where_it_is_now(trained, scenes, tmp_path):
+    run = Run.open(shutil.copytree(trained.path, tmp_path / "run"))
+    for place in ("before", "now"):
+        data = shutil.copytree(scenes, tmp_path / place / "mine")
+        searcher = open_search(run, run, data)
+        assert searcher.index.parts[0].data == data
+        shutil.rmtree(data.parent)
+    assert len(list(run.path.glob("search/*"))) == 1
