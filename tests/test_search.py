@@ -1,6 +1,8 @@
 """Search: answers in the score's order, a first stage that only leaves some out, a whole index or none."""
 
+import inspect
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,15 +14,20 @@ from PIL import Image
 from naaflib import open_split
 from naaflib.cli import main
 from naaflib.config import preset
+from naaflib.data.extract import pixels as pixels_module
+from naaflib.data.extract import registry
 from naaflib.data.extract.pixels import Pixels
 from naaflib.data.extract.writing import extract
 from naaflib.data.prepare.own_pictures import import_pictures
 from naaflib.data.prepare.verify import verify
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
+from naaflib.files import checksum
 from naaflib.locking import exclusive
 from naaflib.model.checkpoint import save
 from naaflib.model.model import Model
+from naaflib.pages.search import open_search
+from naaflib.runs import Run
 from naaflib.search import Searcher, build_index, building, candidates
 from naaflib.search.candidates import Stage
 from naaflib.search.outside import described
@@ -147,10 +154,10 @@ def test_a_damaged_part_is_refused_by_name(naaf, scenes, tmp_path):
     for name in ("images.npy", "words.npy", "captions.txt", "stage.words.npy"):
         content = (part / name).read_bytes()
         (part / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        with pytest.raises(NaafError, match=f"{name} is not the file that was written; remove"):
+        with pytest.raises(NaafError, match=f"{name} is not the file that was written; index .*test again"):
             Searcher(tmp_path / "index")
         (part / name).unlink()
-        with pytest.raises(NaafError, match=f"{name} is missing; remove"):
+        with pytest.raises(NaafError, match=f"{name} is missing; index .*test again"):
             Searcher(tmp_path / "index")
         (part / name).write_bytes(content)
     Searcher(tmp_path / "index")
@@ -165,7 +172,7 @@ def test_another_model_is_refused(naaf, scenes, tmp_path):
     with pytest.raises(NaafError, match="has changed since"):
         Searcher(tmp_path / "index")
     naaf.unlink()
-    with pytest.raises(NaafError, match="not there any more"):
+    with pytest.raises(NaafError, match="not there any more; move the run back"):
         Searcher(tmp_path / "index")
 
 
@@ -177,6 +184,8 @@ def test_a_hit_is_explained_by_its_own_score(naaf, scenes, tmp_path):
         assert searcher.explain(hits, rank).score == pytest.approx(hits.scores[rank - 1], abs=ROUNDING)
     with pytest.raises(UsageError, match="no hit 21"):
         searcher.explain(hits, 21)
+    with pytest.raises(UsageError, match="takes a text, not int"):
+        inspect.unwrap(Searcher.by_text)(searcher, 7)  # without the tests' check of annotations
 
 
 def test_pictures_without_captions_are_searched_and_nothing_else(naaf, trained, scenes, tmp_path):
@@ -188,7 +197,9 @@ def test_pictures_without_captions_are_searched_and_nothing_else(naaf, trained, 
     assert (searcher.index.images, searcher.index.captions) == (44, 0)
     hits = searcher.by_text("a large red circle", k=3)
     assert searcher.explain(hits, 2).score == pytest.approx(hits.scores[1], abs=ROUNDING)
-    with pytest.raises(UsageError, match="index has no captions to find"):
+    assert "44 images without captions in 1 part" in str(searcher.index)
+    assert "captions" not in str(searcher.index).partition("in 1 part")[2]
+    with pytest.raises(UsageError, match=r"index has no captions to find.* ask with a text, or import"):
         searcher.by_image(0)
     with pytest.raises(NaafError, match="pictures without captions, which can be searched"):
         open_split(pictures, "test")
@@ -212,8 +223,12 @@ def test_features_of_another_width_are_refused(naaf, write_split, tmp_path):
         (["search", "nowhere", "a"], "nowhere does not exist"),
         (["search", "scenes-index"], "search for a TEXT, or"),
         (["search", "scenes-index", "zzz yyy"], "knows no word of 'zzz yyy'"),
-        (["search", "scenes-index", ""], "knows no word of ''"),
-        (["search", "scenes-index", "a red circle", "-k", "0"], "ask for at least 1"),
+        (["search", "scenes-index", " "], "the query is empty; write"),
+        (["search", "scenes-index", ", ."], "the query ', .' has no word; write"),
+        (["search", "model.safetensors", "a dog"], "model.safetensors is a file; an index is a folder"),
+        (["search", "scenes-index", "a red circle", "-k", "0"], "0 answers: ask for at least 1\n"),
+        (["search", "scenes-index", "a circle", "--candidates", "3"], "10 answers of 3 candidates: keep"),
+        (["search", "scenes-index", "--image", "scenes-index"], "scenes-index is a folder; give one"),
         (["search", "scenes-index", "--image", "none.png"], "is called none.png, and no file either"),
         (["search", "scenes-index", "--image", "model.safetensors"], "were not made by naaf data extract"),
         (["search", "scenes-index", "a circle", "--features", "pixels"], "describes the picture file"),
@@ -364,8 +379,11 @@ def test_a_picture_is_refused_where_another_extractor_is_named(pixels_index, tmp
     part = replace(pixels_index.parts[0], features=local)
     with pytest.raises(NaafError, match=r"onnx:m\.onnx, a model of your own; --features onnx:PLACE"):
         described(photo, [part])
+    with pytest.raises(NaafError, match=r"transformers:none is not the onnx:m\.onnx that described the"):
+        described(photo, [part], "transformers:none")
+    other = replace(part, features={**pixels_index.parts[0].features, "sha256": "0"})
     with pytest.raises(NaafError, match="its sha256 is None, recorded is 0"):
-        described(photo, [part], "pixels")
+        described(photo, [other])
     with pytest.raises(NaafError, match="features of different extractors"):
         described(photo, [part, pixels_index.parts[0]])
     kept, sure = [], {**pixels_index.parts[0].features, "min_score": 0.5}
@@ -394,8 +412,45 @@ def test_an_index_whose_data_has_gone_still_answers_and_does_not_explain(pixels,
         searcher.explain(hits)
     pixels.rename(tmp_path / "moved")
     assert searcher.by_text("picture").scores.tolist() == hits.scores.tolist()
-    with pytest.raises(NaafError, match="not there any more"):
+    with pytest.raises(NaafError, match=r"not there any more.*index it where it is now"):
         searcher.explain(hits)
+
+
+def test_a_data_set_that_has_moved_is_indexed_where_it_is_now(naaf, scenes, tmp_path, capsys):
+    shutil.copytree(scenes, tmp_path / "before")
+    out = tmp_path / "index"
+    build_index(naaf, tmp_path / "before", out=out, split="dev")
+    build_index(naaf, tmp_path / "before", out=out, split="test")
+    before = files(out)
+    with pytest.raises(UsageError, match="already; another --split or --data can be added"):
+        build_index(naaf, scenes, out=out, split="test")  # a copy; the indexed one is there
+    (tmp_path / "before").rename(tmp_path / "now")
+    searcher = Searcher(build_index(naaf, tmp_path / "now", out=out, split="test"))
+    assert f"it is now {tmp_path / 'now'}" in capsys.readouterr().err
+    after = files(out)
+    assert {name for name in before if before[name] != after[name]} == {"parts/0001/part.json"}
+    assert before.keys() == after.keys()
+    hits = searcher.by_text("a red circle", k=20)
+    rank = 1 + next(rank for rank, place in enumerate(hits.places) if place >= 10)
+    assert searcher.explain(hits, rank).score == pytest.approx(hits.scores[rank - 1], abs=ROUNDING)
+
+
+def test_a_damaged_part_is_made_again_in_its_place(naaf, scenes, tmp_path, capsys):
+    out = tmp_path / "index"
+    build_index(naaf, scenes, out=out, split="dev")
+    build_index(naaf, scenes, out=out, split="test")
+    before = files(out)
+    (out / "parts" / "0000" / "images.npy").write_bytes(b"")
+    build_index(naaf, scenes, out=out, split="dev")
+    assert "0000 is damaged and is made again" in capsys.readouterr().err
+    assert files(out) == before
+
+
+def test_more_answers_than_the_index_holds_are_told(naaf, scenes, tmp_path, capsys):
+    build_index(naaf, scenes, out=tmp_path / "index")
+    for k, said in ((10, False), (11, True)):
+        assert main(["search", str(tmp_path / "index"), "a red circle", "-k", str(k)]) == 0
+        assert ("the index holds only 10 images" in capsys.readouterr().err) == said
 
 
 def test_two_processes_do_not_build_one_index(naaf, scenes, tmp_path):
@@ -411,3 +466,52 @@ def test_a_vector_that_is_not_finite_is_told(naaf, scenes, tmp_path):
     built.parts[0].__dict__["images"] = images
     with pytest.raises(NaafError, match="not finite; make it again"):
         Searcher(built).by_text("a red circle", k=2)
+
+
+def test_own_pictures_are_described_by_the_model_of_the_training_data(trained, scenes, tmp_path, monkeypatch):
+    """A stand-in for a model in a file, which a run records by its base name alone."""
+
+    class Local(Pixels):
+        def __init__(self, model, grid, device):
+            super().__init__("", grid, device)
+            self.place = tmp_path / model
+
+        def record(self):
+            made = {"revision": None, "sha256": checksum(self.place), "preprocessing": ""}
+            return {"extractor": f"onnx:{self.place.name}", **made}
+
+    monkeypatch.setattr(pixels_module, "Local", Local, raising=False)
+    monkeypatch.setitem(registry.KINDS, "onnx", ("pixels", "Local", ""))
+    for name in ("m.onnx", "renamed.onnx"):
+        (tmp_path / name).write_text("weights")
+    (tmp_path / "other.onnx").write_text("others")
+    run, photos = shutil.copytree(trained.path, tmp_path / "run"), tmp_path / "photos"
+    shutil.copytree(scenes / "images", photos, ignore=lambda _, names: sorted(names)[3:])
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["features"] = Local("m.onnx", 6, "cpu").record() | {"grid": 6}
+    (run / "config.json").write_text(json.dumps(config))
+
+    def opened(features=""):
+        return open_search(Run.open(run), Run.open(run), "", pictures=photos, features=features)
+
+    for features, says in {
+        "": r"by onnx:m\.onnx, a model of your own; `features` onnx:PLACE says where it is now",
+        "pixels": r"pixels is not the onnx:m\.onnx that described the training pictures; give `features`",
+        "onnx:other.onnx": r"other\.onnx is not the onnx:m\.onnx that .* its sha256 is",
+        "onnx:renamed.onnx": r"recorded as onnx:renamed\.onnx, .* by onnx:m\.onnx; give it that name again",
+    }.items():
+        with pytest.raises(NaafError, match=says):
+            opened(features)
+        assert not list(run.glob("search/*"))
+    assert opened(f"onnx:{tmp_path / 'm.onnx'}").index.images == 3
+    assert opened().index.images == 3  # described already
+
+
+def test_the_page_searches_a_data_set_where_it_is_now(trained, scenes, tmp_path):
+    run = Run.open(shutil.copytree(trained.path, tmp_path / "run"))
+    for place in ("before", "now"):
+        data = shutil.copytree(scenes, tmp_path / place / "mine")
+        searcher = open_search(run, run, data)
+        assert searcher.index.parts[0].data == data
+        shutil.rmtree(data.parent)
+    assert len(list(run.path.glob("search/*"))) == 1

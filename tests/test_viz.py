@@ -324,6 +324,21 @@ def test_heat_at_a_point_is_the_weight_of_the_boxes_over_it():
         np.testing.assert_allclose(heat[:, y, x], WEIGHT[:, inside].sum(axis=1), atol=1e-12)
 
 
+def test_boxes_are_of_matched_words_that_speak_of_something():
+    words = ["<start>", "a", "dog", "into", "t-shirt", "grass", "man", "."]
+    cosine = np.eye(len(words), REGIONS) * [[0.9], [0.9], [0.3], [0.9], [0.4], [0.1], [0.5], [0.9]]
+
+    def boxed(boundary):
+        pair = pair_of(words, cosine, boundary=boundary, feature_effect=np.arange(len(words)) / 10)
+        texts = pairs.pair_figure(pair, CANVAS).axes[3].texts
+        return {text.get_text() for text in texts}
+
+    assert boxed(0.2) == {"man", "t-shirt", "dog"}
+    assert boxed(0.35) == {"man", "t-shirt"}
+    assert boxed(0.95) == set()
+    assert boxed(None) == {"man", "grass", "t-shirt", "dog"}
+
+
 def test_regions_without_boxes_stand_in_rows_that_tile_the_panel():
     grid = pictures.region_squares(36)
     boxes, (width, height) = grid.boxes, grid.size

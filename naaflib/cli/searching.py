@@ -10,6 +10,7 @@ from .explaining import show_pair
 INDEX = """\
 Encode a split once and store it: unit vectors in float16, memory-mapped, and one vector an image and caption
 for a first stage. Called again with another split or data, the index grows; an interrupted call goes on.
+A part that is damaged is made again. Where the data set has moved, --data renews its path in the index.
 
 examples:
   naaf index outputs/mine --out outputs/mine-index
@@ -89,6 +90,8 @@ def search(arguments: argparse.Namespace) -> int:
         hits = searcher.by_image(image, **how)
         if hits.query.startswith("image ") and Path(arguments.image).is_file():
             say(f"asked: the index's {arguments.image}; ./{arguments.image} means the file of that name")
+    if len(hits) < arguments.k:
+        say(f"the index holds only {len(hits)} {hits.kind}s")
     if arguments.json:
         show_json(hits.to_frame().to_dict("records"))
         return 0

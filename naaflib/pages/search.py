@@ -23,6 +23,7 @@ from ..explanation import Explanation, explain, swapped_text
 from ..files import fingerprint, missing, resolve, shown
 from ..runs import Run
 from ..search import Hits, Searcher, build_index
+from ..search.outside import open_recorded
 from ..search.places import Places
 from ..viz.pictures import read_picture, retrieved_pictures
 from ..viz.style import Figure, plain, signed
@@ -35,27 +36,36 @@ ROOM = "search"  # folder in the run
 TABLE = ("word", "feature_effect", "relevance_effect", "negative_effect", "effect", "best_cosine")
 
 
-def open_search(run: Run, out: Run, data: str | Path, split: str = "", pictures: str | Path = "") -> Searcher:
+def open_search(
+    run: Run,
+    out: Run,
+    data: str | Path,
+    split: str = "",
+    pictures: str | Path = "",
+    features: str = "",
+) -> Searcher:
     """The pictures of a data set, or of a folder, encoded by the run's model.
 
     pictures: a folder of pictures without captions, described by the extractor of the run's training data;
-    "": the split of `data`. What was made before is used again while model and pictures are the same. Raises
-    NaafError for a folder without pictures, and where it is not recorded what described the training data.
+    "": the split of `data`. features: how naaf data extract was told that extractor, where it is a model in a
+    file or folder, which the run records by its base name. What was made before is used again while model
+    and pictures are the same. Raises NaafError for a folder without pictures, where it is not recorded what
+    described the training data, and where features is not that.
     """
-    folder = _described(resolve(pictures), run, out) if pictures else open_data(data)
+    folder = _described(resolve(pictures), run, out, features) if pictures else open_data(data)
     opened = open_split(folder, split if split and not pictures else evaluation_split(folder), True)
     place = out.path / ROOM / f"index-{data_name(folder)}-{opened.name}"
     with suppress(NaafError):
         found = Searcher(place)
         (part,) = found.index.parts
-        now = fingerprint(run.checkpoint()), fingerprint(opened.regions.path)
-        if now == (found.index.record["fingerprint"], part.features_seen):
+        now = fingerprint(run.checkpoint()), fingerprint(opened.regions.path), opened.folder
+        if now == (found.index.record["fingerprint"], part.features_seen, part.data):
             return found
     shutil.rmtree(place, ignore_errors=True)
     return Searcher(build_index(run, folder, out=place, split=opened.name))
 
 
-def _described(folder: Path, run: Run, out: Run) -> Path:
+def _described(folder: Path, run: Run, out: Run, features: str) -> Path:
     """The pictures of a folder as a data set with features, made anew where the folder has changed."""
     if not folder.is_dir():
         raise NaafError(f"{missing(folder)}; `pictures` names the folder with your pictures")
@@ -72,17 +82,18 @@ def _described(folder: Path, run: Run, out: Run) -> Path:
     for old in place.parent.glob(f"pictures-{folder.name}-????????"):
         if old != place:
             shutil.rmtree(old)
-    if not place.is_dir():
-        print(import_pictures(folder, None, place))
     if not split_names(place):
-        how = {"grid": int(made.get("grid") or GRID), "min_score": made.get("min_score")}
-        try:
-            extract(place, str(made["extractor"]), **how)
-        except NaafError as error:  # a model in a folder is recorded by its name alone
+        extractor = open_recorded(made, features or None, "the training pictures", "`features`")
+        found = extractor.record()
+        if found["extractor"] != made["extractor"]:
             raise NaafError(
-                f"{error}. Describe the pictures by hand (naaf data import, naaf data extract) and give that "
-                "folder as `data`"
-            ) from None
+                f"{features} is recorded as {found['extractor']}, and the training data have features by "
+                f"{made['extractor']}; give it that name again"
+            )
+        if not place.is_dir():
+            print(import_pictures(folder, None, place))
+        how = {"grid": int(made.get("grid") or GRID), "min_score": made.get("min_score")}
+        extract(place, features or str(made["extractor"]), **how)
     return place
 
 

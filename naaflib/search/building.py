@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.manifest import made_by
+from ..data.manifest import layout_path, made_by
 from ..data.splits import Split, evaluation_split, open_split, split_names
 from ..data.vocabulary import SPECIAL
 from ..data.writing import write_lines
@@ -19,12 +19,12 @@ from ..evaluation.evaluate import check_extractor, check_regions
 from ..files import fingerprint, read_json, resolve, shown, write_json
 from ..locking import FILE as LOCK
 from ..locking import exclusive
-from ..messages import progress_bar
+from ..messages import progress_bar, say
 from ..model.checkpoint import data_folder, load_checkpoint, one_member
 from ..model.model import Model
 from ..runs import Run
 from .candidates import FITTED, Stage, learn
-from .index import FORMAT, INDEX, PART, STAGE, Index, read_learnt, read_record
+from .index import DAMAGED, FORMAT, INDEX, PART, STAGE, Index, Part, read_learnt, read_record
 
 BLOCK = 200  # images encoded between two marks of progress
 LEARNT_FROM = 8_000  # captions whose words a first stage is made from
@@ -54,7 +54,8 @@ def build_index(
     """Encode a split and add it to the index `out`, which is made where it is not there.
 
     source: a run, its folder or a checkpoint. data: the data set; None: the one that the run records. split:
-    None: test, else dev. stage: the first stage, "fitted" or "mean". An interrupted call goes on.
+    None: test, else dev. stage: the first stage, "fitted" or "mean". An interrupted call goes on. A part that
+    is damaged is made again, and one whose data set has moved records where it is now; both are said.
     Raises NaafError for an index of another model, one that another process is writing, and for a split that
     is in it already.
     """
@@ -151,9 +152,9 @@ def content_of(split: Split, model: Model) -> Content:
 def add_part(out: Path, content: Content, stage: Stage, progress: bool) -> None:
     """Write a part beside the others; it appears under its name when it is whole."""
     about = content.about
-    known = [read_json(path) for path in out.glob(f"parts/*/{PART}")]
-    if any(all(one[key] == about[key] for key in ("captions", "features")) for one in known):
-        raise UsageError(f"{about['data']}, {about['split']} is in {shown(out)} already")
+    place = _place(out, about)
+    if place is None:
+        return
     work = out / ".part"
     state = work / "state.json"
     before = read_json(state) if state.is_file() else {}
@@ -200,7 +201,37 @@ def add_part(out: Path, content: Content, stage: Stage, progress: bool) -> None:
     state.unlink()
     files = {path.name: fingerprint(path) for path in sorted(work.iterdir())}
     write_json(work / PART, {**about, "files": files})
-    (out / "parts").mkdir(exist_ok=True)
-    number = 1 + max((int(part.name) for part in out.glob("parts/*")), default=-1)
-    place = out / "parts" / f"{number:04d}"
+    place.parent.mkdir(exist_ok=True)
+    if place.is_dir():
+        damaged = out / ".damaged"
+        shutil.rmtree(damaged, ignore_errors=True)
+        os.replace(place, damaged)
     os.replace(work, place)
+    shutil.rmtree(out / ".damaged", ignore_errors=True)
+
+
+def _place(out: Path, about: dict[str, Any]) -> Path | None:
+    """The folder of a part to write: a new one, or that of the damaged part; None: only its path was renewed.
+
+    Raises UsageError for a part that is whole and whose data set is where it was.
+    """
+    for path in sorted(out.glob(f"parts/*/{PART}")):
+        known = read_json(path, damaged=DAMAGED)
+        if any(known[key] != about[key] for key in ("captions", "features")):
+            continue
+        try:
+            Part.open(path)
+        except NaafError:
+            say(f"{shown(path.parent)} is damaged and is made again")
+            return path.parent
+        before = layout_path(known["data"], known["split"], "features")
+        if before.is_file() and fingerprint(before) == known["features"]:
+            raise UsageError(
+                f"{about['data']}, {about['split']} is in {shown(out)} already; another --split or --data "
+                "can be added"
+            )
+        write_json(path, {**known, "data": about["data"], "split": about["split"]})
+        say(f"{shown(out)} had {about['split']} already, from {known['data']}; it is now {about['data']}")
+        return None
+    number = 1 + max((int(part.name) for part in out.glob("parts/*")), default=-1)
+    return out / "parts" / f"{number:04d}"

@@ -20,6 +20,7 @@ from ..model.model import Model
 
 INDEX, PART, STAGE = "index.json", "part.json", "stage.npy"
 FORMAT = 2
+DAMAGED = "remove this part's folder and index its split again"
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,10 @@ class Part:
     @classmethod
     def open(cls, path: Path) -> "Part":
         """Raises NaafError where a file of the part is not the one that was written."""
-        about = read_json(path, damaged="remove this part's folder and add it again")
+        about = read_json(path, damaged=DAMAGED)
+        remedy = f"index {about['data']}, {about['split']} again (naaf index), which replaces this part"
         for name, seen in about["files"].items():
-            check_file(path.parent / name, seen, f"remove {shown(path.parent)} and add it again")
+            check_file(path.parent / name, seen, remedy)
         own = (about[key] for key in ("split", "captions_per_image", "made_by", "features"))
         return cls(path.parent, Path(about["data"]), *own)
 
@@ -93,6 +95,8 @@ class Index:
     def open(cls, folder: str | Path) -> "Index":
         """Raises NaafError for a folder that is no index, is damaged, or was made by another format."""
         folder = resolve(folder)
+        if folder.is_file():
+            raise NaafError(f"{shown(folder)} is a file; an index is a folder that naaf index wrote")
         if not folder.is_dir():
             raise NaafError(f"{missing(folder)}; `naaf index RUN --out {shown(folder)}` makes it")
         record = read_record(folder)
@@ -118,7 +122,8 @@ class Index:
         path = Path(self.record["checkpoint"])
         if not path.is_file():
             raise NaafError(
-                f"{shown(self.folder)} was made by {path}, which is not there any more; make it anew"
+                f"{shown(self.folder)} was made by {path}, which is not there any more; move the run back "
+                "there, or make the index anew"
             )
         if fingerprint(path) != self.record["fingerprint"]:
             raise NaafError(
@@ -128,10 +133,13 @@ class Index:
 
     def __str__(self) -> str:
         each = self.bytes / max(self.images, 1) / 1000
+        count, own = f"and {self.captions} captions", " with its captions"
+        if not self.captions:
+            count, own = "without captions", ""
         return (
-            f"{shown(self.folder)}: {self.images} images and {self.captions} captions in "
+            f"{shown(self.folder)}: {self.images} images {count} in "
             f"{len(self.parts)} {'part' if len(self.parts) == 1 else 'parts'}, "
-            f"{self.bytes / 1e6:.1f} MB, {each:.1f} kB an image with its captions"
+            f"{self.bytes / 1e6:.1f} MB, {each:.1f} kB an image{own}"
         )
 
 

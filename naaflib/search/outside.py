@@ -1,12 +1,12 @@
 """A picture that is not in the index, described as the indexed pictures were."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..data.extract.base import GRID
+from ..data.extract.base import GRID, Extractor
 from ..data.extract.registry import open_extractor
 from ..data.pictures import large_pictures, read_upright
 from ..errors import NaafError
@@ -22,31 +22,44 @@ def described(path: Path, parts: Sequence[Part], features: str | None = None) ->
     made its features, or the parts do not agree; where the extractor is not the recorded one; and for a file
     that is no picture.
     """
-    wanted = _recorded(parts)
+    if path.is_dir():
+        raise NaafError(f"{shown(path)} is a folder; give one picture file")
     if not path.is_file():
         raise NaafError(missing(path))
+    wanted = _recorded(parts)
     try:
         with large_pictures():
             picture = read_upright(path)
     except ValueError as error:
         raise NaafError(f"{shown(path)}: {error}; give another picture") from None
-    name, grid = str(wanted["extractor"]), wanted["grid"]
+    extractor = open_recorded(wanted, features, "the indexed pictures", "--features")
+    return torch.from_numpy(extractor([picture])[0]).float()
+
+
+def open_recorded(
+    wanted: Mapping[str, str | int | float | None], features: str | None, of: str, option: str
+) -> Extractor:
+    """The extractor of a record. features: as in `described`; of, option: what it described, and how a user
+    names it, for the errors. Raises NaafError where it is not the recorded one.
+    """
+    name, grid = str(wanted["extractor"]), wanted.get("grid")
+    kind = name.partition(":")[0]
     if features is None and wanted["revision"] is None:  # a file or folder, recorded by its base name
         raise NaafError(
-            f"the indexed pictures were described by {name}, a model of your own; --features "
-            f"{name.partition(':')[0]}:PLACE says where it is now"
+            f"{of} were described by {name}, a model of your own; {option} {kind}:PLACE says where it is now"
         )
+    another = f"{features or name} is not the {name} that described {of}"
+    if features and features.partition(":")[0] != kind:
+        raise NaafError(f"{another}; give {option} the one that did")
     extractor = open_extractor(features or name, GRID if grid is None else int(grid))
     if (sure := wanted.get("min_score")) is not None:
         extractor.keep_sure(float(sure))
     found = extractor.record()
     for key in ("sha256", "revision", "preprocessing"):
         if found[key] != wanted[key] and not (key == "revision" and wanted["sha256"]):
-            raise NaafError(
-                f"{features or name} is not the {name} that described the indexed pictures: its {key} is "
-                f"{found[key]}, recorded is {wanted[key]}; give --features the one that did"
-            )
-    return torch.from_numpy(extractor([picture])[0]).float()
+            other = f"its {key} is {found[key]}, recorded is {wanted[key]}"
+            raise NaafError(f"{another}: {other}; give {option} the one that did")
+    return extractor
 
 
 def _recorded(parts: Sequence[Part]) -> dict[str, str | int | float | None]:

@@ -42,6 +42,11 @@ class Searcher:
     def by_text(self, text: str, k: int = 10, candidates: int | None = None) -> Hits:
         """The k images that fit a text best. candidates: how many the first stage keeps; None: all."""
         _check(k, candidates)
+        if not isinstance(text, str):
+            raise UsageError(f"by_text takes a text, not {type(text).__name__}; by_image takes a picture")
+        if not any(map(str.isalnum, text)):
+            state = f"the query {text!r} has no word" if text.strip() else "the query is empty"
+            raise UsageError(f"{state}; write what the pictures should show")
         encoder = self.model.text_encoder
         own = set(encoder.words(text)) - set(encoder.words(""))  # without the marks of start and end
         if not any(encoder.known(word) for word in own):
@@ -89,7 +94,10 @@ class Searcher:
     def by_regions(self, regions: Tensor, query: str, k: int = 10, candidates: int | None = None) -> Hits:
         """`by_image` of encoded regions (1, R, D), called `query` in the answer."""
         if not self.index.captions:
-            raise UsageError(f"{shown(self.index.folder)} has no captions to find: its pictures came without")
+            raise UsageError(
+                f"{shown(self.index.folder)} has no captions to find: its pictures came without; ask with "
+                "a text, or import the pictures with --captions and index them so"
+            )
         places = np.arange(self.index.captions)
         if candidates is not None and candidates < len(places):
             vector = self.stage.of_images(regions)[0]
@@ -115,7 +123,8 @@ class Searcher:
         if not part.data.is_dir():
             raise NaafError(
                 f"{shown(part.data)}, which {shown(self.index.folder)} was made from, is not there any more; "
-                "explaining needs its features: move it back, or index it where it is now"
+                "explaining needs its features: move it back, or index it where it is now (naaf "
+                "index RUN --data DIR), which renews the path"
             )
         split = open_split(part.data, part.split, without_captions=True)
         if fingerprint(split.regions.path) != part.features_seen:
@@ -152,7 +161,7 @@ class Searcher:
             found = self._places.get(image, [])
             if len(found) == 1:
                 return found[0]
-            if not found and resolve(image).is_file():
+            if not found and resolve(image).exists():
                 return None
             raise UsageError(
                 f"{len(found)} images are called {image}; give its place, 0 to {self.index.images - 1}"
@@ -208,6 +217,7 @@ def _captions(part: Part, rows: np.ndarray) -> tuple[Tensor, Tensor]:
 
 
 def _check(k: int, candidates: int | None) -> None:
-    if k < 1 or (candidates is not None and candidates < k):
-        of = "" if candidates is None else f" of {candidates} candidates"
-        raise UsageError(f"{k} answers{of}: ask for at least 1, and no more than there are candidates")
+    if k < 1:
+        raise UsageError(f"{k} answers: ask for at least 1")
+    if candidates is not None and candidates < k:
+        raise UsageError(f"{k} answers of {candidates} candidates: keep at least as many as are asked for")

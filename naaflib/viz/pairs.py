@@ -15,6 +15,15 @@ from .pictures import Canvas, picture
 from .style import Number, styled
 
 _MOST_BOXES = 4
+_FUNCTION_WORDS = """
+    a an the this that these those some any each every both all another other
+    and or but nor as if than so not no there here while where when who whom which what
+    about above across after against along among around at away before behind below beneath beside between by
+    down during for from in inside into near of off on onto out outside over past through to together toward
+    towards under up upon with within without
+    i you he she it we they me him her us them my your his its our their himself herself itself themselves
+    is are was were be been being do does did has have had can could will would may might
+"""
 
 
 @styled
@@ -22,8 +31,8 @@ def pair_figure(pair: Pair, canvas: Canvas, title: str | None = None) -> Figure:
     """Why a caption and a picture match, or where they do not.
 
     Words are coloured by their largest cosine, white at the boundary (without one: at the caption's mean). In
-    the picture stand the best regions of up to four words with effects above the others, of four letters or
-    more, each with another region.
+    the picture stand the best regions (largest cosine) of up to four matched words, those with the largest
+    effects, each with another region. Function words get no box.
     """
     norm, body = match_norm(pair.best_cosine, pair.boundary), max(2.0, 0.155 * len(pair.words) + 0.9)
     figure, grid = _page(pair, norm, "largest cosine", style.PAGE - 0.3, body, [1, 1.35], title)
@@ -79,12 +88,14 @@ def _page(
 
 
 def _telling_words(pair: Pair) -> list[int]:
-    """Longer words by effect, one a region."""
+    """Matched words but function words, by effect, one a region."""
     chosen: list[int] = []
     for k in np.argsort(-np.asarray(pair.effect), kind="stable"):
         word, region = pair.words[k], pair.best_region[k]
         new = region not in np.asarray(pair.best_region)[chosen]
-        if len(word) >= 4 and word.isalpha() and new and len(chosen) < _MOST_BOXES:
+        matched = pair.boundary is None or pair.best_cosine[k] > pair.boundary
+        telling = word[0].isalnum() and word not in _FUNCTION_WORDS.split()
+        if matched and telling and new and len(chosen) < _MOST_BOXES:
             chosen.append(int(k))
     return chosen
 
