@@ -19,8 +19,10 @@ help:  ## this list
 demo: $(INSTALLED)  ## render the built-in data set, train two seeds, run all notebooks into outputs/demo
 	$(BIN)/naaf run --out $(DEMO) -p members 2
 
+# Test files side by side, each process with one thread: two threads in each would wait for one another.
 test: $(INSTALLED)  ## the tests, in less than ten minutes
-	$(BIN)/python -m pytest -m "not long and not browser"
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile \
+	    -m "not long and not browser"
 
 test-long: $(INSTALLED)  ## the tests that take minutes each
 	$(BIN)/python -m pytest -m long

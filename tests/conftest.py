@@ -46,6 +46,12 @@ def pytest_report_header() -> str:
     return f"seed offset: {seeds.OFFSET}"
 
 
+@pytest.fixture(autouse=True)
+def _no_width(monkeypatch):
+    """Tables and sentences are as wide as COLUMNS says, which a library may have set."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory) -> Path:
     """A tiny built-in data set: 24 train, 10 dev and 10 test images."""

@@ -21,7 +21,7 @@ from naaflib.explanation import explain, matched_samples
 from naaflib.explanation.pointing import pointing_game
 from naaflib.model.model import Model
 from naaflib.pages.pairs import attention_page, image_sheet, matrix_page, pair_page, words_page
-from naaflib.search.candidates import first_stage
+from naaflib.search.candidates import Stage
 from naaflib.similarity import autograd
 from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.methods import METHODS, make
@@ -245,10 +245,15 @@ def test_the_pointing_game_is_the_same_without_padding(folders):
     assert (more.rate, more.chance, more.count) == (plain.rate, plain.chance, plain.count)
 
 
-@pytest.mark.parametrize("stage", ["cells", "mean"])
-def test_the_first_stage_of_search_is_the_same_without_padding(images, stage):
-    encoder = first_stage(stage, DIM)
-    plain, more = (encoder.of_regions(some.float()) for some in (images, padded(images)))
+@pytest.mark.parametrize("stage", ["fitted", "mean"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_first_stage_of_search_is_the_same_without_padding(images, method, stage):
+    model = Model(model_settings(method=method, dim=DIM, word_dim=3), 4, 5)
+    model.boundary = Boundaries(0.1, 0.1)
+    prototypes = unit(20, DIM, seed=3).float().numpy() if stage == "fitted" else None
+    encoder = Stage(model, prototypes)
+    plain, more = (encoder.of_images(some.float()) for some in (images, padded(images)))
+    assert plain.any()
     torch.testing.assert_close(more, plain)
 
 

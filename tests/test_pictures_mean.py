@@ -270,7 +270,7 @@ def test_the_explorers_order_is_the_scores_order(model, split):
     assert (np.diff(scores[first]) < 1e-5).all()
     assert scores[first].min() > scores[others].max() - 1e-5
     for image, cell, chosen in zip(strip, shown.strip.pictures, shown.strip.buttons, strict=True):
-        (content,) = pages.thumbnails(split, [image])
+        (content,) = pages.thumbnails(shown.reader, [image])
         assert base64.b64encode(content).decode() in cell.value  # the picture above the number is the image's
         place, score = chosen.description.split(".  ")
         assert float(score.replace("−", "-")) == pytest.approx(scores[image], abs=6e-4)

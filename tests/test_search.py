@@ -32,6 +32,7 @@ from naaflib.search import Searcher, build_index, building, candidates
 from naaflib.search.candidates import Stage
 from naaflib.search.outside import described
 from naaflib.similarity.boundary import Boundaries
+from naaflib.similarity.naaf import TYPICAL
 
 ROUNDING = 4e-3  # of scores, from vectors of float16
 
@@ -283,8 +284,8 @@ def test_a_prototype_s_effect_is_the_equations_with_a_norm_of_typical_words():
     """A caption of TYPICAL equal words: each of them adds what `word_effects` says."""
     model = model_of()
     regions, word = unit(3, 5, 7), unit(1, 7)
-    caption = word.expand(int(candidates.TYPICAL), -1)[None]
-    scores = model.score(regions, caption, torch.tensor([int(candidates.TYPICAL)]))
+    caption = word.expand(int(TYPICAL), -1)[None]
+    scores = model.score(regions, caption, torch.tensor([int(TYPICAL)]))
     torch.testing.assert_close(candidates.word_effects(regions, word, model), scores, rtol=1e-5, atol=1e-6)
 
 

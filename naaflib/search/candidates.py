@@ -16,20 +16,16 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import leaky_relu, pad
+from torch.nn.functional import pad
 
 from ..errors import unknown
 from ..model.model import Model
-from ..similarity.base import ABSENT, EPSILON, SLOPE
 from ..similarity.matrix import all_cosines
-from ..similarity.naaf import Naaf
-from ..similarity.packed import attended, feature_weight
 
 FITTED, MEAN = STAGES = ("fitted", "mean")
 PROTOTYPES = 2048
 RIDGE = 1.0  # beside a sum of PROTOTYPES squares
 BLOCK = 20  # images whose cosines are in memory at a time
-TYPICAL = 12.0  # words of a caption: eq. 11 norms over them
 
 
 def learn(name: str, words: Callable[[], Tensor], seed: int) -> np.ndarray | None:
@@ -76,32 +72,13 @@ def nearest(vectors: Float[Tensor, "row size"], query: Float[Tensor, " size"], c
     return (vectors @ query).topk(min(candidates, len(vectors))).indices.sort().values.numpy()
 
 
+@torch.no_grad()
 def word_effects(
     regions: Float[Tensor, "image region dim"], words: Float[Tensor, "word dim"], model: Model
 ) -> Float[Tensor, "image word"]:
-    """What each word adds to the score of a caption with an image, whatever the caption's other words are.
-
-    NAAF (eq. 9 to 12): a word's own mismatch decides (eq. 8 is left out), and eq. 11 norms by what TYPICAL of
-    these words have on average. Of other methods: the word's best cosine.
-    """
-    how = model.similarity
-    cosine = all_cosines(regions, words)  # image, region, word
-    best = cosine.amax(dim=1)
-    if not isinstance(how, Naaf):
-        return best
-    effect = torch.zeros_like(best)
-    boundary = torch.full_like(best[0], model.boundary.inference)
-    if how.negative_effect:
-        effect += (best - boundary).clamp_max(0.0)
-    if how.feature_effect:
-        weight = feature_weight(cosine, best, boundary, how.lambda_softmax)
-        effect += attended(cosine, weight, regions @ regions.mT).cosine
-    if how.relevance_effect:
-        relevance = leaky_relu(cosine, SLOPE)
-        norm = (TYPICAL * relevance.square().mean(dim=2, keepdim=True)).sqrt() + EPSILON
-        logit = (how.lambda_softmax * relevance / norm).masked_fill(cosine == ABSENT, -torch.inf)
-        effect += (torch.softmax(logit, dim=1) * cosine).sum(dim=1)
-    return effect
+    """What each word adds to the score of a caption with an image, whatever the other words are."""
+    cosine = all_cosines(regions, words)
+    return model.similarity.alone(cosine, regions @ regions.mT, model.boundary.inference)
 
 
 def _with_one(vectors: Float[Tensor, "row dim"]) -> Float[Tensor, "row size"]:

@@ -121,6 +121,13 @@ class Similarity(ABC):
         """What `scores` needs of the captions alone; computed once for all images."""
         return None
 
+    def alone(self, cosine: ByRegion, gram: Gram, boundary: float) -> ByWord:
+        """What each word adds to a score, about, whatever the other words of its caption are.
+
+        Search picks candidates by it. Its best cosine, unless a method knows better.
+        """
+        return cosine.amax(dim=1)
+
     @abstractmethod
     def parts(self, regions: Regions, words: Words, boundary: float = 0.0) -> Parts:
         """The readable form: one caption with each image, differentiable. `vmap` takes it over pairs."""

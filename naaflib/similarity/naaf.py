@@ -11,13 +11,17 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import leaky_relu
 
 from ..errors import UsageError
 from . import packed
 from .autograd import naaf_scores
-from .axes import Boundary, Groups, Regions, Words
+from .axes import Boundary, ByRegion, ByWord, Gram, Groups, Regions, Words
 from .base import (
+    ABSENT,
     ALL_EFFECTS,
+    EPSILON,
+    SLOPE,
     Block,
     Effects,
     Parts,
@@ -27,6 +31,8 @@ from .base import (
     cosines,
     relevance_weight,
 )
+
+TYPICAL = 12.0  # words of a caption, for a word alone
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,24 @@ class Naaf(Similarity):
             region_effect=torch.full_like(cosine[:, 0], torch.nan),
             score=(negative + feature + relevance).mean(dim=-1),
         )
+
+    def alone(self, cosine: ByRegion, gram: Gram, boundary: float) -> ByWord:
+        """Effects of words that meet no others: a word's own mismatch decides (eq. 8 is left out), and the
+        relevance of eq. 11 is normed by what TYPICAL of these words have on average.
+        """
+        best = cosine.amax(dim=1)
+        effect, limit = torch.zeros_like(best), torch.full_like(best[0], boundary)
+        if self.negative_effect:
+            effect += (best - limit).clamp_max(0.0)
+        if self.feature_effect:
+            weight = packed.feature_weight(cosine, best, limit, self.lambda_softmax)
+            effect += packed.attended(cosine, weight, gram).cosine
+        if self.relevance_effect:
+            relevance = leaky_relu(cosine, SLOPE)
+            norm = (TYPICAL * relevance.square().mean(dim=2, keepdim=True)).sqrt() + EPSILON
+            logit = (self.lambda_softmax * relevance / norm).masked_fill(cosine == ABSENT, -torch.inf)
+            effect += (torch.softmax(logit, dim=1) * cosine).sum(dim=1)
+        return effect
 
     def prepare(self, words: Words, groups: Groups) -> Tensor | None:
         """`packed.intra_attention`; no gradient flows into it."""
