@@ -14,6 +14,8 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 _HOME = {
     "NaafError": "errors",
     "Run": "runs",
+    "Searcher": "search",
+    "build_index": "search",
     "compare": "evaluation.comparison.compare",
     "ensemble": "evaluation",
     "evaluate": "evaluation",
