@@ -94,6 +94,15 @@ def write_split():
     return _write_split
 
 
+@pytest.fixture(scope="module")
+def data(write_split, tmp_path_factory):
+    """A small data set for the tests of a file. Read it only."""
+    folder = tmp_path_factory.mktemp("small")
+    for split, images in (("train", 11), ("dev", 7), ("test", 5)):
+        write_split(folder, split, images)
+    return folder
+
+
 def _write_split(
     folder: Path,
     split: str,

@@ -103,14 +103,6 @@ def _no_network(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def data(write_split, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("small")
-    for split, images in (("train", 11), ("dev", 7), ("test", 5)):
-        write_split(folder, split, images)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def train(data, text_model):
     def train(out, changes=None, **how):
         how = {"bert": text_model(), **how}
@@ -297,7 +289,10 @@ def test_chunks_have_the_gradients_of_the_whole_batch(data, text_model, encoder,
     model = Model(settings.model, 11, len(words), words, pretrained).double().train()
     batch = Batches(split, model.text_encoder.ids, 13, 0).batch(np.arange(13))
     whole = gradients(model, settings, batch)
-    parts = gradients(model, replace(settings, {"train.caption_chunk": chunk}), batch)
+    calls = []
+    with model.text_encoder.register_forward_pre_hook(lambda *_: calls.append(1)):
+        parts = gradients(model, replace(settings, {"train.caption_chunk": chunk}), batch)
+    assert len(calls) == {1: 2 * 13, 4: 2 * 4, 13: 1}[chunk]  # each chunk once more for its gradient
     torch.testing.assert_close(parts[0], whole[0], rtol=0, atol=1e-10)
     assert parts[1].boundaries == pytest.approx(whole[1].boundaries, abs=1e-10)
     assert parts[2].keys() == whole[2].keys()

@@ -35,14 +35,6 @@ from naaflib.similarity.boundary import Boundaries
 REGION_DIM = 11
 
 
-@pytest.fixture(scope="module")
-def data(write_split, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("small")
-    for split, images in (("train", 11), ("dev", 7), ("test", 5)):
-        write_split(folder, split, images)
-    return folder
-
-
 def new_model(folder, seed=0, **settings) -> Model:
     words = Vocabulary.build(open_split(folder, "train").captions, 1)
     seeds.manual_seed(seed)

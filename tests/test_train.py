@@ -65,14 +65,6 @@ class Killed(Exception):
 
 
 @pytest.fixture(scope="module")
-def data(write_split, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("small")
-    for split, images in (("train", 11), ("dev", 7), ("test", 5)):
-        write_split(folder, split, images)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def train(data):
     """train_run on `data` with SETTINGS, some replaced; the run."""
 

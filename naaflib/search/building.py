@@ -65,8 +65,8 @@ def build_index(
     model = load_checkpoint(run.path if run else checkpoint)
     folder = data_folder(run or checkpoint, data)
     opened = open_split(folder, split or evaluation_split(folder), without_captions=True)
+    check_extractor(run, opened.folder)  # first: it knows the names
     check_regions(opened, model)
-    check_extractor(run, opened.folder)
     out = resolve(out)
     foreign = out.is_dir() and {entry.name for entry in out.iterdir()} - {LOCK}
     if out.is_file() or (foreign and INDEX not in foreign):
