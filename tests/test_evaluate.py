@@ -480,9 +480,9 @@ def test_members_of_other_splits_or_captions_are_refused(data, two, tmp_path):
 
 def test_saved_scores_of_another_shape_are_refused(data, two, tmp_path):
     evaluate(two[0], data)
-    for shape in ((7, 35), (5, 26), (25,)):
+    for shape, text in (((7, 35), "5 x 25"), ((5, 26), "5 x 25"), ((25,), "images x captions")):
         np.save(tmp_path / "bare.npy", np.zeros(shape, "f4"))
-        with pytest.raises(NaafError, match=r"bare\.npy holds scores \(.*5 images and 25 captions"):
+        with pytest.raises(NaafError, match=rf"bare\.npy holds {shape[0]}.* {text}"):
             ensemble([two[0], tmp_path / "bare.npy"])
 
 

@@ -16,6 +16,8 @@ for their number, and whether it is better, worse or open.
 
 RUN is a run folder, a group (a folder with members/: its members are the seeds of one setting), a sweep, or a
 folder that holds such. The first is the baseline; of one group alone the members stand beside each other.
+RUN can also be a score matrix of any model, a file as `naaf judge` reads it, or NAME=FILE,FILE for the seeds
+of one setting. Name --benchmark or --data for files that stand without runs.
 
 What an interval covers is said below the table:
   images             one run a setting: these trained models, asked other images. Paired bootstrap, and a
@@ -30,7 +32,9 @@ examples:
   naaf compare outputs/naaf outputs/scan --split dev
   naaf compare outputs/claims --baseline naaf --measure all --table outputs/claims.csv outputs/claims.tex
   naaf compare outputs/seed0 outputs/seed1 outputs/scan0 outputs/scan1 --seeds-together
-  naaf compare outputs/first outputs/second --data data/scenes"""
+  naaf compare outputs/first outputs/second --data data/scenes
+  naaf compare a.npy b.npy --benchmark coco-5k
+  naaf compare outputs/naaf theirs=seed0.npy,seed1.npy --split test"""
 
 
 class Measures:
@@ -46,12 +50,18 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     """Add this module's command to the command line."""
     what = "differences between runs, with intervals"
     add = add_command(commands, "compare", what, COMPARE, compare).add_argument
-    add("runs", type=path, nargs="+", metavar="RUN", help="runs, groups or sweeps")
+    add("runs", type=source, nargs="+", metavar="RUN", help="runs, groups, sweeps, or score files")
     add("--baseline", metavar="RUN", help="a folder or a name in the table; by default the first")
     add("--seeds-together", action="store_true", help="runs that differ in train.seed alone are one setting")
     add("--split", metavar="NAME", help="by default the first that all runs are scored on")
     add("--protocol", choices=PROTOCOLS, default="full", help="what is scored against what")
-    add("--data", type=path, metavar="DIR", help="evaluate runs that are not scored yet on it")
+    add(
+        "--data",
+        type=path,
+        metavar="DIR",
+        help="evaluate runs that are not scored yet on it; files are of it",
+    )
+    add("--benchmark", metavar="NAME", help="what score files are of: coco-5k, coco-1k or f30k-1k")
     add("--device", default="auto", metavar="NAME", help="for that: cpu, cuda, cuda:1, ...")
     add(
         "--measure", nargs="+", choices=Measures(), default=["rsum"], metavar="NAME",
@@ -69,6 +79,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add("--json", action="store_true", help="the result as JSON")
 
 
+def source(text: str) -> Path | str:
+    """A path, or NAME=FILE,FILE as it is."""
+    return text if "=" in text and not path(text).exists() else path(text)
+
+
 def compare(arguments: argparse.Namespace) -> int:
     _check_files(arguments.table)
     from ..evaluation.comparison.compare import compare_runs
@@ -77,7 +92,7 @@ def compare(arguments: argparse.Namespace) -> int:
     from ..verdict import verdicts
 
     check_request(arguments.confidence, arguments.resamples, arguments.seed)
-    asked = ("data", "split", "protocol", "baseline", "seeds_together", "device")
+    asked = ("data", "split", "protocol", "baseline", "seeds_together", "device", "benchmark")
     comparison = compare_runs(arguments.runs, **given(arguments, *asked))
     statistics = given(arguments, "confidence", "correction", "pool_seeds")
     resampling = given(arguments, "resamples", "seed")
@@ -86,6 +101,8 @@ def compare(arguments: argparse.Namespace) -> int:
     readable, note = readable_differences(table, arguments.confidence), coverage_note(table, **statistics)
     for reason in comparison.left_out:
         say(f"left out: {reason}")
+    for note in comparison.notes:
+        say(note)
     for file in arguments.table:
         _write(file, table, readable, f"{comparison.sentence()}\n{note}")
     sentences = verdicts([run for variant in comparison.variants for run in variant.runs])
@@ -138,6 +155,7 @@ def _record(comparison, table, note: str) -> dict[str, object]:
         "protocol": comparison.protocol,
         "baseline": comparison.baseline.name,
         "left_out": list(comparison.left_out),
+        "notes": list(comparison.notes),
         "note": note,
         "rows": rows(table),
     }

@@ -50,7 +50,7 @@ examples:
   naaf evaluate outputs/coco --protocol coco-5k --scheduler tcp://10.0.0.5:8786"""
 
 ENSEMBLE = """\
-Average the scores of several runs, or of saved score files (.npy), and report recalls and ranks.
+Average the scores of several runs, or of score files (as `naaf judge` reads them); report recalls and ranks.
 
 All must be of the same split, images and captions. A folder with members/ stands for its members.
 
@@ -114,7 +114,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
 def _add_ensemble(commands: argparse._SubParsersAction) -> None:
     parser = add_command(commands, "ensemble", "join several runs", ENSEMBLE, ensemble)
     add = parser.add_argument
-    add("sources", type=path, nargs="+", metavar="RUN", help="run folders or saved scores (.npy)")
+    add("sources", type=path, nargs="+", metavar="RUN", help="run folders or score files")
     add("--data", type=path, metavar="DIR", help="data set; needed where scores are not saved yet")
     add("--out", type=path, metavar="RUN", help="run folder for the ensemble")
     _add_result(parser)

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
 from ..files import atomic_path, read_json, resolve, shown, write_json
+from ..messages import say
 from ..model.checkpoint import data_folder
 from ..runs import Run, as_paths, members
 from .evaluate import Evaluation, evaluate, save_evaluation, scored_split
+from .judging.formats import READERS
+from .judging.gallery import Gallery
+from .judging.judge import open_matrix
 from .protocols import check_protocol, default_split, protocol_metrics
 
 
@@ -26,7 +29,7 @@ def ensemble(
 ) -> Evaluation:
     """The mean of the members' score matrices, measured.
 
-    sources: runs (their saved scores are used, and made where they are missing) or saved .npy files; a folder
+    sources: runs (their saved scores are used, and made where they are missing) or score files; a folder
     with members/, also alone, stands for its members. data: the folder; None: the first run's. Raises
     NaafError for fewer than two members and for members that were not scored on the same split, images and
     captions.
@@ -60,7 +63,7 @@ def ensemble(
 
 def ensemble_members(sources: Run | str | Path | Sequence[Run | str | Path]) -> list[Run | Path]:
     """The runs, and the files of saved scores, that sources stand for. Raises NaafError for anything else."""
-    groups = ([path] if path.suffix == ".npy" else members(path) for path in as_paths(sources))
+    groups = ([path] if path.suffix in READERS else members(path) for path in as_paths(sources))
     return [member for group in groups for member in group]
 
 
@@ -99,7 +102,6 @@ def _member_scores(member: Run | Path, split: Split, device: str) -> np.ndarray:
     path = member
     if not path.is_file():
         raise NaafError(f"{shown(path)} is missing; `naaf evaluate` writes a run's scores")
-    scores = open_array(path)
     expected = scored_split(split)
     about = read_json(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else None
     if isinstance(about, dict) and any(
@@ -109,9 +111,8 @@ def _member_scores(member: Run | Path, split: Split, device: str) -> np.ndarray:
             f"{shown(path)} holds scores of split {about.get('split')!r} of {about.get('data')!r}, not of "
             f"{split.name!r} of {shown(split.folder)}; the members of an ensemble share images and captions"
         )
-    if scores.shape != (len(split), len(split.captions)):
-        raise NaafError(
-            f"{shown(path)} holds scores {scores.shape}; {split.name} of {shown(split.folder)} has "
-            f"{len(split)} images and {len(split.captions)} captions"
-        )
-    return scores
+    gallery = Gallery(f"{split.name} of {shown(split.folder)}", len(split), split.captions_per_image, "full")
+    matrix, notes = open_matrix(path, gallery)
+    for note in notes:
+        say(f"{matrix.name}: {note}")
+    return matrix.block(slice(0, len(split)), slice(0, len(split.captions)))

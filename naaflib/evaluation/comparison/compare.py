@@ -1,4 +1,4 @@
-"""Runs of the same images side by side: measured by their saved scores, one of them the baseline."""
+"""Runs and score files of the same images side by side, measured by their scores; one is the baseline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +12,18 @@ from ...files import fingerprint, read_json, resolve, shown
 from ...metric.retrieval import RetrievalMetrics
 from ...runs import Run
 from ..evaluate import evaluate
+from ..judging.gallery import Gallery, open_gallery
+from ..judging.judge import open_matrix, ranked
 from ..protocols import check_protocol, default_split, protocol_metrics
-from .settings import Variant, baseline_first, check_seeds, find_variants, joined_seeds, members_apart
+from .settings import (
+    ScoreFile,
+    Variant,
+    baseline_first,
+    check_seeds,
+    find_variants,
+    joined_seeds,
+    members_apart,
+)
 
 SPLITS = ("test", "dev", "testall", "train")
 SAME = ("split", "images", "captions", "captions_per_image", "captions_sha256")
@@ -27,6 +37,7 @@ class Comparison:
     protocol: str
     origin: dict  # what the scores are of: data, split, images, captions, captions_per_image
     left_out: tuple[str, ...] = ()  # runs that are not there to be compared, and why
+    notes: tuple[str, ...] = ()  # what is odd about score files
 
     @property
     def baseline(self) -> Variant:
@@ -34,7 +45,7 @@ class Comparison:
 
     @property
     def split(self) -> str:
-        return str(self.origin["split"])
+        return str(self.origin["split"] or "")
 
     def variant(self, name: str) -> Variant:
         """Raises UsageError for a name that is not compared."""
@@ -49,8 +60,9 @@ class Comparison:
     def sentence(self) -> str:
         """What is compared, in one line."""
         remark = "; this split chose the best epochs" if self.split == "dev" else ""
+        name = f"{self.origin['data']} {self.split}".strip()
         return (
-            f"{self.origin['data']} {self.split} ({self.origin['images']} images, "
+            f"{name} ({self.origin['images']} images, "
             f"{self.origin['captions']} captions), protocol {self.protocol}, "
             f"differences from {self.baseline.name}{remark}"
         )
@@ -65,18 +77,22 @@ def compare_runs(
     baseline: str | None = None,
     seeds_together: bool = False,
     device: str = "auto",
+    benchmark: str | None = None,
 ) -> Comparison:
     """Two variants or more, measured by their saved scores.
 
     sources: run folders, groups, folders of groups, sweeps, one or several; of one group alone the members
-    are compared.
+    are compared. Score files of any model (`judging.formats`) stand beside them, alone or as seeds of one
+    setting: "NAME=FILE,FILE". They have to be of the runs' images and captions, in their order; without runs,
+    of data's split or of the benchmark.
     data: a run without scores is evaluated on it; None: it is an error. split None: the first of test, dev,
     testall that all are scored on. baseline: a variant's name or a folder; None: the first. seeds_together:
     runs whose settings differ in train.seed alone become one variant.
     Raises NaafError where runs are not scored on the same images and captions, and for less than two.
     """
+    protocol = _protocol(benchmark, protocol)
     variants, left_out = find_variants(sources)
-    if not (baseline and resolve(baseline).is_dir()):
+    if not (baseline and resolve(baseline).exists()):
         variants = members_apart(variants)
     variants = baseline_first(variants, baseline)
     if seeds_together:
@@ -91,18 +107,70 @@ def compare_runs(
             "name another run, `naaf runs` lists them"
         )
     runs = [run for variant in variants for run in variant.runs]
-    split = split or (default_split(data, protocol) if data else _common_split(runs))
-    _check_scored(runs, split, data)
-    results = [_measured(run, split, protocol, data, device) for run in runs]
-    origin = results[0][1]
-    for run, (_, about) in zip(runs, results, strict=True):
-        _check_same(runs[0], origin, run, about)
-    metrics = (metrics for metrics, _ in results)
+    gallery, origin = _common(runs, data, benchmark, split, protocol, device)
+    notes: list[str] = []
+    metrics = iter([_measured(run, gallery, notes) for run in runs])
     measured = (replace(variant, metrics=tuple(islice(metrics, len(variant.runs)))) for variant in variants)
-    return Comparison(tuple(measured), protocol, origin, tuple(left_out))
+    return Comparison(tuple(measured), protocol, origin, tuple(left_out), tuple(notes))
 
 
 compare = compare_runs  # as the command and `naaflib` call it
+
+
+def _protocol(benchmark: str | None, protocol: str) -> str:
+    """A benchmark is a protocol of its own."""
+    if benchmark is not None and protocol not in ("full", benchmark):
+        raise UsageError(f"benchmark {benchmark} names its protocol; leave --protocol {protocol} out")
+    return benchmark or protocol
+
+
+def _common(
+    sources: Sequence[Run],
+    data: str | Path | None,
+    benchmark: str | None,
+    split: str | None,
+    protocol: str,
+    device: str,
+) -> tuple[Gallery, dict]:
+    """The images and captions that all are scored on, and what scores of them record.
+
+    Raises NaafError where sources are scored on different ones.
+    """
+    runs = [run for run in sources if not isinstance(run, ScoreFile)]
+    if runs:
+        split = split or (default_split(data, protocol) if data else _common_split(runs))
+        _check_scored(runs, split, data)
+        for run in runs:
+            if data is not None and _unusable(run, split):
+                evaluate(run, data, split=split, protocol=protocol, device=device)
+    known = [(run, about) for run in sources if (about := _about(run, split)) is not None]
+    if known and (data is None or runs):
+        origin = known[0][1]
+        if split not in (None, origin["split"]):
+            raise UsageError(f"{shown(known[0][0].path)} holds scores of {origin['split']}, not of {split}")
+        gallery = _recorded(origin, protocol)
+        check_protocol(protocol, gallery.images)
+    else:
+        asked = None if benchmark else protocol
+        gallery = open_gallery(None if benchmark else data, benchmark, split, asked)
+        origin = gallery.origin()
+    for run, about in known:
+        _check_same(sources[0], origin, run, about)
+    return gallery, origin
+
+
+def _about(run: Run, split: str | None) -> dict | None:
+    """What scores record that they are of; None for a score file that does not say it."""
+    path = run.scores_path(split or "").with_suffix(".json")
+    about = read_json(path) if path.is_file() else None
+    return about if isinstance(about, dict) and all(name in about for name in SAME) else None
+
+
+def _recorded(about: dict, protocol: str) -> Gallery:
+    return Gallery(
+        f"{about['data']} {about['split']}", about["images"], about["captions_per_image"], protocol,
+        split=about["split"],
+    )  # fmt: skip
 
 
 def _common_split(runs: Sequence[Run]) -> str:
@@ -136,17 +204,15 @@ def _check_scored(runs: Sequence[Run], split: str, data: str | Path | None) -> N
     )
 
 
-def _measured(
-    run: Run, split: str, protocol: str, data: str | Path | None, device: str
-) -> tuple[RetrievalMetrics, dict]:
-    """A run's metrics by its saved scores, made where data is given, and what they are scores of."""
-    if data is not None and _unusable(run, split):
-        evaluate(run, data, split=split, protocol=protocol, device=device)
-    path = run.scores_path(split)
-    about = read_json(path.with_suffix(".json"))
-    scores = open_array(path)
-    check_protocol(protocol, len(scores))
-    return protocol_metrics(scores, protocol, about["captions_per_image"]), about
+def _measured(run: Run, gallery: Gallery, notes: list[str]) -> RetrievalMetrics:
+    """By saved scores; what is odd about a score file is added to the notes."""
+    path = run.scores_path(gallery.split)
+    if not isinstance(run, ScoreFile):
+        return protocol_metrics(open_array(path), gallery.protocol, gallery.captions_per_image)
+    matrix, done = open_matrix(path, gallery)
+    metrics, findings = ranked(matrix, gallery)
+    notes += [f"{matrix.name}: {note}" for note in (*done, *findings.notes(metrics, gallery))]
+    return metrics
 
 
 def _unusable(run: Run, split: str) -> str:
@@ -164,9 +230,9 @@ def _unusable(run: Run, split: str) -> str:
 
 
 def _check_same(first: Run, origin: dict, run: Run, about: dict) -> None:
-    if any(origin[name] != about[name] for name in SAME):
+    if any(None not in (origin[name], about[name]) and origin[name] != about[name] for name in SAME):
         texts = [
-            f"{content['split']} of {content['data']} ({content['images']} images)"
+            f"{content['split'] or 'all'} of {content['data']} ({content['images']} images)"
             for content in (origin, about)
         ]
         raise NaafError(

@@ -2,6 +2,7 @@
 
 A variant is one setting with the runs that differ in their seed alone: a run folder, a group (members/), or
 the rows of a sweep that have one name. Its weights are trained, or another variant's (`training.variants`).
+A saved score matrix of any model stands for a run, and NAME=FILE,FILE for the seeds of a setting.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,9 +22,29 @@ from ...files import resolve, shown
 from ...metric.retrieval import RetrievalMetrics
 from ...metric.significance import image_measures
 from ...model import checkpoint
-from ...runs import SWEEP, TRAIN, Run, as_paths, member_folders
+from ...runs import SWEEP, TRAIN, Run, member_folders
+from ..judging.formats import READERS
 
 ENCODERS = ("model.image_encoder.", "model.text_encoder.")
+
+
+class ScoreFile(Run):
+    """A saved score matrix in the place of a run: it has neither settings nor weights.
+
+    seed: its number among the seeds of one setting.
+    """
+
+    def __init__(self, path: Path, seed: int | None = None):
+        super().__init__(path, {"kind": "scores"})
+        self.seed = seed
+
+    @property
+    def name(self) -> str:
+        """The file's; of scores/test.npy in a run folder the folder's."""
+        return self.path.parents[1].name if self.path.parent.name == "scores" else self.path.stem
+
+    def scores_path(self, split: str) -> Path:
+        return self.path
 
 
 @dataclass(frozen=True)
@@ -37,7 +58,7 @@ class Variant:
     @property
     def seeds(self) -> list[int | None]:
         """None for what has no seed of its own, such as an ensemble."""
-        return [run.settings.train.seed if "settings" in run.config else None for run in self.runs]
+        return [_seed(run) for run in self.runs]
 
     @cached_property
     def values(self) -> Float[np.ndarray, "seed image measure"]:
@@ -60,9 +81,32 @@ def find_variants(sources: Run | str | Path | Sequence[Run | str | Path]) -> tup
     """The variants in folders, in their order, and what was left out with its reason."""
     left_out: list[str] = []
     variants: list[Variant] = []
-    for path in as_paths(sources):
-        variants += _variants(path, left_out)
+    for source in [sources] if isinstance(sources, Run | str | Path) else sources:
+        name, files = named_files(source)
+        if files:
+            runs = tuple(ScoreFile(file, k) for k, file in enumerate(files))
+            variants.append(Variant(name or runs[0].name, runs))
+        else:
+            variants += _variants(source.path if isinstance(source, Run) else resolve(source), left_out)
     return _named_apart(variants), left_out
+
+
+def named_files(source: Run | str | Path) -> tuple[str, list[Path]]:
+    """The name and the score files of NAME=FILE,FILE or of one FILE; no files where it is something else."""
+    if isinstance(source, Run):
+        return "", [source.path] if isinstance(source, ScoreFile) else []
+    name, equals, listed = str(source).partition("=")
+    if equals and not resolve(source).exists():
+        files = [resolve(part.strip()) for part in listed.split(",") if part.strip()]
+        wrong = [file for file in files if file.suffix.lower() not in READERS]
+        if wrong or not files or not name.strip():
+            raise UsageError(
+                f"{source} is no NAME=FILE,FILE of score files ({', '.join(READERS)}), such as "
+                "mine=seed0.npy,seed1.npy"
+            )
+        return name.strip(), files
+    path = resolve(source)
+    return "", [path] if path.suffix.lower() in READERS and not path.is_dir() else []
 
 
 def _variants(path: Path, left_out: list[str]) -> list[Variant]:
@@ -142,8 +186,8 @@ def members_apart(variants: list[Variant]) -> list[Variant]:
 
 def check_seeds(variant: Variant) -> None:
     """Raises NaafError where the runs of a variant differ in more than their seed, or not in it."""
-    first = variant.runs[0]
-    for run in variant.runs[1:]:
+    first, *others = variant.runs
+    for run in () if isinstance(first, ScoreFile) else others:
         names = [name for name in changed(first.settings, run.settings) if name != SEED]
         if names:
             raise NaafError(
@@ -171,7 +215,13 @@ def _in_order_of_seeds(variant: Variant) -> Variant:
     """So that seed k of two variants can be the same weights."""
     if len(variant.runs) < 2:
         return variant
-    return replace(variant, runs=tuple(sorted(variant.runs, key=lambda run: run.settings.train.seed)))
+    return replace(variant, runs=tuple(sorted(variant.runs, key=lambda run: _seed(run) or 0)))
+
+
+def _seed(run: Run) -> int | None:
+    if isinstance(run, ScoreFile):
+        return run.seed
+    return run.settings.train.seed if "settings" in run.config else None
 
 
 def baseline_first(variants: list[Variant], baseline: str | None) -> list[Variant]:
@@ -188,7 +238,7 @@ def baseline_first(variants: list[Variant], baseline: str | None) -> list[Varian
 
 
 def _in_folder(variants: list[Variant], baseline: str) -> Variant:
-    if not resolve(baseline).is_dir():
+    if not resolve(baseline).exists():
         names = ", ".join(variant.name for variant in variants)
         raise UsageError(f"the baseline {baseline!r} is neither a folder nor one of: {names}")
     found, _ = find_variants([baseline])

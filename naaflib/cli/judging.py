@@ -1,0 +1,101 @@
+"""`naaf judge`."""
+
+import argparse
+from pathlib import Path
+
+from ..messages import say
+from .arguments import add_command, given, path, show_json, show_table, show_text
+from .models import PROTOCOLS
+
+JUDGE = """\
+Measure a score matrix of any model: recalls, median and mean ranks, each with a 95 % interval over images.
+
+SCORES is images x captions or its transpose, which its shape tells: .npy, .npz, a PyTorch tensor (.pt) or
+HDF5 (.h5), of any precision; .npy, .pt and .h5 may be larger than memory. No features are read. Name what the
+scores are of:
+  --benchmark coco-5k    the 5,000 images and 25,000 captions of COCO's test split in SCAN's order, at once
+  --benchmark coco-1k    the same matrix, the mean over five folds of 1,000 images
+  --benchmark f30k-1k    the 1,000 images and 5,000 captions of Flickr30K's test split
+  --data DIR             a data set in the SCAN layout, of which the captions (SPLIT_caps.txt) are enough
+
+R@K is a hit rate: the percentage of queries with a right answer among the first K. A tie with a wrong answer
+is a miss. Ties and constant queries are said; a matrix that holds NaN or infinite scores is refused.
+
+examples:
+  naaf judge scores.npy --benchmark coco-5k
+  naaf judge outputs/first/scores/test.npy --data data/scenes
+  naaf judge distances.pt --benchmark f30k-1k --smaller-is-better
+  naaf judge scores.npy --benchmark coco-5k --ids image_ids.txt caption_ids.txt
+  naaf judge a.npy b.npy --benchmark f30k-1k --out outputs/judged
+  naaf compare a.npy b.npy --benchmark f30k-1k"""
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add this module's command to the command line."""
+    what = "recalls and ranks of a score matrix of any model"
+    add = add_command(commands, "judge", what, JUDGE, judge).add_argument
+    add("scores", type=path, nargs="+", metavar="SCORES", help="a file of scores; each is judged on its own")
+    add_gallery(add)
+    add("--transpose", action="store_true", help="rows are captions (needed for a square matrix only)")
+    add("--smaller-is-better", action="store_true", help="the scores are distances")
+    add(
+        "--ids", type=path, nargs="+", default=[], metavar="FILE",
+        help="the order of the rows, of the columns, or both: an id a line, for each image or caption",
+    )  # fmt: skip
+    add("--key", metavar="NAME", help="which array of a file that holds several")
+    add("--resamples", type=int, default=10_000, metavar="N", help="bootstraps of the images")
+    add("--seed", type=int, default=0, metavar="N", help="of the resampling")
+    add(
+        "--out", type=path, metavar="DIR", help="write NAME.json and NAME_queries.csv (a row a query) into it"
+    )
+    add("--json", action="store_true", help="the result as JSON")
+
+
+def add_gallery(add) -> None:
+    """The options that say what scores are of."""
+    add("--benchmark", metavar="NAME", help="coco-5k, coco-1k or f30k-1k")
+    add("--data", type=path, metavar="DIR", help="a data set in the SCAN layout instead")
+    add("--split", metavar="NAME", help="of the data set; by default test, else dev")
+    add("--protocol", choices=PROTOCOLS, help="of the data set: what is ranked together (default: full)")
+
+
+def judge(arguments: argparse.Namespace) -> int:
+    from ..evaluation.judging import judge as judging
+
+    names = (
+        "benchmark",
+        "split",
+        "protocol",
+        "transpose",
+        "smaller_is_better",
+        "ids",
+        "key",
+        "resamples",
+        "seed",
+    )
+    results = []
+    for file, stem in zip(arguments.scores, _stems(arguments.scores), strict=True):
+        result = judging.judge(file, arguments.data, **given(arguments, *names))
+        results.append(result)
+        if arguments.out is not None:
+            judging.write_judgement(result, arguments.out, stem)
+        if not arguments.json:
+            show_text(f"{result.name}: {result.gallery.sentence()}")
+            show_table(result.readable().rename_axis(None))
+            print()
+        for note in result.notes:
+            say(f"{result.name}: {note}")
+    if arguments.json:
+        show_json([result.record() for result in results])
+    elif len(results) > 1:
+        say("`naaf compare` with the same files tells whether their differences are more than chance")
+    return 0
+
+
+def _stems(files: list[Path]) -> list[str]:
+    """A name for each file's results: its own, or the whole path where two are alike."""
+    stems = [file.stem for file in files]
+    return [
+        stem if stems.count(stem) == 1 else "_".join(file.with_suffix("").parts[1:])
+        for file, stem in zip(files, stems, strict=True)
+    ]
