@@ -15,8 +15,9 @@ from ..evaluation.comparison.queries import (
     query_changes,
     seed_shares,
 )
-from ..evaluation.comparison.settings import Variant
+from ..evaluation.comparison.settings import Variant, named_files
 from ..evaluation.evaluate import scored_split
+from ..evaluation.protocols import default_split
 from ..files import resolve, shown
 from ..metric.retrieval import MEASURES, RECALLS
 from ..runs import Run
@@ -37,15 +38,18 @@ def open_comparison(
     data: str = "",
     split: str = "",
     protocol: str = "full",
+    benchmark: str = "",
 ) -> Comparison:
-    """The variants in a folder (a sweep, a group) and in further ones, their names parted by commas.
+    """The variants in a folder (a sweep, a group) and in further ones, parted by commas or semicolons.
 
+    Score files stand for runs as in `compare_runs`; semicolons part them where one is NAME=FILE,FILE.
     data: "" leaves runs that are not scored an error.
     """
-    further = [part.strip() for part in runs.split(",") if part.strip()]
-    folder = resolve(baseline) if baseline and resolve(baseline).is_dir() else None
+    further = [part.strip() for part in runs.split(";" if ";" in runs else ",") if part.strip()]
+    folder = resolve(baseline) if baseline and resolve(baseline).exists() else None
     return compare_runs(
-        [resolve(part) for part in (run, *further)],
+        [run, *further],
+        benchmark=benchmark or None,
         baseline=str(folder) if folder else baseline or None,
         data=resolve(data) if data else None,
         split=split or None,
@@ -54,19 +58,25 @@ def open_comparison(
 
 
 def comparison_folder(run: str) -> Run:
-    """Where figures and tables of a comparison go: the folder itself, a run or a plain folder of runs."""
-    path = resolve(run)
+    """Where figures and tables go: the folder itself, or comparison/ beside the first of score files."""
+    _, files = named_files(run)
+    path = files[0].parent / "comparison" if files else resolve(run)
     return Run.open(path) if (path / "config.json").is_file() else Run(path, {"kind": "comparison"})
 
 
-def compared_split(comparison: Comparison, data: str = "") -> Split:
-    """The captions and pictures behind the scores. data "": the folder that the baseline was trained on.
+def compared_split(comparison: Comparison, data: str = "") -> Split | None:
+    """The captions and pictures behind the scores. data "": the folder that a run was trained on, if any.
 
-    Raises NaafError where the folder holds other captions than those scored.
+    None: there is none, so queries are numbers. Raises NaafError where the folder holds other captions than
+    those scored.
     """
-    folder = resolve(data) if data else resolve(comparison.baseline.runs[0].data_folder)
-    split = open_split(folder, comparison.split)
-    if scored_split(split)["captions_sha256"] != comparison.origin["captions_sha256"]:
+    runs = [run for variant in comparison.variants for run in variant.runs if "data" in run.config]
+    if not data and not runs:
+        return None
+    folder = resolve(data) if data else resolve(runs[0].data_folder)
+    split = open_split(folder, comparison.split or default_split(folder, comparison.protocol))
+    of_data, scored = scored_split(split), comparison.origin
+    if any(scored[key] not in (None, of_data[key]) for key in ("captions", "captions_sha256")):
         raise NaafError(
             f"{shown(folder)} holds other captions of {split.name} than those that were scored; "
             "name the data set that the runs were evaluated on"
@@ -146,19 +156,33 @@ def changes_page(comparison: Comparison, variant: Variant) -> Figure:
     return changes_figure(shares, ENDS, before=baseline.name, after=variant.name, notes=notes)
 
 
-def changed_table(comparison: Comparison, variant: Variant, split: Split, count: int = 5) -> pd.DataFrame:
-    """The queries that rose most and fell most in each direction, those first on which all seeds agree."""
+def changed_table(
+    comparison: Comparison, variant: Variant, split: Split | None, count: int = 5
+) -> pd.DataFrame:
+    """The queries that rose most and fell most in each direction, those first on which all seeds agree.
+
+    split None: queries are told by their numbers.
+    """
     changes = query_changes(comparison, variant.name)
     rows = []
     for direction, name in DIRECTIONS.items():
         for rose in (True, False):
             chosen = _changed(changes[changes["direction"] == direction], rose).head(count)
             for row in chosen.itertuples():
-                text = split.captions[row.query] if direction == "t2i" else in_words(split, row.image)
-                query = text if direction == "t2i" else f"{split.image_name(row.image)}: {text}"
+                query = _query(split, direction, row.query)
                 places_of = {"place before": row.before, "place after": row.after}
                 rows.append({"direction": name, "query": query, **places_of, "all seeds agree": row.agree})
     return pd.DataFrame(rows, columns=[*CHANGED]).set_index("direction")
+
+
+def _query(split: Split | None, direction: str, query: int) -> str:
+    if split is None:
+        return f"{'caption' if direction == 't2i' else 'image'} {query}"
+    return (
+        split.captions[query]
+        if direction == "t2i"
+        else f"{split.image_name(query)}: {in_words(split, query)}"
+    )
 
 
 def _changed(changes: pd.DataFrame, rose: bool) -> pd.DataFrame:
@@ -170,15 +194,17 @@ def _changed(changes: pd.DataFrame, rose: bool) -> pd.DataFrame:
 
 
 def changed_page(
-    comparison: Comparison, variant: Variant, split: Split, which: str, count: int = 3
+    comparison: Comparison, variant: Variant, split: Split | None, which: str, count: int = 3
 ) -> Figure | None:
     """Captions whose image rose or fell most: it, its places by seed, the first answers before and after.
 
     which: "rose" or "fell". First answers are those of each variant's first seed. Images with a picture file
-    come first; None where nothing changed that way.
+    come first; None where nothing changed that way, and without a split.
     """
     if which not in ("rose", "fell"):
         raise UsageError(f'which is "rose" or "fell", and {which!r} is neither')
+    if split is None:
+        return None
     changes = query_changes(comparison, variant.name)
     rows = _changed(changes[changes["direction"] == "t2i"], which == "rose")
     seen = rows[[split.image_path(int(image)) is not None for image in rows["image"]]]
