@@ -1,7 +1,6 @@
 """Flickr30k Entities and the other public forms: scenes written in them say what scenes say."""
 
 import json
-import os
 import re
 import shutil
 from dataclasses import replace
@@ -25,7 +24,7 @@ from naaflib.errors import NaafError, UsageError
 from naaflib.explanation import by_phrase_type, pointing_game
 from naaflib.model.model import Boundaries, Model
 
-REAL = Path(os.environ.get("NAAF_SHARED", Path(__file__).parents[2] / "shared")) / "data"
+REAL = Path(__file__).parents[2] / "shared" / "data"
 
 SENTENCES = (
     "[/EN#7/people A man 's] and [/EN#8/people/animals two dogs] watch [/EN#0/notvisual it] "
@@ -75,12 +74,12 @@ def entities(public, tmp_path):
 
 @pytest.fixture
 def tiny(tmp_path):
-    """One picture of 100 x 80 with four regions, found by its number, and its two files by hand."""
+    """One picture of 100 x 80 with five regions, found by its number, and its two files by hand."""
     folder, own = tmp_path / "tiny", tmp_path / "own"
     for place in (folder, own / "Sentences", own / "Annotations"):
         place.mkdir(parents=True)
-    np.save(folder / "test_ims.npy", seeds.rng(1).normal(size=(1, 4, 5)).astype("float32"))
-    boxes = [[0, 0, 20, 40], [40, 0, 60, 40], [80, 40, 100, 80], [0, 0, 100, 80]]
+    np.save(folder / "test_ims.npy", seeds.rng(1).normal(size=(1, 5, 5)).astype("float32"))
+    boxes = [[0, 0, 20, 40], [40, 0, 60, 40], [80, 40, 100, 80], [0, 0, 100, 80], [0, 0, 20, 20]]
     np.save(folder / "test_ims_bbx.npy", np.array([boxes], "float32"))
     np.save(folder / "test_ims_size.npy", np.array([[100, 80]]))
     (folder / "manifest.yaml").write_text("{name: tiny, captions_per_image: 2}")
@@ -160,7 +159,8 @@ def test_a_picture_is_read_as_it_is_published(tiny):
     assert picture_names(open_split(folder, "test")) == ["77"]
     words = [tokenize(line) for line in ("a man's and two dogs watch it in the yard", "the two dogs sit")]
     assert words[0] == ["a", "man", "'s", "and", "two", "dogs", "watch", "it", "in", "the", "yard"]
-    man, dogs = [0, 2], [1, 2]  # pixels count from 1 in half the size; the second box is of both
+    # Pixels count from 1 in half the size; the second box is of both; the last region is half of the first.
+    man, dogs = [0, 2, 4], [1, 2]
     assert found.links[0] == [[], man, [], [], dogs, dogs, [], [], [], [], []]
     assert found.types[0][4] == ("people", "animals")
     assert found.types[0][7:] == [("notvisual",), (), (), ("scene",)]

@@ -17,7 +17,7 @@ import pandas as pd
 
 from ...errors import NaafError, UsageError
 from ...files import read_json, resolve, shown
-from ...messages import say
+from ...messages import progress_bar, say
 from ..boxes import OVERLAP, overlap
 from ..captions import read_filled, tokenize
 from ..splits import Split
@@ -71,7 +71,8 @@ def entity_links(folder: str | os.PathLike[str], split: Split, overlap: float = 
     """
     folder, found = resolve(folder), _Found(split, overlap)
     _check(folder, split, overlap)
-    for image, name in enumerate(picture_names(split)):
+    names = progress_bar(picture_names(split), desc="reading Entities", unit=" pictures", mininterval=1.0)
+    for image, name in enumerate(names):
         sentences = read_sentences(folder / "Sentences" / f"{name}.txt")
         annotation = read_annotation(folder / "Annotations" / f"{name}.xml")
         reached = _reached(split, image, annotation, overlap)
