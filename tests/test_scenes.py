@@ -10,12 +10,13 @@ import pytest
 import seeds
 from PIL import Image
 
+from naaflib.data.boxes import overlap
 from naaflib.data.captions import tokenize
 from naaflib.data.manifest import find_manifest
 from naaflib.data.scenes import dataset as built_in
 from naaflib.data.scenes.features import features
 from naaflib.data.scenes.maker import make_sample
-from naaflib.data.scenes.regions import overlap, sample_boxes
+from naaflib.data.scenes.regions import sample_boxes
 from naaflib.data.scenes.world import Claim, Description, Scene, SceneObject, referents
 from naaflib.data.splits import open_split
 from naaflib.errors import NaafError, UsageError

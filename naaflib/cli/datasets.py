@@ -1,9 +1,10 @@
-"""`naaf data ...`: build, verify, list, fetch and convert data sets."""
+"""`naaf data ...`: build, verify, list, fetch, convert, import and extract data sets."""
 
 import argparse
 
 from ..files import shown
 from ..messages import say
+from . import public_forms
 from .arguments import add_command, given, path, show_json, show_text
 
 DATA = """\
@@ -134,6 +135,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     _add_convert(actions)
     _add_import(actions)
     _add_extract(actions)
+    public_forms.add_action(actions)
 
 
 def _add_convert(actions: argparse._SubParsersAction) -> None:

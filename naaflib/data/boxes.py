@@ -1,12 +1,16 @@
 """Boxes (x1, y1, x2, y2 in pixels) and picture sizes (width, height) of a split's images."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from ..errors import NaafError
 from ..files import shown
 from .npy import open_array, read_header, read_objects
+
+OVERLAP = 0.5  # intersection over union from which a region shows an object
 
 
 def read_boxes(path: str | os.PathLike[str]) -> np.ndarray:
@@ -53,3 +57,19 @@ def _width_height(entry: object, path: str | os.PathLike[str], row: int) -> tupl
             f"{shown(path)}: row {row} is neither a dict with image_w and image_h nor a pair width, height;"
             " store an integer array (images, 2)"
         ) from error
+
+
+def intersection(a: Float[np.ndarray, "a 4"], b: Float[np.ndarray, "b 4"]) -> Float[np.ndarray, "a b"]:
+    """Area in pixels that each box of `a` shares with each of `b`."""
+    side = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
+    return np.clip(side, 0, None).prod(axis=2)
+
+
+def overlap(
+    boxes: Float[np.ndarray, "region 4"], things: Float[np.ndarray, "thing 4"] | Sequence[Sequence[float]]
+) -> Float[np.ndarray, "region thing"]:
+    """Intersection over union of every region with every object. Things have an area above 0."""
+    a, b = np.asarray(boxes, float), np.asarray(things, float).reshape(-1, 4)
+    shared = intersection(a, b)
+    areas = (a[:, 2:] - a[:, :2]).prod(axis=1)[:, None] + (b[:, 2:] - b[:, :2]).prod(axis=1)
+    return shared / (areas - shared)

@@ -15,7 +15,7 @@ detection  AUC at finding the wrong word; how often the true caption scores high
 from .detection import FoilDetection, foil_detection
 from .foils import swapped_foils, swapped_text
 from .pairs import Explanation, explain, explain_encoded, explain_pairs
-from .pointing import PointingGame, pointing_game
+from .pointing import PointingGame, by_phrase_type, pointing_game
 from .samples import matched_samples
 from .tables import pair_rows, write_pairs
 
@@ -23,6 +23,7 @@ __all__ = [
     "Explanation",
     "FoilDetection",
     "PointingGame",
+    "by_phrase_type",
     "explain",
     "explain_encoded",
     "explain_pairs",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..data.public.entities import EntityLinks
 from ..data.splits import Split
 from ..errors import NaafError
 from ..metric.detection import Interval, image_interval
@@ -30,26 +31,54 @@ class PointingGame:
             f"(95 % interval {self.interval[0]:.1%} to {self.interval[1]:.1%}; chance {self.chance:.1%})"
         )
 
-    def by_class(self, classes: Mapping[str, str], other: str = "other") -> pd.DataFrame:
-        """A row a class of words: count, rate, low, high, chance. A word in no class counts as `other`."""
+    def by_class(
+        self,
+        classes: Mapping[str, str] | Sequence[Sequence[str | tuple[str, ...]]],
+        other: str = "other",
+    ) -> pd.DataFrame:
+        """A row a class of words: count, rate, low, high, chance. A word in no class counts as `other`.
+
+        classes: by word; or for every caption, for every word, its class, or a tuple of classes, in each of
+        which it counts.
+        """
+        if isinstance(classes, Mapping):
+            named = self.words["word"].map(classes)
+        else:
+            places = zip(self.words["caption"], self.words["position"], strict=True)
+            named = pd.Series(
+                [classes[caption][position] or None for caption, position in places], dtype=object
+            )
+        words = self.words.assign(named=named).explode("named", ignore_index=True)
         rows = {
             name: {
-                "count": len(words),
-                "rate": float(words["hit"].mean()),
-                **dict(zip(("low", "high"), image_interval(words["hit"], words["image"]), strict=True)),
-                "chance": float(words["chance"].mean()),
+                "count": len(own),
+                "rate": float(own["hit"].mean()),
+                **dict(zip(("low", "high"), image_interval(own["hit"], own["image"]), strict=True)),
+                "chance": float(own["chance"].mean()),
             }
-            for name, words in self.words.groupby(self.words["word"].map(classes).fillna(other))
+            for name, own in words.groupby(words["named"].fillna(other))
         }
         return pd.DataFrame(rows).T.rename_axis("class").astype({"count": int})
+
+
+def by_phrase_type(game: PointingGame, entities: EntityLinks) -> pd.DataFrame:
+    """A row a type of phrase, the most frequent first.
+
+    Columns: phrases, boxed, reached; words, rate, low, high, chance.
+    boxed: phrases that have a box; reached: those whose box a region overlaps enough. Only these have words
+    in the game. game: played with `entities.links`.
+    """
+    rates = game.by_class(entities.types).rename(columns={"count": "words"})
+    found = entities.by_type().join(rates)
+    return found.assign(words=found["words"].fillna(0).astype(int))
 
 
 def pointing_game(model: Model, split: Split, links: Sequence[Sequence[Sequence[int]]]) -> PointingGame:
     """Whether each linked word's attention (`Explanation.attention`) is largest at one of its own regions.
 
     links: for every caption, for every word (`<start>` and `<end>` not counted), the regions that it speaks
-    of, empty for none; `scenes.read_links` reads them. Each caption is taken with its own image. A word that
-    attends to no region misses.
+    of, empty for none: `scenes.read_links`, or `entity_links(...).links`. Each caption is taken with its own
+    image. A word that attends to no region misses.
     Raises NaafError for links that do not fit the captions.
     """
     if len(links) != len(split.captions):

@@ -13,6 +13,7 @@ from jaxtyping import Float32, UInt8
 from numpy.random import Generator, default_rng
 from PIL import Image
 
+from ..boxes import OVERLAP, overlap
 from ..manifest import CAPTIONS_AN_IMAGE, SPLITS, layout_path
 from ..writing import create_arrays, write_lines
 from .features import DIM, features
@@ -20,11 +21,10 @@ from .foils import Foil, Swap, sample_foils
 from .grammar import Caption, sample_captions
 from .layout import sample_scene
 from .pixels import render
-from .regions import REGIONS, overlap, sample_boxes
+from .regions import REGIONS, sample_boxes
 from .world import Scene
 
 FOILS = 2  # a caption, at most
-OVERLAP = 0.5  # intersection over union from which a region shows an object
 RECORDS = ("objects", "mentions", "links", "foils")  # what only scenes have
 
 

@@ -1,12 +1,11 @@
 """Regions of a picture, as a detector would propose them: boxes (x1, y1, x2, y2) in pixels."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Float, Float32
 from numpy.random import Generator
 
-from .world import Box, Scene
+from ..boxes import intersection
+from .world import Scene
 
 Boxes = Float[np.ndarray, "_ 4"]
 Frame = Float[np.ndarray, "4"]
@@ -53,7 +52,7 @@ def _background_boxes(things: Boxes, frame: Frame, count: int, rng: Generator) -
     side = rng.uniform(22, 90, (count, 8, 2))
     corner = rng.uniform(0, 1, (count, 8, 2)) * (frame[:2] - side)
     boxes = np.concatenate([corner, corner + side], axis=2)
-    covered = _intersection(boxes.reshape(-1, 4), things).sum(axis=1).reshape(count, 8) / side.prod(axis=2)
+    covered = intersection(boxes.reshape(-1, 4), things).sum(axis=1).reshape(count, 8) / side.prod(axis=2)
     return boxes[np.arange(count), covered.argmin(axis=1)]
 
 
@@ -62,16 +61,3 @@ def _clipped(boxes: Boxes, frame: Frame) -> Boxes:
     boxes = np.rint(boxes)
     low = np.clip(boxes[:, :2], 0, frame[:2] - 8)
     return np.concatenate([low, np.clip(boxes[:, 2:], low + 8, frame[:2])], axis=1)
-
-
-def _intersection(a: Float[np.ndarray, "a 4"], b: Float[np.ndarray, "b 4"]) -> Float[np.ndarray, "a b"]:
-    side = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    return np.clip(side, 0, None).prod(axis=2)
-
-
-def overlap(boxes: Float[np.ndarray, "region 4"], things: Sequence[Box]) -> Float[np.ndarray, "region thing"]:
-    """Intersection over union of every region with every object."""
-    a, b = np.asarray(boxes, float), np.array(things, float)
-    shared = _intersection(a, b)
-    areas = (a[:, 2:] - a[:, :2]).prod(axis=1)[:, None] + (b[:, 2:] - b[:, :2]).prod(axis=1)
-    return shared / (areas - shared)
