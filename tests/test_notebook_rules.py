@@ -18,6 +18,7 @@ NAMES = [
     "06_similarity_distributions",
     "07_compare_runs",
     "08_own_pictures",
+    "09_judge_scores",
 ]
 MOST_LINES = 15
 MACHINE_PATH = re.compile(

@@ -44,6 +44,7 @@ FIGURES = {
     ],
     "06": ["distributions", "hardest", "epochs", "boundary"],
     "08": ["answers", "first", "attention", "last", "wrong"],
+    "09": ["forest", "changes"],
 }
 TABLES = {
     "01": ["counts", "checks", "coverage"],
@@ -53,6 +54,7 @@ TABLES = {
     "05": ["pairs", "words_pair1", "results", "evidence", "kinds", "classes"],
     "06": ["separation", "epochs"],
     "08": ["wrong"],
+    "09": ["judged", "differences"],
 }
 NAMES = [notebook.name for notebook in select()]  # all but 07, which compares runs and has tests of its own
 
@@ -206,6 +208,33 @@ def test_a_folder_of_pictures_is_searched_and_only_made_anew_where_it_changed(tr
     shutil.copy(scenes / "images" / names["first"].image_name, photos / "copy.jpg")
     assert opened()[0] == 4
     assert len(list((run / "search").glob("pictures-*"))) == 1
+
+
+def test_score_files_of_any_model_are_judged_and_compared(trained, tmp_path, capsys):
+    """09 and 07 on a benchmark's files alone, without its captions: queries are told by their numbers."""
+    files = {}
+    for name, skill in (("weak", 2.0), ("strong", 2.5)):
+        scores = seeds.rng(round(10 * skill)).normal(size=(1000, 5000)).astype(np.float32)
+        scores[np.arange(5000) // 5, np.arange(5000)] += skill
+        files[name] = tmp_path / f"{name}.npy"
+        np.save(files[name], scores)
+    run = shutil.copytree(trained.path, tmp_path / "run")
+    scores = f"{files['weak']}; better={files['strong']}"
+    how = {"benchmark": "f30k-1k", "resamples": 100}
+    names = run_cells("09_judge_scores", run=str(run), scores=scores, **how)
+    judged = pd.read_csv(run / "tables" / "09_judged.csv", index_col=["file", "measure"])
+    assert set(judged.index.levels[0]) == {"weak", "better"}
+    assert judged.loc[("better", "rsum"), "value"] > judged.loc[("weak", "rsum"), "value"]
+    assert "f30k-1k (1,000 images, 5,000 captions)" in capsys.readouterr().out
+    seven = run_cells("07_compare_runs", run=str(files["weak"]), runs=f"better={files['strong']}", **how)
+    table = pd.read_csv(tmp_path / "comparison" / "tables" / "07_differences.csv")
+    assert (
+        table["difference"].to_list()[1:]
+        == names["differences"].query("measure == 'rsum'")["difference"].to_list()[1:]
+    )
+    assert seven["texts"] is None
+    changed = pd.read_csv(tmp_path / "comparison" / "tables" / "07_changed.csv")
+    assert changed["query"].str.fullmatch(r"(image|caption) \d+").all()
 
 
 def test_one_member_alone_is_said_not_failed(executed, scenes, tmp_path, capsys):
