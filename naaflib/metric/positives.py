@@ -33,12 +33,12 @@ class Positives:
     answer: np.ndarray  # (pair,) their columns or rows
 
     @classmethod
-    def of(cls, query: np.ndarray, relevant: Sequence[int], answer: np.ndarray) -> "Positives":
+    def of(cls, query: np.ndarray, relevant: np.ndarray, answer: np.ndarray) -> "Positives":
         """relevant: how many answers each query has; answer: all of them, negative where one is absent."""
         there = answer >= 0
         line = np.repeat(np.arange(len(query)), relevant)
         counts = np.bincount(line[there], minlength=len(query))
-        return cls(query, counts, np.asarray(relevant) - counts, answer[there])
+        return cls(query, counts, relevant - counts, answer[there])
 
     @property
     def relevant(self) -> np.ndarray:
@@ -120,13 +120,19 @@ class PositiveCounter:
     """Gathers what the tiles of a matrix add to the ranks. Tiles come in any order and cover it once."""
 
     def __init__(self, truth: BothWays, own: np.ndarray, images: int, captions: int) -> None:
-        """own: the scores of `truth.pairs`, in their order. Raises NaafError if one is not finite."""
-        wanted = len(truth.i2t.answer) + len(truth.t2i.answer)
-        if own.shape != (wanted,):
-            raise NaafError(f"scores of {wanted:,} right pairs are needed, not {own.shape}; read truth.pairs")
+        """own: the scores of `truth.pairs`, in their order. Raises NaafError for another number of them, for
+        one that is not finite, and for right answers beyond the matrix.
+        """
+        rows, columns = truth.pairs
+        if rows.max(initial=-1) >= images or columns.max(initial=-1) >= captions:
+            raise NaafError(
+                f"right answers reach image {rows.max()} and caption {columns.max()}, beyond the matrix of "
+                f"{images} images and {captions} captions; take the scores of the whole split"
+            )
+        if own.shape != rows.shape:
+            raise NaafError(f"{len(own):,} scores for {len(rows):,} right pairs; read those of truth.pairs")
         if not np.isfinite(own).all():
-            row = int(truth.pairs[0][~np.isfinite(own)][0])
-            raise NaafError(f"a score of image {row} is not finite")
+            raise NaafError(f"a score of image {rows[~np.isfinite(own)][0]} is not finite")
         self._i2t = _Way(truth.i2t, own[: len(truth.i2t.answer)])
         self._t2i = _Way(truth.t2i, own[len(truth.i2t.answer) :])
         self._of_image, self._of_caption = np.zeros(images, np.int64), np.zeros(captions, np.int64)
@@ -185,7 +191,7 @@ def _comparable(dtype: np.dtype) -> np.dtype:
     return np.promote_types(dtype, np.float32)
 
 
-def measured(
+def means(
     ranks: RanksBothWays, measures: Sequence[str], captions_per_image: int, seed: int = 0
 ) -> pd.DataFrame:
     """Means in percent with 95 % intervals over images: way, measure, value, low, high, queries.

@@ -10,6 +10,7 @@ can never be found. It counts in R all the same, as in the package's own numbers
 """
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ..npy import open_array
 
 PACKAGE = "eccv_caption"
 TRUTHS = ("eccv", "cxc")
+Place = Callable[[Any], np.ndarray]
 DAMAGED = "reinstall it: pip install --force-reinstall eccv-caption"
 
 
@@ -66,25 +68,24 @@ def positives(truth: str) -> BothWays:
     if truth not in TRUTHS:
         raise unknown("set of right answers", truth, TRUTHS)
     ids = coco_ids()
-    captions_of, images_of = (
-        _read(f"{truth}_{way}.json") for way in ("image_to_caption", "caption_to_image")
-    )
     return BothWays(
-        i2t=_positives(captions_of, ids.rows, ids.columns),
-        t2i=_positives(images_of, ids.columns, ids.rows),
+        i2t=_positives(f"{truth}_image_to_caption.json", ids.rows, ids.columns),
+        t2i=_positives(f"{truth}_caption_to_image.json", ids.columns, ids.rows),
     )
 
 
-def _positives(answers_of: dict[int, list[int]], query_place: Any, answer_place: Any) -> Positives:
-    """By places instead of ids. Queries rise."""
+def _positives(name: str, query_place: Place, answer_place: Place) -> Positives:
+    """A file's right answers by their places instead of their ids; queries rise."""
+    answers_of = _read(name)
     ids = np.fromiter(answers_of, np.int64, len(answers_of))
     query = query_place(ids)
     if (query < 0).any():
-        raise NaafError(f"query {ids[query < 0][0]} of {PACKAGE} is none of the test split; {DAMAGED}")
+        what = f"query {ids[query < 0][0]} is none of the test split"
+        raise NaafError(f"{shown(_folder() / name)}: {what}; {DAMAGED}")
     order = np.argsort(query)
     answers = [sorted(set(answers_of[one])) for one in ids[order].tolist()]
     places = answer_place([answer for some in answers for answer in some])
-    return Positives.of(query[order], [len(some) for some in answers], places)
+    return Positives.of(query[order], np.array([len(some) for some in answers]), places)
 
 
 def _places(known: np.ndarray, asked: Any) -> np.ndarray:
