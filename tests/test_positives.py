@@ -114,7 +114,7 @@ def test_what_is_right_is_told_by_its_place_and_not_by_its_score():
 def test_tiles_must_cover_the_matrix_once():
     scores, truth = planted(3)
     parts = tiles(5, 13)
-    for wrong in (parts[1:], [*parts, parts[0]], [parts[1], *parts[1:]]):
+    for wrong in (parts[1:], [*parts, parts[0]], [parts[1], *parts[1:]], [parts[3], *parts[1:]]):
         counter = PositiveCounter(truth, scores[truth.pairs], IMAGES, CAPTIONS)
         for part in wrong:
             counter.add(scores[part], *part)
@@ -204,11 +204,11 @@ def check_against(package, images, top):
     """Scores that know half of the right answers and hold no ties: our means are the package's."""
     ids, captions = coco_ids(), 5 * images
     rng = seeds.rng(7)
-    scores = rng.random((images, captions))
+    scores = rng.standard_normal((images, captions))
     truths = {name: first_images(positives(name), images, captions) for name in ("eccv", "cxc")}
     for truth in truths.values():
         known = rng.random(len(truth.pairs[0])) < 0.5
-        scores[truth.pairs[0][known], truth.pairs[1][known]] += 0.5
+        scores[truth.pairs[0][known], truth.pairs[1][known]] += 1.5
     lists = rankings(scores, ids, captions, top)
     found = {name: counted(scores, truth, rows=499, columns=4999) for name, truth in truths.items()}
     wanted = package.eccv_metrics(lists, "all")
@@ -217,7 +217,7 @@ def check_against(package, images, top):
     for (truth, name), theirs in oracle.items():
         for way in ("i2t", "t2i"):
             mean = MEASURES[name](getattr(found[truth], way)).mean()
-            assert 0.02 < mean < 0.98, (truth, name, way)  # neither all right nor all wrong
+            assert 0 < mean < 1, (truth, name, way)  # neither all right nor all wrong
             assert mean == pytest.approx(theirs[way], abs=1e-9), (truth, name, way)
 
 
