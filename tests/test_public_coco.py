@@ -214,3 +214,6 @@ def test_the_published_files_are_read_whole(ids):
     assert len(found.grade) == 44_833
     assert (found.method == "c2i_original").sum() == 25_000
     assert ((found.method == "c2i_original") == (found.column // 5 == found.row)).all()
+    right = positives("cxc").i2t  # CxC's right answers are the pairs with a grade of 3 or more
+    graded = zip(found.row[found.grade >= 3].tolist(), found.column[found.grade >= 3].tolist(), strict=True)
+    assert set(graded) == set(zip(right.query[right.line].tolist(), right.answer.tolist(), strict=True))
