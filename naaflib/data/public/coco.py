@@ -52,8 +52,10 @@ def coco_ids() -> CocoIds:
     image_of = _read("original_caption_to_image.json")
     try:
         images = np.array([image_of[caption][0] for caption in captions.tolist()])
-    except KeyError as error:
-        raise NaafError(f"{shown(path)}: caption {error} has no image in the package; {DAMAGED}") from error
+    except LookupError as error:
+        raise NaafError(
+            f"{shown(path)}: a caption has no image in the package ({error}); {DAMAGED}"
+        ) from error
     first = images[::CAPTIONS_AN_IMAGE]
     if not np.array_equal(images, first.repeat(CAPTIONS_AN_IMAGE)):
         raise NaafError(f"{shown(path)}: five consecutive captions are not one image's; {DAMAGED}")
