@@ -6,7 +6,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from naaflib.data.manifest import load
 from naaflib.data.prepare.fetch import fetch
+from naaflib.data.prepare.verify import verify
 from naaflib.errors import NaafError, UsageError
 
 CONTENT = bytes(range(251)) * 4099  # about 1 MB, no period that a wrong offset would hide
@@ -174,6 +176,31 @@ def test_what_has_no_address_is_explained_after_the_downloads(project, server, t
     assert result.steps in str(result)
     (tmp_path / "here" / "train_caps.txt").write_text("a caption\n")
     assert fetch("toys", tmp_path / "here", progress=False).steps == ""
+
+
+def test_a_benchmark_is_fetched_checked_and_then_verified(project, server, tmp_path):
+    server.content = b'{"0": {"caption": "a cat"}}\n'
+    known = hashlib.sha256(server.content).hexdigest()
+    (project / "data_manifests" / "foils.yaml").write_text(
+        f"name: foils\nkind: benchmark\nfiles:\n"
+        f"- {{path: a.json, required: true, url: '{server.address}/a.json', sha256: {known}}}\n"
+    )
+    folder = project / "data" / "foils"
+    assert fetch("foils", progress=False).outcomes == {"a.json": "downloaded"}
+    assert verify(folder).ok
+    (folder / "a.json").write_bytes(server.content.replace(b"cat", b"dog"))
+    assert verify(folder, quick=True).ok
+    assert [check.what for check in verify(folder).failures] == ["sha256 of a.json"]
+    server.content = b"<html>moved</html>"
+    with pytest.raises(NaafError, match="another sha256"):
+        fetch("foils", progress=False)
+    assert b"dog" in (folder / "a.json").read_bytes()
+
+
+def test_what_a_benchmark_has_no_address_for_is_explained(tmp_path):
+    result = fetch(load("f30k_ids").model_copy(update={"files": load("f30k_ids").files[-1:]}), tmp_path)
+    assert f"id_mapping.json {tmp_path}" in result.steps
+    assert "id_mapping.json  required" in result.steps
 
 
 @pytest.mark.parametrize("name", ["f30k_precomp", "coco_precomp", "flickr8k_precomp", "scenes"])

@@ -1,11 +1,17 @@
 """Manifests: what a data set consists of, found by name or by folder."""
 
+import hashlib
+import os
+from pathlib import Path
+
 import pytest
 
 from naaflib.data.manifest import DataFile, Manifest, explain, find_manifest, load, names, read_manifest
 from naaflib.data.scenes.dataset import SIZES
 from naaflib.data.scenes.features import DIM
 from naaflib.errors import NaafError, UsageError
+
+REAL = Path(os.environ.get("NAAF_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "benchmarks"
 
 
 @pytest.fixture
@@ -27,6 +33,32 @@ def test_every_shipped_manifest_is_called_as_its_file_and_says_where_the_data_co
         assert manifest.source
         assert any("naaf data verify" in step for step in manifest.steps)
         assert {file.role for file in manifest.concrete_files()} >= {"features", "captions", "boxes", "sizes"}
+
+
+BENCHMARKS = {"sugar_crepe": 7, "valse": 3, "cxc": 1, "coco_ids": 4, "f30k_ids": 4}  # files
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_lists_each_file_with_its_checksum_address_and_licence(name):
+    manifest = load(name)
+    assert (manifest.name, manifest.kind) == (name, "benchmark")
+    assert manifest.licence
+    assert manifest.source
+    assert any(f"naaf data fetch {name}" in step for step in manifest.steps)
+    files = manifest.concrete_files()
+    assert len(files) == len({file.sha256 for file in files}) == BENCHMARKS[name]
+    assert all(file.required and file.sha256 for file in files)
+    without = [file.path for file in files if not file.url]
+    assert without == (["id_mapping.json"] if name == "f30k_ids" else [])
+    assert all(file.url.endswith("/" + file.path) for file in files if file.url)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no copies of the published files here")
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_checksums_of_benchmarks_are_those_of_the_published_files(name):
+    for file in load(name).concrete_files():
+        content = (REAL / name.removesuffix("_ids") / file.path).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == file.sha256
 
 
 def test_real_data_sets_have_five_captions_an_image_and_no_invented_checksum_or_address():
@@ -108,6 +140,11 @@ def test_a_folder_that_nobody_describes_has_no_manifest(project):
     assert find_manifest(project) is None
 
 
+def test_what_a_set_holds_is_one_line_of_its_files_or_of_its_splits():
+    assert load("valse").contents() == "benchmark: foil-it.json, plurals.json, relations.json"
+    assert load("f30k_precomp").contents().startswith("images: train 29000, dev 1014")
+
+
 def test_an_unknown_name_is_wrong_use_and_names_the_nearest():
     for wrong in ("f30k", "f30k_precom", "flickr8k"):
         with pytest.raises(UsageError, match=r"did you mean 'f(30k|lickr8k)_precomp'"):
@@ -134,6 +171,9 @@ def test_an_unknown_name_is_wrong_use_and_names_the_nearest():
         ("name: x\nseed: 2020-13-45\n", "manifest.yaml: "),
         ("name: x\nseed: 1\nseed: 2\n", r"at line 3 \(the key 'seed' stands there twice\)"),
         (b"name: \xff\xfe\n", "not UTF-8"),
+        ("name: x\nkind: benchmark\n", "manifest.yaml: files: .*lists each of its files"),
+        ("name: x\nkind: benchmark\nfiles: [{path: a}]\nsplits: {dev: {}}\n", "a benchmark has no splits"),
+        ("name: x\nkind: bench\n", "kind: "),
     ],
 )
 def test_a_malformed_manifest_is_one_sentence_with_file_and_place(tmp_path, content, says):

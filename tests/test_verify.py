@@ -411,6 +411,39 @@ def test_checksums_are_compared_where_the_manifest_has_them(folder):
     assert failed(folder, quick=True) == {}
 
 
+@pytest.fixture
+def benchmark(tmp_path):
+    """Files as a benchmark lists them: one optional, neither features nor captions."""
+    folder = tmp_path / "foils"
+    folder.mkdir()
+    (folder / "a.json").write_text('{"0": {"caption": "a cat"}}')
+    (folder / "grades.csv").write_text("caption,grade\n1,4.5\n")
+    (folder / "manifest.yaml").write_text(
+        "name: foils\nkind: benchmark\nfiles:\n- {path: a.json, required: true}\n"
+        "- {path: grades.csv, required: true}\n- {path: more.txt}\n"
+    )
+    return folder
+
+
+def test_a_whole_benchmark_passes_and_what_is_optional_is_noted(benchmark):
+    assert failed(benchmark) == {}
+    assert notes(benchmark).keys() == {"more.txt"}
+
+
+@pytest.mark.parametrize("content", [b'{"0": {"caption": "a c', b"", b"\xff\xfe"])
+def test_a_benchmarks_json_must_be_whole_even_where_it_is_looked_at_quickly(benchmark, content):
+    (benchmark / "a.json").write_bytes(content)
+    assert failed(benchmark, quick=True).keys() == {"a.json"}
+
+
+def test_a_missing_or_unreadable_file_of_a_benchmark_fails_and_says_how_to_get_it(benchmark):
+    (benchmark / "a.json").unlink()
+    (benchmark / "grades.csv").write_bytes(b"caf\xe9")
+    found = failed(benchmark)
+    assert found.keys() == {"a.json", "grades.csv"}
+    assert "naaf data fetch foils" in found["a.json"].remedy
+
+
 @pytest.mark.parametrize("content", [b"{", b"[1]", b'{"word2idx": {"a": 0, "b": 0}}', b"\xff\xfe"])
 def test_a_damaged_vocabulary_fails(folder, content):
     (folder / "toys_vocab.json").write_bytes(content)

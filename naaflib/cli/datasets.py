@@ -10,13 +10,14 @@ from .arguments import add_command, given, path, show_json, show_text
 DATA = """\
 Data sets in the SCAN layout: {split}_ims.npy (images, regions, dim), {split}_caps.txt (five lines an image),
 and, where they exist, boxes, sizes, image names and images/. A manifest in data_manifests/ says what each
-known data set consists of.
+known data set consists of. Benchmarks are files that go with another data set's pictures.
 
 examples:
   naaf data build scenes data/scenes
   naaf data verify data/f30k_precomp
   naaf data list
-  naaf data fetch f30k_precomp"""
+  naaf data fetch f30k_precomp
+  naaf data fetch sugar_crepe"""
 
 BUILD = """\
 Render the built-in data set from a seed: pictures of coloured shapes, 36 regions an image, five captions
@@ -27,7 +28,8 @@ examples:
   naaf data build scenes data/small --train 300 --dev 100 --test 100 --seed 1"""
 
 VERIFY = """\
-Check a data set folder: files, shapes, counts, finite values, boxes, names, checksums where they are known.
+Check a data set folder: files, shapes, counts, finite values, boxes, names, checksums where they are known;
+of a benchmark that each file is there, whole and the published one.
 Every check is one row, with what to do where it failed. Exit status 1 where one failed.
 
 examples:
@@ -42,7 +44,8 @@ Files that are there and right are not downloaded again.
 
 examples:
   naaf data fetch f30k_precomp
-  naaf data fetch f30k_precomp ../big-disk/f30k_precomp"""
+  naaf data fetch f30k_precomp ../big-disk/f30k_precomp
+  naaf data fetch cxc"""
 
 CONVERT = """\
 Turn bottom-up-attention TSV files (image_id, image_w, image_h, num_boxes, boxes, features) and captions into
@@ -253,11 +256,9 @@ def list_known(arguments: argparse.Namespace) -> int:
         show_json([manifest.model_dump() for manifest in manifests])
         return 0
     for manifest in manifests:
-        sizes = ", ".join(f"{split} {counts}" for split, counts in manifest.splits.items())
-        regions, dim = (size or "?" for size in (manifest.regions, manifest.dim))
         show_text(
             f"{manifest.name}: {manifest.title or manifest.name}\n"
-            f"    images: {sizes or 'not counted'}; regions {regions}, dim {dim}\n"
+            f"    {manifest.contents()}\n"
             f"    licence: {manifest.licence or 'not stated'}"
         )
     say("how to get one: naaf data fetch NAME")

@@ -1,7 +1,8 @@
 """What a data set consists of: which files, of which shape, from where, under which licence.
 
 One YAML a data set in `data_manifests/`; a folder may bring its own as `manifest.yaml`. A checksum or a
-direct address stands in a manifest only where it is known.
+direct address stands in a manifest only where it is known. A benchmark is a list of files without splits and
+features: right answers, grades or foils that go with another data set's pictures.
 """
 
 import difflib
@@ -14,7 +15,15 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from ..config import FEW_CAPTIONS, OTHER_DATA, PRESETS, SMALL_DATA
 from ..errors import NaafError, UsageError
@@ -87,9 +96,13 @@ def layout_path(folder: str | os.PathLike[str], split: str, role: str) -> Path:
 
 
 class Manifest(BaseModel, frozen=True, extra="forbid"):
-    """A data set in the SCAN layout: features and captions of splits, which may have boxes and pictures."""
+    """A data set in the SCAN layout: features and captions of splits, which may have boxes and pictures.
+
+    Or a benchmark: the files that it lists and nothing else.
+    """
 
     name: str
+    kind: Literal["layout", "benchmark"] = "layout"
     title: str = ""
     captions_per_image: NonNegativeInt = CAPTIONS_AN_IMAGE  # 0: pictures without captions
     regions: PositiveInt | None = None
@@ -105,6 +118,12 @@ class Manifest(BaseModel, frozen=True, extra="forbid"):
     splits: dict[str, SplitCounts] = {}
     files: tuple[DataFile, ...] = LAYOUT
 
+    @model_validator(mode="after")
+    def _benchmarks_list_files(self) -> "Manifest":
+        if self.kind == "benchmark" and (self.splits or any("{split}" in file.path for file in self.files)):
+            raise ValueError("a benchmark has no splits and lists each of its files")
+        return self
+
     def concrete_files(self) -> tuple[DataFile, ...]:
         """Each file by its real name, axes as numbers; an entry for one file completes the pattern's."""
         found: dict[str, DataFile] = {}
@@ -116,6 +135,14 @@ class Manifest(BaseModel, frozen=True, extra="forbid"):
                 own = {field: getattr(concrete, field) for field in file.model_fields_set}
                 found[concrete.path] = known.model_copy(update=own) if known else concrete
         return tuple(found.values())
+
+    def contents(self) -> str:
+        """What it holds, in one line."""
+        if self.kind == "benchmark":
+            return f"benchmark: {', '.join(file.path for file in self.files)}"
+        sizes = ", ".join(f"{split} {counts}" for split, counts in self.splits.items())
+        regions, dim = (size or "?" for size in (self.regions, self.dim))
+        return f"images: {sizes or 'not counted'}; regions {regions}, dim {dim}"
 
     def _resolve(self, file: DataFile, split: str | None) -> DataFile:
         counts = self.splits.get(split or "", SplitCounts())
@@ -145,6 +172,7 @@ def load(name: str) -> Manifest:
         return read_manifest(path)
     known, asked = names(), _plain(name)
     near = [one for one in known if len(asked) > 3 and asked in _plain(one + load(one).title)]
+    near.sort(key=lambda one: load(one).kind == "benchmark")  # f30k: rather the pictures than their ids
     near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     raise UsageError(f"no data set is called {name!r}{hint} known: {', '.join(known) or 'none'}")
@@ -218,7 +246,7 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest:
         return Manifest.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"]) or "files"
         raise NaafError(f"{shown(path)}: {place}: {first['msg']}; correct this entry") from error
 
 

@@ -51,7 +51,7 @@ def ranked(score: Column, truth: Column, image: Column, seed: int = 0, resamples
     """Both measures with their 95 % intervals: percentiles over resamples of whole images."""
     score, truth = np.asarray(score, dtype=float), np.asarray(truth, dtype=bool)
     names, place = np.unique(np.asarray(image), return_inverse=True)
-    times = _times(np.random.default_rng(seed), len(names), resamples).astype(np.float32)
+    times = times_drawn(np.random.default_rng(seed), len(names), resamples).astype(np.float32)
     wins, precision = np.zeros(resamples), np.zeros(resamples)
     for true in np.array_split(np.flatnonzero(truth), max(1, -(-int(truth.sum()) // SOME))):
         weight = times[:, place[true]]
@@ -66,9 +66,9 @@ def ranked(score: Column, truth: Column, image: Column, seed: int = 0, resamples
         auc, precision = 1 - wins / (trues * falses), precision / trues
     return Ranked(
         area_under_curve(score, truth),
-        *_interval(auc),
+        *percentiles(auc),
         average_precision(score, truth),
-        *_interval(precision),
+        *percentiles(precision),
     )
 
 
@@ -85,18 +85,25 @@ def _counts(
 
 def image_interval(hit: pd.Series, image: pd.Series, seed: int = 0) -> Interval:
     """95 % interval of a mean: percentiles over resamples of whole images."""
-    by_image = hit.astype(float).groupby(image.to_numpy()).agg(["sum", "size"]).to_numpy()
-    times = _times(np.random.default_rng(seed), len(by_image), RESAMPLES)
-    hits, counts = (times @ by_image).T
-    return _interval(hits / counts)
+    (interval,) = image_intervals(hit.to_frame(), image, seed)
+    return interval
 
 
-def _times(rng: np.random.Generator, images: int, resamples: int) -> np.ndarray:
+def image_intervals(columns: pd.DataFrame, image: Column, seed: int = 0) -> list[Interval]:
+    """The interval of each column's mean, from the same resamples of whole images."""
+    by_image = columns.astype(float).groupby(np.asarray(image))
+    times = times_drawn(np.random.default_rng(seed), by_image.ngroups, RESAMPLES).astype(float)
+    means = (times @ by_image.sum().to_numpy()) / (times @ by_image.size().to_numpy())[:, None]
+    return [percentiles(column) for column in means.T]
+
+
+def times_drawn(rng: np.random.Generator, images: int, resamples: int) -> np.ndarray:
     """(resample, image) How often each image is drawn."""
     return rng.multinomial(images, np.full(images, 1 / images), size=resamples)
 
 
-def _interval(values: np.ndarray) -> Interval:
+def percentiles(values: np.ndarray) -> Interval:
+    """The 95 % interval of what resamples gave; those that say nothing (NaN) are left out."""
     known = values[~np.isnan(values)]
     if not len(known):
         return float("nan"), float("nan")

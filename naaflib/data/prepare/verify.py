@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 from ...errors import NaafError
-from ...files import shown
+from ...files import read_json, read_text, shown
 from ...messages import progress_bar
 from ..manifest import SPLIT_FILES, SPLITS, Manifest, find_manifest, layout_path
 from ..vocabulary import Vocabulary
@@ -26,9 +26,14 @@ def verify(folder: str | os.PathLike[str], *, quick: bool = False, progress: boo
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise NaafError(f"{shown(folder)}: no such folder; give the one that holds train_ims.npy")
+        raise NaafError(f"{shown(folder)}: no such folder; give the one that holds the data set's files")
     log = CheckLog(BETWEEN)
     manifest, name = _manifest(log, folder)
+    if manifest.kind == "benchmark":
+        _listed_files(log, folder, manifest)
+        if not quick:
+            _checksums(log, folder, manifest, progress)
+        return Report(folder, name, log.checks)
     jobs = []
     for split in _splits(folder, manifest):
         jobs.append(job := SplitChecks(folder, split, manifest, quick=quick, progress=progress))
@@ -69,6 +74,19 @@ def _presence(log: CheckLog, folder: Path, manifest: Manifest, jobs: list[SplitC
             path, remedy = folder / file.path, f"missing; manifest {manifest.name} requires it"
             found = "present" if path.exists() else "missing"
             log.add(file.role, path.exists(), file.path, found, path, remedy)
+
+
+def _listed_files(log: CheckLog, folder: Path, manifest: Manifest) -> None:
+    """A benchmark's files: there, and text or JSON as their names say."""
+    for file in manifest.concrete_files():
+        path = folder / file.path
+        if not path.is_file():
+            remedy = f"missing; naaf data fetch {manifest.name}"
+            log.add(file.path, False if file.required else None, "a file", "missing", path, remedy)
+            continue
+        reader, form = (read_json, "JSON") if path.suffix == ".json" else (read_text, "UTF-8 text")
+        if log.read(file.path, form, reader, path) is not None:
+            log.add(file.path, True, form, f"{path.stat().st_size:,} bytes", path)
 
 
 def _across(log: CheckLog, folder: Path, jobs: list[SplitChecks]) -> None:

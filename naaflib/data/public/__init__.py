@@ -1,1 +1,7 @@
-"""Public benchmarks as they are published, read into items and checked."""
+"""Public benchmarks, read as they are published: what is right, beyond a data set's own captions.
+
+coco           COCO's test ids in SCAN's order; right answers of ECCV Caption and CxC, from eccv-caption
+sits           human grades of image-caption pairs: Crisscrossed Captions
+foils          SugarCrepe, VALSE, and shuffled captions
+entities       Flickr30k Entities: the regions that each word speaks of; entity_files reads its two files
+"""
