@@ -8,13 +8,19 @@ import pandas as pd
 import pytest
 import seeds
 import torch
+from scipy.stats import spearmanr
 
 from naaflib.cli import main
+from naaflib.data.public.coco import coco_ids
+from naaflib.data.public.sits import Grades
 from naaflib.errors import NaafError, UsageError
+from naaflib.evaluation.judging.extended import SITS_FILE, Extended, open_extended
 from naaflib.evaluation.judging.formats import bfloat16, open_source
-from naaflib.evaluation.judging.judge import judge
+from naaflib.evaluation.judging.gallery import Gallery, open_gallery, order_of
+from naaflib.evaluation.judging.judge import judge, ranked
 from naaflib.evaluation.judging.matrix import ScoreMatrix
 from naaflib.metric import intervals
+from naaflib.metric.positives import CXC_MEASURES, BothWays, PositiveCounter, Positives, means
 from naaflib.metric.retrieval import MEASURES, retrieval_metrics
 
 FEW = {"resamples": 100}
@@ -245,6 +251,72 @@ def test_five_folds_are_ranked_on_their_own():
     expected = judge(scores.astype(np.float16), benchmark="f30k-1k", **FEW)
     assert result.metrics.measures() == pytest.approx(expected.metrics.measures())
     assert result.gallery.chance() == expected.gallery.chance()
+
+
+class TestExtended:
+    """What COCO's 5,000 images have beyond recalls, on a small gallery of the same form."""
+
+    @pytest.fixture
+    def more(self):
+        rng = seeds.rng(11)
+        right = rng.random((9, 45)) < 0.1
+        right[:, :9] |= np.eye(9, dtype=bool)
+        rows, columns = np.nonzero(right)
+        i2t = Positives.of(np.arange(9), np.bincount(rows, minlength=9), columns)
+        asked = np.flatnonzero(right.any(0))
+        by_caption = [np.flatnonzero(right[:, caption]) for caption in asked]
+        t2i = Positives.of(asked, np.array([*map(len, by_caption)]), np.concatenate(by_caption))
+        pairs = rng.integers(9, size=40), rng.integers(45, size=40)
+        grades = Grades(*pairs, rng.random(40), np.array(["c2i_original", "c2i_intrasim"] * 20))
+        return Extended({"cxc": BothWays(i2t, t2i)}, grades)
+
+    @pytest.mark.parametrize("transposed", [False, True])
+    def test_blocks_give_what_the_whole_matrix_gives(self, scores, more, tmp_path, transposed):
+        save(tmp_path / "scores.npy", scores.T if transposed else scores)
+        gallery = Gallery("small", 9, 5, "full")
+        matrix = ScoreMatrix("x", open_source(tmp_path / "scores.npy"), transposed)
+        ranked(matrix, gallery, more)
+        table = more.table(5)
+        whole = PositiveCounter(more.truths["cxc"], scores[more.truths["cxc"].pairs], 9, 45)
+        whole.add(scores, slice(0, 9), slice(0, 45))
+        expected = means(whole.ranks, CXC_MEASURES, 5)
+        assert table["value"].head(6).tolist() == expected["value"].tolist()
+        rho = spearmanr(scores[more.grades.row, more.grades.column], more.grades.grade).statistic
+        assert table.loc["sits_all", "value"] == pytest.approx(rho)
+        assert [*table.index[6:]] == ["sits_all", "sits_c2i_intrasim", "sits_c2i_original"]
+
+    def test_what_is_not_here_is_said_and_what_is_asked_for_is_refused(self, monkeypatch, tmp_path):
+        monkeypatch.setenv("NAAF_ROOT", str(tmp_path))
+        coco = open_gallery(benchmark="coco-5k")
+        found, notes = open_extended(coco, None)
+        assert [*found.truths] == ["eccv", "cxc"]
+        assert notes == [f"not measured: SITS needs {SITS_FILE}, human grades of pairs; {FETCH} brings it"]
+        with pytest.raises(NaafError, match="naaf data fetch cxc"):
+            open_extended(coco, ["sits"])
+        with pytest.raises(NaafError, match=r"nowhere\.csv is missing"):
+            open_extended(coco, None, tmp_path / "nowhere.csv")
+        monkeypatch.setattr("naaflib.data.public.coco.PACKAGE", "no_such_package")
+        assert len(open_extended(coco, None)[1]) == 2
+        with pytest.raises(NaafError, match=r"not installed: pip install naaflib\[benchmarks\]"):
+            open_extended(coco, ["eccv"])
+        assert open_extended(coco, [])[1] == []
+        for gallery in (open_gallery(benchmark="coco-1k"), open_gallery(benchmark="f30k-1k")):
+            assert open_extended(gallery, None)[1] == []
+            with pytest.raises(UsageError, match="cxc: the judgements are of --benchmark coco-5k"):
+                open_extended(gallery, ["cxc"])
+
+    def test_coco_ids_bring_any_order_into_the_benchmarks(self, tmp_path):
+        ids, rng = coco_ids(), seeds.rng(12)
+        rows, columns = rng.permutation(5000), rng.permutation(25000)
+        files = [tmp_path / "images.txt", tmp_path / "captions.txt"]
+        files[0].write_text("".join(f"COCO_val2014_{ids.images[k]:012d}.jpg\n" for k in rows))
+        files[1].write_text("".join(f"{ids.captions[k]}\n" for k in columns))
+        order = order_of(files, open_gallery(benchmark="coco-5k"))
+        assert np.array_equal(rows[order.images], np.arange(5000))
+        assert np.array_equal(columns[order.captions], np.arange(25000))
+
+
+FETCH = "naaf data fetch cxc"
 
 
 class TestIntervals:

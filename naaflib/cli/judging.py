@@ -21,6 +21,10 @@ scores are of:
 R@K is a hit rate: the percentage of queries with a right answer among the first K. A tie with a wrong answer
 is a miss. Ties and constant queries are said; a matrix that holds NaN or infinite scores is refused.
 
+coco-5k has more: mAP@R, R-Precision and R@1 of ECCV Caption, recalls of CxC (both need the package
+eccv-caption: pip install 'naaflib[benchmarks]'), and Spearman's rho with the human grades of SITS (naaf data
+fetch cxc). docs/judging.md says what each number means.
+
 examples:
   naaf judge scores.npy --benchmark coco-5k
   naaf judge outputs/first/scores/test.npy --data data/scenes
@@ -43,6 +47,11 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
         help="the order of the rows, of the columns, or both: an id a line, for each image or caption",
     )  # fmt: skip
     add("--key", metavar="NAME", help="which array of a file that holds several")
+    add(
+        "--extended", nargs="*", choices=("eccv", "cxc", "sits"), metavar="NAME",
+        help="of coco-5k: eccv, cxc, sits, or nothing for none (default: those whose data are here)",
+    )  # fmt: skip
+    add("--sits", type=path, metavar="FILE", help="the file of SITS (default: data/cxc/sits_test.csv)")
     add("--resamples", type=int, default=10_000, metavar="N", help="bootstraps of the images")
     add("--seed", type=int, default=0, metavar="N", help="of the resampling")
     add(
@@ -72,6 +81,8 @@ def judge(arguments: argparse.Namespace) -> int:
         "key",
         "resamples",
         "seed",
+        "extended",
+        "sits",
     )
     results = []
     for file, stem in zip(arguments.scores, _stems(arguments.scores), strict=True):

@@ -14,6 +14,7 @@ from ...files import atomic_path, resolve, shown, write_json
 from ...metric.intervals import measured
 from ...metric.ranks import RankCounter
 from ...metric.retrieval import RetrievalMetrics, as_array, metrics_of
+from .extended import EXTENDED, SITS, Extended, open_extended, text_of
 from .findings import Findings
 from .formats import checked, open_source
 from .gallery import Gallery, open_gallery, order_of, orientation
@@ -51,13 +52,13 @@ class Judgement:
 
     def readable(self) -> pd.DataFrame:
         """The table for the eye, as texts."""
-        named = {name: _text(name) for name in self.table.index}
+        rows = [*self.table.iterrows()]
         columns = {
-            "value": self.table["value"].map("{:.1f}".format),
-            "95 % interval": [f"{row.low:.1f} to {row.high:.1f}" for row in self.table.itertuples()],
-            "chance": [f"{value:.1f}" if np.isfinite(value) else "-" for value in self.table["chance"]],
+            "value": [_number(row.value, name) for name, row in rows],
+            "95 % interval": [f"{_number(row.low, name)} to {_number(row.high, name)}" for name, row in rows],
+            "chance": [_number(row.chance, name) for name, row in rows],
         }
-        return pd.DataFrame(columns).rename(index=named)
+        return pd.DataFrame(columns, index=[_text(name) for name in self.table.index])
 
     def query_table(self) -> pd.DataFrame:
         """A row a query: direction, number, rank of its best right answer (from 1), top answer's number."""
@@ -103,19 +104,25 @@ def judge(
     key: str | None = None,
     resamples: int = 10_000,
     seed: int = 0,
+    extended: Sequence[str] | None = None,
+    sits: str | Path | None = None,
 ) -> Judgement:
     """Recalls, ranks and rsum of a score matrix, with 95 % intervals over images.
 
     scores: (image, caption) or its transpose, which is seen by the shape: an array, a tensor, or a file
     (.npy, .npz, .pt, .h5; key: the array's name in it). What they are of: `benchmark` ("coco-5k", "coco-1k",
     "f30k-1k"), or a data set's folder with a split and a protocol. ids: files of ids (`gallery.order_of`).
+    extended: of coco-5k "eccv", "cxc" and "sits", () for none; None: those whose data are here. sits: the
+    file of SITS.
     Raises UsageError or NaafError where the scores do not fit, are not finite, or cannot be read.
     """
     gallery = open_gallery(data, benchmark, split, protocol)
+    more, missing = open_extended(gallery, extended, sits)
     matrix, notes = open_matrix(scores, gallery, transpose, smaller_is_better, ids, key)
-    metrics, findings = ranked(matrix, gallery)
+    metrics, findings = ranked(matrix, gallery, more)
     table = measured(metrics, gallery.fold, gallery.captions_per_image, resamples=resamples, seed=seed)
-    notes = (*notes, *findings.notes(metrics, gallery, smaller_is_better))
+    table = pd.concat([table, more.table(gallery.captions_per_image, seed)]).rename_axis("measure")
+    notes = (*notes, *findings.notes(metrics, gallery, smaller_is_better), *missing)
     return Judgement(matrix.name, gallery, metrics, table, notes)
 
 
@@ -128,8 +135,17 @@ def write_judgement(result: Judgement, folder: Path, name: str) -> None:
         result.query_table().to_csv(partial, index=False)
 
 
+def _number(value: float, measure: str) -> str:
+    """Percent and ranks with one digit, a correlation with three; a dash for nothing."""
+    if not np.isfinite(value):
+        return "-"
+    return f"{value:.3f}" if measure.startswith(SITS) else f"{value:.1f}"
+
+
 def _text(measure: str) -> str:
     """ "i2t_at_1" as "image to text R@1"."""
+    if measure.startswith(EXTENDED):
+        return text_of(measure)
     way, _, what = measure.partition("_")
     texts = {"i2t": "image to text", "t2i": "text to image"}
     return f"{texts[way]} {what.replace('at_', 'R@').replace('_', ' ')}" if way in texts else measure
@@ -159,23 +175,25 @@ def open_matrix(
 
 
 def ranked(
-    matrix: ScoreMatrix, gallery: Gallery, also: Sequence[Any] = ()
+    matrix: ScoreMatrix, gallery: Gallery, more: Extended | None = None
 ) -> tuple[RetrievalMetrics, Findings]:
     """The ranks of a matrix that is read block by block, and what is odd about it.
 
-    also: counters that are given each block too, as add(block, images, captions).
+    more: further right answers and grades, which see each block too.
     Raises NaafError for scores that are not finite.
     """
     per_image, fold = gallery.captions_per_image, gallery.fold
     own = matrix.own(per_image)
-    finite = np.isfinite(own).all()
-    counter = RankCounter(np.where(np.isfinite(own), own, 0), per_image, fold=fold)
+    finite = np.isfinite(own)
+    counter = RankCounter(np.where(finite, own, 0), per_image, fold=fold)
     findings = Findings(gallery.images, gallery.captions)
+    if more and finite.all():
+        more.start(matrix)
     for tile in counter.tiles(*matrix.tile_sizes(fold, per_image)):
         block = matrix.block(tile.images, tile.captions)
-        if findings.add(tile, block) and finite:
+        if findings.add(tile, block) and finite.all():
             counter.merge(tile.counts(block))
-            for one in also:
+            for one in more.counters if more else ():
                 one.add(block, tile.images, tile.captions)
         matrix.release()
     findings.check(matrix)
