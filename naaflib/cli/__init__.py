@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ..errors import NaafError
 from ..files import shown
 from ..messages import say
-from . import batches, comparing, datasets, explaining, models, searching, sweeps
+from . import batches, comparing, datasets, explaining, foils, models, searching, sweeps
 from .arguments import CONTINUES, Parser
 
 DESCRIPTION = """\
@@ -42,7 +42,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="naaf", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for group in (datasets, models, explaining, searching, batches, sweeps, comparing):
+    for group in (datasets, models, explaining, foils, searching, batches, sweeps, comparing):
         group.add_commands(commands)
     return parser
 

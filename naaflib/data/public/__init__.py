@@ -1,0 +1,1 @@
+"""Public benchmarks as they are published, read into items and checked."""
