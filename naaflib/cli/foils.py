@@ -18,12 +18,13 @@ Does a model score the true caption of a picture above a false one, more often t
   order        the captions of any data set, their words in another order
 
 Printed, percent; a row a category:
-  accuracy   the caption scores higher than the foil, with a 95 % interval over pictures; a tie is a miss
-  chance     50
-  text-only  the same of an n-gram model of the training captions, which sees no picture
-  shorter    the same of the rule "the caption with fewer words"
-  unseen     the accuracy on pictures outside the training split, and their items
-  seen       the accuracy on pictures inside it
+  accuracy       the caption scores higher than the foil, with a 95 % interval over pictures; a tie is a miss
+  chance         50
+  text-only      the same of an n-gram model of the training captions, which sees no picture
+  shorter        the same of the rule "the caption with fewer words"
+  other picture  (--other-pictures) the model's own, beside another picture of the benchmark
+  unseen         the accuracy on pictures outside the training split, and their items
+  seen           the accuracy on pictures inside it
 Items with one exchanged word, as captions that differ in nothing else, also say which word is wrong: AUC,
 average precision, and how often the wrong word is the first suspect, by the model and by the n-gram model.
 
@@ -33,7 +34,7 @@ Anybody's model is judged by a table: --list writes it, --scores reads it, fille
 match).
 
 examples:
-  naaf foils outputs/flickr8k --benchmark order
+  naaf foils outputs/flickr8k --benchmark order --other-pictures
   naaf foils outputs/coco --benchmark sugar-crepe --files data/sugar_crepe --data data/coco_precomp
   naaf foils --benchmark sugar-crepe --files data/sugar_crepe --list pairs.csv
   naaf foils --benchmark sugar-crepe --files data/sugar_crepe --scores pairs.csv --captions train_caps.txt \\
@@ -60,6 +61,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add(
         "--train-ids", type=path, metavar="FILE", help="the pictures of the training, an id or a file's name "
         "a line; by default train_ids.txt of --data, else its train_image_names.txt",
+    )  # fmt: skip
+    add(
+        "--other-pictures", action="store_true", help="score every pair beside another picture, too: what "
+        "the model prefers by the text alone",
     )  # fmt: skip
     add("--out", type=path, metavar="DIR", help="write table.csv, items.csv and words.csv into it")
     add("--seed", type=int, default=0, metavar="N", help="of the word orders")
@@ -100,7 +105,18 @@ def _list(arguments: argparse.Namespace) -> int:
 def _judge(arguments: argparse.Namespace) -> int:
     from ..explanation import foil_benchmark
 
-    asked = ("files", "data", "split", "categories", "scores", "captions", "train_ids", "seed", "device")
+    asked = (
+        "files",
+        "data",
+        "split",
+        "categories",
+        "scores",
+        "captions",
+        "train_ids",
+        "other_pictures",
+        "seed",
+        "device",
+    )
     found = foil_benchmark(arguments.benchmark, arguments.source, **given(arguments, *asked))
     if arguments.out:
         names = ", ".join(shown(file) for file in found.save(arguments.out))
@@ -133,6 +149,8 @@ def _readable(table):
     columns = {"items": _count(table, "items"), "accuracy": _interval(table, "accuracy")}
     columns |= {"chance": table["chance"].map("{:.0f}".format)}
     columns |= {"text-only": _interval(table, "text_only"), "shorter": table["shorter"].map("{:.1f}".format)}
+    if "other_picture" in table:
+        columns |= {"other picture": _interval(table, "other_picture")}
     for part in ("unseen", "seen"):
         columns |= {part: _interval(table, part), f"{part} items": _count(table, f"{part}_items")}
     return DataFrame(columns).set_axis(table["category"]).rename_axis(None)

@@ -6,6 +6,7 @@ that the training saw. Items with one exchanged word also say whether a model kn
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from ..files import missing, resolve, shown
 from ..model.checkpoint import data_folder, load_checkpoint
 from ..model.model import Model
 from ..runs import Run
-from .benchmark_pairs import benchmark_scores, wrong_words
+from .benchmark_pairs import benchmark_scores, other_places, read_blindly, read_by_model, wrong_words
 from .blind import BlindModel, bare
 from .judged import FoilBenchmark
 from .order import order_foils
@@ -44,6 +45,7 @@ def foil_benchmark(
     scores: str | os.PathLike[str] | None = None,
     captions: str | os.PathLike[str] | None = None,
     train_ids: str | os.PathLike[str] | None = None,
+    other_pictures: bool = False,
     seed: int = 0,
     device: str = "auto",
 ) -> FoilBenchmark:
@@ -52,10 +54,10 @@ def foil_benchmark(
     benchmark: a name in `BENCHMARKS`. source: a model, a run or a checkpoint; or scores: a CSV of
     `public.pair_scores`. files: the folder of the benchmark's JSON files. data: the data set with the
     pictures' features; by default the run's. split: one of its splits; by default all, for `order` test, else
-    dev.
-    captions: what the text-only baseline learns from, a caption a line; by default the data set's
-    train_caps.txt. train_ids: the training's pictures, an id a line; by default the data set's. seed: of the
-    orders. Raises NaafError or UsageError, as one sentence, for what does not fit.
+    dev. captions: what the text-only baseline learns from, a caption a line; by default the data set's
+    train_caps.txt. train_ids: the training's pictures, an id a line; by default the data set's.
+    other_pictures: a model scores the pairs beside another picture, too. seed: of the orders.
+    Raises NaafError or UsageError, as one sentence, for what does not fit.
     """
     if (source is None) == (scores is None):
         raise UsageError("name a run or a checkpoint to judge, or a table of scores (--scores FILE)")
@@ -66,15 +68,28 @@ def foil_benchmark(
         benchmark, files=files, data=folder, split=split, categories=categories, seed=seed
     )
     blind, seen = blind_model(folder, captions), training_pictures(folder, _path(train_ids))
+    by_text = None if blind is None else partial(read_blindly, blind)
     if scores is not None:
+        if other_pictures:
+            raise UsageError("a table holds no scores beside other pictures; leave --other-pictures out")
         found, name = read_pair_scores(resolve(scores), items), shown(resolve(scores))
-        return FoilBenchmark(benchmark, name, _judged(items, found, seen, blind), 0, None, None)
+        blindly = by_text and wrong_words(items, by_text)
+        return FoilBenchmark(benchmark, name, _judged(items, found, seen, blind), 0, None, blindly)
     model = source if isinstance(source, Model) else load_checkpoint(getattr(source, "path", source))
     model = model.to(pick_device(device))
     kept, places = _placed(items, folder, split)
     table = _judged(kept, benchmark_scores(model, kept, places), seen, blind)
-    left_out, name = len(items) - len(kept), model.settings.method
-    return FoilBenchmark(benchmark, name, table, left_out, *wrong_words(model, blind, kept, places))
+    if other_pictures:
+        caption, foil = benchmark_scores(model, kept, other_places(places)).T
+        table = table.assign(other_picture=caption > foil)
+    return FoilBenchmark(
+        benchmark=benchmark,
+        scorer=model.settings.method,
+        items=table,
+        left_out=len(items) - len(kept),
+        words=wrong_words(kept, partial(read_by_model, model, places)),
+        words_text_only=by_text and wrong_words(kept, by_text),
+    )
 
 
 def benchmark_items(

@@ -1,6 +1,6 @@
 """A model's scores of benchmark items whose pictures lie in several splits, and the wrong word of each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from ..data.public.foils import FoilItem
 from ..data.public.pictures import Place
 from ..data.scenes.foils import Foil
 from ..data.splits import Split
+from ..errors import NaafError
 from ..model.model import Model
 from .blind import BlindModel
 from .detection import FoilDetection, Read, found_foils, read_pairs
@@ -42,21 +43,35 @@ def benchmark_scores(model: Model, items: Sequence[FoilItem], places: Sequence[P
     return scores
 
 
+def other_places(places: Sequence[Place]) -> list[Place]:
+    """Another picture of the same items for each item: the one half of all pictures further on.
+
+    Raises NaafError for a single picture.
+    """
+    key = [(split.name, image) for split, image in places]
+    own = dict(zip(key, places, strict=True))
+    if len(own) < 2:
+        raise NaafError("all items are of one picture, so there is no other one to show")
+    pictures = list(own)
+    half = len(pictures) // 2
+    other = dict(zip(pictures, pictures[half:] + pictures[:half], strict=True))
+    return [own[other[one]] for one in key]
+
+
 def wrong_words(
-    model: Model, blind: BlindModel | None, items: Sequence[FoilItem], places: Sequence[Place]
-) -> tuple[FoilDetection | None, FoilDetection | None]:
-    """Which word is wrong, by the model and by the text-only baseline; None where no item can say."""
+    items: Sequence[FoilItem], read: Callable[[Sequence[int], Sequence[str]], list[Read]]
+) -> FoilDetection | None:
+    """Which word is wrong, of the items with one exchanged word; None where there is no such item.
+
+    read: a reader of texts; it takes the items' places in the list and a text for each.
+    """
     rows = [k for k, item in enumerate(items) if item.exchange is not None and item.exchange.word is not None]
     if not rows:
-        return None, None
-    items, places = [items[k] for k in rows], [places[k] for k in rows]
-    foils = _one_word_foils(items)
-    texts = [foil.caption for foil in foils], [foil.text for foil in foils]
-    seen = [_read_by(model, places, own) for own in texts]
-    by_model = found_foils(foils, *seen)
-    if blind is None:
-        return by_model, None
-    return by_model, found_foils(foils, *([_blindly(blind, text) for text in own] for own in texts))
+        return None
+    foils = _one_word_foils([items[k] for k in rows])
+    return found_foils(
+        foils, read(rows, [foil.caption for foil in foils]), read(rows, [foil.text for foil in foils])
+    )
 
 
 def _one_word_foils(items: Sequence[FoilItem]) -> list[Foil]:
@@ -76,13 +91,18 @@ def _one_word_foils(items: Sequence[FoilItem]) -> list[Foil]:
     ]
 
 
-def _read_by(model: Model, places: Sequence[Place], texts: Sequence[str]) -> list[Read]:
+def read_by_model(
+    model: Model, places: Sequence[Place], rows: Sequence[int], texts: Sequence[str]
+) -> list[Read]:
+    """Texts as a model reads them beside the pictures at some of the places."""
     found: dict[int, Read] = {}
-    for split, rows in _by_split(places).values():
-        reads = read_pairs(model, split, [places[k][1] for k in rows], [texts[k] for k in rows])
-        found |= dict(zip(rows.tolist(), reads, strict=True))
+    of_rows = [places[row] for row in rows]
+    for split, own in _by_split(of_rows).values():
+        reads = read_pairs(model, split, [of_rows[k][1] for k in own], [texts[k] for k in own])
+        found |= dict(zip(own.tolist(), reads, strict=True))
     return [found[k] for k in range(len(texts))]
 
 
-def _blindly(blind: BlindModel, text: str) -> Read:
-    return Read(tokenize(text), blind.score(text), {"likelihood": blind.evidence(text)})
+def read_blindly(blind: BlindModel, _: Sequence[int], texts: Sequence[str]) -> list[Read]:
+    """Texts as the text-only baseline reads them."""
+    return [Read(tokenize(text), blind.score(text), {"likelihood": blind.evidence(text)}) for text in texts]

@@ -21,7 +21,7 @@ class FoilBenchmark:
     items: a row an item: category, id, picture, seen (whether the training held the picture; None: unknown),
     was and now (None where more than one word differs), score_caption, score_foil, right (the caption scores
     higher; a tie is a miss), text_only (the baseline's right; None without training captions) and shorter
-    (the caption has fewer words).
+    (the caption has fewer words); where it was asked for, other_picture (right beside another picture).
     words, words_text_only: which word is wrong, of the items with one exchanged word: by the model (None for
     scores from a table) and by the text-only baseline (None without training captions).
     """
@@ -37,7 +37,8 @@ class FoilBenchmark:
         """A row a category and one for all: counts, and percent with 95 % intervals over pictures.
 
         accuracy and text_only with _low and _high, chance, shorter; unseen and seen, the accuracy on pictures
-        outside and inside the training split, with _low, _high and _items. NaN: unknown, or no item.
+        outside and inside the training split, with _low, _high and _items; other_picture, with _low and
+        _high, where it was asked for. NaN: unknown, or no item.
         """
         groups = dict(iter(self.items.groupby("category", sort=False)))
         return pd.DataFrame([_row(name, rows) for name, rows in {**groups, ALL: self.items}.items()])
@@ -50,7 +51,7 @@ class FoilBenchmark:
         """
         readers = {self.scorer: self.words, "text-only": self.words_text_only}
         rows = [row for name, one in readers.items() if one is not None for row in _word_rows(name, one)]
-        if self.words is None:
+        if not rows:
             return None
         order = {name: place for place, name in enumerate([*self.items["category"].unique(), ALL])}
         return pd.DataFrame(sorted(rows, key=lambda row: order[row["category"]]))
@@ -94,6 +95,8 @@ def _row(name: str, rows: pd.DataFrame) -> dict[str, object]:
     row |= _percent("accuracy", rows, "right") | {"chance": 50.0}
     text_only = nobody if rows["text_only"].isna().any() else rows
     row |= _percent("text_only", text_only, "text_only") | {"shorter": 100 * rows["shorter"].mean()}
+    if "other_picture" in rows:
+        row |= _percent("other_picture", rows, "other_picture")
     for part in ("unseen", "seen"):
         own = parts.get(part, nobody)
         row |= {f"{part}_items": len(own) if known else np.nan} | _percent(part, own, "right")
