@@ -371,6 +371,21 @@ def test_pictures_that_the_training_saw_are_told_apart(benchmark, tmp_path):
     assert not [line for line in found.sentences() if "unknown" in line and "Seen" in line]
 
 
+def test_one_picture_has_no_interval(tmp_path):
+    captions = tmp_path / "captions.txt"
+    captions.write_text("a cat on a mat\n" * 2)
+    alone = write_sugar_crepe(tmp_path / "one", [(PICTURE, *PAIR)])
+    scores = write_scores(tmp_path / "p.csv", read_foils("sugar-crepe", alone, ["replace_obj"]), 1, 0)
+    how = {"files": alone, "categories": ["replace_obj"], "captions": captions}
+    found = foil_benchmark("sugar-crepe", scores=scores, **how)
+    table, words = found.table(), found.words_table()
+    assert len(table) == len(words) == 2  # the category and all
+    assert (table["accuracy"] == 100).all()
+    assert (words["first"] == 100).all()
+    assert table[["accuracy_low", "accuracy_high"]].isna().all(axis=None)
+    assert words[["auc_low", "first_high"]].isna().all(axis=None)
+
+
 def test_what_nothing_says_is_called_unknown(benchmark, tmp_path):
     found = judged(benchmark, tmp_path, 1, 0)
     assert [line.partition(":")[0] for line in found.sentences()[1:]] == [

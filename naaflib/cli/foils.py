@@ -172,7 +172,10 @@ def _interval(table, name: str) -> list[str]:
     """A measure with its interval."""
     values = table[[name, f"{name}_low", f"{name}_high"]].itertuples(index=False)
     unknown = table.get(f"{name}_items", table[name]).isna()
-    texts = ["{:.1f} ({:.1f} to {:.1f})".format(*row) for row in values]
+    texts = [
+        f"{value:.1f}" if low != low else f"{value:.1f} ({low:.1f} to {high:.1f})"
+        for value, low, high in values
+    ]
     return [
         "unknown" if never else "-" if value != value else text
         for never, value, text in zip(unknown, table[name], texts, strict=True)

@@ -38,7 +38,8 @@ class FoilBenchmark:
 
         accuracy and text_only with _low and _high, chance, shorter; unseen and seen, the accuracy on pictures
         outside and inside the training split, with _low, _high and _items; other_picture, with _low and
-        _high, where it was asked for. NaN: unknown, or no item.
+        _high, where it was asked for. NaN: unknown, or no item; of
+        one picture there is no interval.
         """
         groups = dict(iter(self.items.groupby("category", sort=False)))
         return pd.DataFrame([_row(name, rows) for name, rows in {**groups, ALL: self.items}.items()])
@@ -50,11 +51,12 @@ class FoilBenchmark:
         average_precision and first, with _low and _high, and their chances; percent.
         """
         readers = {self.scorer: self.words, "text-only": self.words_text_only}
-        rows = [row for name, one in readers.items() if one is not None for row in _word_rows(name, one)]
-        if not rows:
+        tables = [_word_rows(name, one) for name, one in readers.items() if one is not None]
+        if not tables:
             return None
         order = {name: place for place, name in enumerate([*self.items["category"].unique(), ALL])}
-        return pd.DataFrame(sorted(rows, key=lambda row: order[row["category"]]))
+        rows = pd.concat(tables, ignore_index=True)
+        return rows.sort_values("category", key=lambda own: own.map(order), kind="stable", ignore_index=True)
 
     def save(self, folder: Path) -> list[Path]:
         """Write table.csv, items.csv and, where there are such items, words.csv; the files."""
@@ -104,27 +106,32 @@ def _row(name: str, rows: pd.DataFrame) -> dict[str, object]:
 
 
 def _percent(name: str, rows: pd.DataFrame, column: str) -> dict[str, float]:
-    """A share with its interval; NaN where there is no item."""
+    """A share with its interval; NaN where there is no item, and no interval of one picture."""
     found = (np.nan,) * 3
     if len(rows):
         hit = rows[column].astype(bool)
-        found = (hit.mean(), *image_interval(hit, rows["picture"]))
+        several = rows["picture"].nunique() > 1
+        found = (hit.mean(), *(image_interval(hit, rows["picture"]) if several else found[1:]))
     return {f"{name}{end}": 100 * value for end, value in zip(("", "_low", "_high"), found, strict=True)}
 
 
-def _word_rows(name: str, found: FoilDetection) -> list[dict[str, object]]:
-    """The rows of `FoilBenchmark.words_table` of one reader."""
-    columns = [f"{measure}{end}" for measure in FOUND for end in ("", "_low", "_high")]
-    kinds = found.kinds(found.evidence)
+def _word_rows(name: str, found: FoilDetection) -> pd.DataFrame:
+    """The rows of `FoilBenchmark.words_table` of one reader; of one picture there is no interval."""
     low, high = found.interval
-    whole = found.found.loc[found.evidence].to_dict()
-    whole |= {"accuracy": found.accuracy, "accuracy_low": low, "accuracy_high": high}
-    chances = {"chance_precision": found.chance_precision, "chance_first": found.chance_first}
-    rows = kinds.rename(columns={"kind": "category"}).to_dict("records")
-    rows.append({"category": ALL, "count": found.count} | whole | chances)
-    shares = [*columns, *chances]
-    return [
-        {"category": row["category"], "reader": name, "evidence": found.evidence, "items": row["count"]}
-        | {share: 100 * row[share] for share in shares}
-        for row in rows
-    ]
+    whole = found.found.loc[found.evidence].to_dict() | {
+        "kind": ALL,
+        "count": found.count,
+        "images": found.foils["image"].nunique(),
+        "accuracy": found.accuracy,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "chance_precision": found.chance_precision,
+        "chance_first": found.chance_first,
+    }
+    rows = pd.concat([found.kinds(found.evidence), pd.DataFrame([whole])], ignore_index=True)
+    bounds = [f"{measure}{end}" for measure in FOUND for end in ("_low", "_high")]
+    rows.loc[rows["images"] == 1, bounds] = np.nan
+    shares = [*(f"{measure}{end}" for measure in FOUND for end in ("", "_low", "_high"))]
+    shares += ["chance_precision", "chance_first"]
+    about = {"category": rows["kind"], "reader": name, "evidence": found.evidence, "items": rows["count"]}
+    return pd.DataFrame(about).join(100 * rows[shares])
