@@ -568,6 +568,21 @@ def test_order_of_a_split_needs_no_files(model, scenes):
         foil_benchmark("order", model, data=scenes, files=scenes)
 
 
+def test_texts_that_the_model_reads_alike_are_a_tie_and_a_miss(model, scenes, tmp_path):
+    names = naaflib.open_split(scenes, "test").image_names
+    longer = [(name, f"a {word} circle", f"a {word} square") for name in names for word in ("red", "blue")]
+    alike = [(name, "a zeppelin lands", "a dirigible lands") for name in names]  # of as many words
+    write_sugar_crepe(
+        tmp_path, [pair for two in zip(alike, longer[::2], strict=True) for pair in two] + longer
+    )
+    found = of_scenes(model, (tmp_path, []), scenes)
+    unknown = found.items["was"] == "zeppelin"
+    assert unknown.sum() == len(names)
+    assert (found.items["score_caption"] == found.items["score_foil"])[unknown].all()
+    assert not found.items["right"][unknown].any()
+    assert not found.words.foils["right"][unknown.to_numpy()].any()
+
+
 def test_other_pictures_say_what_the_model_prefers_without_looking(model, scene_items, scenes):
     found = of_scenes(model, scene_items, scenes, other_pictures=True).items
     split, foils = naaflib.open_split(scenes, "test"), scene_items[1]

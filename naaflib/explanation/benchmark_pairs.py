@@ -1,6 +1,6 @@
 """A model's scores of benchmark items whose pictures lie in several splits, and the wrong word of each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..data.splits import Split
 from ..errors import NaafError
 from ..model.model import Model
 from .blind import BlindModel
-from .detection import FoilDetection, Read, found_foils, read_pairs
+from .detection import FoilDetection, Read, found_foils, read_alike, read_pairs
 from .pairs import chunk_parts
 
 CHUNK = 256  # pairs scored at a time
@@ -29,16 +29,19 @@ def _by_split(places: Sequence[Place]) -> dict[str, tuple[Split, np.ndarray]]:
 
 
 def benchmark_scores(model: Model, items: Sequence[FoilItem], places: Sequence[Place]) -> np.ndarray:
-    """(item, 2) The model's scores of caption and foil; a pair of several items is scored once."""
+    """(item, 2) The model's scores of caption and foil; what it reads alike has one score."""
     scores = np.empty((len(items), 2))
     for split, rows in _by_split(places).values():
-        keys = [(places[k][1], text) for k in rows for text in (items[k].caption, items[k].foil)]
-        own = list(dict.fromkeys(keys))
-        found: dict[tuple[int, str], float] = {}
-        for start in range(0, len(own), CHUNK):
-            images, texts = zip(*own[start : start + CHUNK], strict=True)
-            parts = chunk_parts(model, split, np.array(images), texts)
-            found |= {key: float(part.score) for key, part in zip(own[start:], parts, strict=False)}
+        images = [places[k][1] for k in rows for _ in range(2)]
+        texts = [text for k in rows for text in (items[k].caption, items[k].foil)]
+        keys = read_alike(model, images, texts)
+        pairs = list(dict(zip(keys, zip(images, texts, strict=True), strict=True)).items())
+        found: dict[Hashable, float] = {}
+        for start in range(0, len(pairs), CHUNK):
+            some = pairs[start : start + CHUNK]
+            own, said = zip(*(pair for _, pair in some), strict=True)
+            parts = chunk_parts(model, split, np.array(own), said)
+            found |= {key: float(part.score) for (key, _), part in zip(some, parts, strict=True)}
         scores[rows] = np.reshape([found[key] for key in keys], (-1, 2))
     return scores
 
@@ -69,9 +72,9 @@ def wrong_words(
     if not rows:
         return None
     foils = _one_word_foils([items[k] for k in rows])
-    return found_foils(
-        foils, read(rows, [foil.caption for foil in foils]), read(rows, [foil.text for foil in foils])
-    )
+    texts = [*(str(foil.caption) for foil in foils), *(foil.text for foil in foils)]
+    reads = read([*rows, *rows], texts)  # together: what is read alike is a tie
+    return found_foils(foils, reads[: len(foils)], reads[len(foils) :])
 
 
 def _one_word_foils(items: Sequence[FoilItem]) -> list[Foil]:

@@ -1,6 +1,6 @@
 """Foil detection: AUC of a word's evidence at finding the one wrong word; true caption against its foil."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from ..data.splits import Split
 from ..errors import NaafError
 from ..metric.detection import Interval, area_under_curve, image_interval, ranked
 from ..model.model import Model
-from .pairs import Explanation, explain_pairs
+from .pairs import Explanation, caption_text, explain_pairs
 
 
 @dataclass(frozen=True)
@@ -95,23 +95,33 @@ def foil_detection(model: Model, split: Split, foils: Sequence[Foil]) -> FoilDet
     """
     check_foils(foils, split)
     images = [foil.image for foil in foils]
-    true = read_pairs(model, split, images, [foil.caption for foil in foils])
-    wrong = read_pairs(model, split, images, [foil.text for foil in foils])
-    return found_foils(foils, true, wrong)
+    captions = [*(foil.caption for foil in foils), *(foil.text for foil in foils)]
+    reads = read_pairs(model, split, [*images, *images], captions)
+    return found_foils(foils, reads[: len(foils)], reads[len(foils) :])
 
 
 def read_pairs(
     model: Model, split: Split, images: Sequence[int], captions: Sequence[int | str]
 ) -> list[Read]:
-    """The pairs (images[k], captions[k]) as the model reads them, without `<start>` and `<end>`."""
-    own = list(dict.fromkeys(zip(images, captions, strict=True)))
-    pairs = explain_pairs(model, split, *(list(column) for column in zip(*own, strict=True)))
+    """The pairs (images[k], captions[k]) as the model reads them, without `<start>` and `<end>`.
+
+    What the model reads alike, unknown words for instance, is read once: it is a tie, whatever the rounding.
+    """
+    keys = read_alike(model, images, texts := [caption_text(split, caption) for caption in captions])
+    first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
+    own = [*first.values()]
+    pairs = explain_pairs(model, split, [images[k] for k in own], [captions[k] for k in own])
     evidence = model.similarity.evidence
-    found = {
-        key: Read(pair.words[1:-1], pair.score, _values(pair, evidence))
-        for key, pair in zip(own, pairs, strict=True)
-    }
-    return [found[key] for key in zip(images, captions, strict=True)]
+    found = {key: (pair.score, _values(pair, evidence)) for key, pair in zip(first, pairs, strict=True)}
+    return [
+        Read(model.text_encoder.words(text)[1:-1], *found[key]) for key, text in zip(keys, texts, strict=True)
+    ]
+
+
+def read_alike(model: Model, images: Sequence[int], texts: Sequence[str]) -> list[Hashable]:
+    """For each pair a key; two pairs have the same where the model reads the same text beside one image."""
+    ids = {text: tuple(model.text_encoder.ids(text)) for text in dict.fromkeys(texts)}
+    return [(image, ids[text]) for image, text in zip(images, texts, strict=True)]
 
 
 def found_foils(foils: Sequence[Foil], true: Sequence[Read], wrong: Sequence[Read]) -> FoilDetection:
