@@ -159,7 +159,7 @@ def test_what_is_not_there_is_named(tmp_path):
     ):
         read_foils("sugar-crepe", tmp_path)
     with pytest.raises(
-        UsageError, match="there is no category 'plural'; categorys: foil-it, relations, plurals"
+        UsageError, match="there is no category 'plural'; categories: foil-it, relations, plurals"
     ):
         read_foils("valse", tmp_path, ["plural"])
     with pytest.raises(

@@ -82,14 +82,9 @@ def foil_benchmark(
     if other_pictures:
         caption, foil = benchmark_scores(model, kept, other_places(places)).T
         table = table.assign(other_picture=caption > foil)
-    return FoilBenchmark(
-        benchmark=benchmark,
-        scorer=model.settings.method,
-        items=table,
-        left_out=len(items) - len(kept),
-        words=wrong_words(kept, partial(read_by_model, model, places)),
-        words_text_only=by_text and wrong_words(kept, by_text),
-    )
+    words, left_out = wrong_words(kept, partial(read_by_model, model, places)), len(items) - len(kept)
+    blindly = by_text and wrong_words(kept, by_text)
+    return FoilBenchmark(benchmark, model.settings.method, table, left_out, words, blindly)
 
 
 def benchmark_items(

@@ -10,9 +10,8 @@ from itertools import combinations
 import numpy as np
 
 from ..data.captions import tokenize
-from ..data.public.foils import FoilItem
+from ..data.public.foils import FoilItem, check_categories
 from ..data.splits import Split
-from ..errors import unknown
 from .foils import LISTS, article_fits, in_set_phrase, meanings
 
 Rule = Callable[[list[str], np.random.Generator], list[str] | None]
@@ -63,9 +62,7 @@ def order_foils(split: Split, *, rules: Sequence[str] = (), seed: int = 0) -> li
     Punctuation at a caption's end stays there. Foils are in lower case, as models read them. A foil depends
     on the seed, the caption's number, its words and the rule. Raises UsageError for an unknown rule.
     """
-    for rule in rules:
-        if rule not in RULES:
-            raise unknown("category", rule, RULES)
+    check_categories(rules, RULES)
     found = []
     for number, rule in enumerate(RULES):
         for caption, text in enumerate(split.captions if not rules or rule in rules else ()):

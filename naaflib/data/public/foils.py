@@ -6,12 +6,12 @@ its caption (`mturk.caption` >= 2), and the others are left out, as its authors 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ...errors import NaafError, unknown
+from ...errors import NaafError, UsageError, unknown
 from ...files import read_json, shown
 from ..captions import tokenize
 
@@ -91,13 +91,18 @@ def read_foils(benchmark: str, folder: Path, categories: Sequence[str] = ()) -> 
     if benchmark not in FORMS:
         raise unknown("benchmark", benchmark, FORMS)
     form = FORMS[benchmark]
-    for category in categories:
-        if category not in form.categories:
-            raise unknown("category", category, form.categories)
+    check_categories(categories, form.categories)
     chosen = [category for category in form.categories if not categories or category in categories]
     return [
         item for category in chosen for item in _items(benchmark, form, folder / f"{category}.json", category)
     ]
+
+
+def check_categories(asked: Sequence[str], known: Iterable[str]) -> None:
+    """Raises UsageError for a category that a benchmark does not have."""
+    for category in asked:
+        if category not in known:
+            raise UsageError(f"there is no category {category!r}; categories: {', '.join(known)}")
 
 
 def _items(benchmark: str, form: Form, path: Path, category: str) -> Iterator[FoilItem]:
