@@ -13,7 +13,18 @@ from collections.abc import Sequence
 from ..errors import NaafError
 from ..files import shown
 from ..messages import say
-from . import batches, comparing, datasets, explaining, judging, models, pointing, searching, sweeps
+from . import (
+    batches,
+    comparing,
+    datasets,
+    explaining,
+    foils,
+    judging,
+    models,
+    pointing,
+    searching,
+    sweeps,
+)
 from .arguments import CONTINUES, Parser
 
 DESCRIPTION = """\
@@ -42,8 +53,8 @@ def build_parser() -> Parser:
     parser = Parser(prog="naaf", description=DESCRIPTION, epilog=EXAMPLES)
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    groups = (datasets, models, judging, explaining, pointing, searching, batches, sweeps, comparing)
-    for group in groups:
+    measuring = (judging, explaining, pointing, foils)
+    for group in (datasets, models, *measuring, searching, batches, sweeps, comparing):
         group.add_commands(commands)
     return parser
 

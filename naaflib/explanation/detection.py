@@ -1,7 +1,8 @@
 """Foil detection: AUC of a word's evidence at finding the one wrong word; true caption against its foil."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from ..data.splits import Split
 from ..errors import NaafError
 from ..metric.detection import Interval, area_under_curve, image_interval, ranked
 from ..model.model import Model
-from .pairs import Explanation, explain_pairs
+from .pairs import Explanation, caption_text, explain_pairs
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,14 @@ class FoilDetection:
         return pd.DataFrame(rows).sort_values(["count", "kind"], ascending=[False, True], ignore_index=True)
 
 
+class Read(NamedTuple):
+    """A caption as somebody reads it beside its image."""
+
+    words: Sequence[str]
+    score: float
+    values: dict[str, np.ndarray]  # by the name of a number that each word has: (word,)
+
+
 def foil_detection(model: Model, split: Split, foils: Sequence[Foil]) -> FoilDetection:
     """How well the model finds the wrong word of each foil, and tells the foil from the true caption.
 
@@ -84,43 +93,73 @@ def foil_detection(model: Model, split: Split, foils: Sequence[Foil]) -> FoilDet
     are no candidates. Raises NaafError for a foil that is not its caption with one word, the one
     that it names, exchanged.
     """
-    _check(foils, split)
-    own = sorted({(foil.image, foil.caption) for foil in foils})
-    pairs = explain_pairs(model, split, *(list(column) for column in zip(*own, strict=True)))
+    check_foils(foils, split)
+    images = [foil.image for foil in foils]
+    captions = [*(foil.caption for foil in foils), *(foil.text for foil in foils)]
+    reads = read_pairs(model, split, [*images, *images], captions)
+    return found_foils(foils, reads[: len(foils)], reads[len(foils) :])
+
+
+def read_pairs(
+    model: Model, split: Split, images: Sequence[int], captions: Sequence[int | str]
+) -> list[Read]:
+    """The pairs (images[k], captions[k]) as the model reads them, without `<start>` and `<end>`.
+
+    What the model reads alike, unknown words for instance, is read once: it is a tie, whatever the rounding.
+    """
+    keys = read_alike(model, images, texts := [caption_text(split, caption) for caption in captions])
+    first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
+    own = [*first.values()]
+    pairs = explain_pairs(model, split, [images[k] for k in own], [captions[k] for k in own])
     evidence = model.similarity.evidence
-    true = {key: (pair.score, _values(pair, evidence)) for key, pair in zip(own, pairs, strict=True)}
-    wrong = explain_pairs(model, split, [foil.image for foil in foils], [foil.text for foil in foils])
+    found = {key: (pair.score, _values(pair, evidence)) for key, pair in zip(first, pairs, strict=True)}
+    return [
+        Read(model.text_encoder.words(text)[1:-1], *found[key]) for key, text in zip(keys, texts, strict=True)
+    ]
+
+
+def read_alike(model: Model, images: Sequence[int], texts: Sequence[str]) -> list[Hashable]:
+    """For each pair a key; two pairs have the same where the model reads the same text beside one image."""
+    ids = {text: tuple(model.text_encoder.ids(text)) for text in dict.fromkeys(texts)}
+    return [(image, ids[text]) for image, text in zip(images, texts, strict=True)]
+
+
+def found_foils(foils: Sequence[Foil], true: Sequence[Read], wrong: Sequence[Read]) -> FoilDetection:
+    """The measures of foils that somebody has read, and of their true captions.
+
+    Intervals resample the numbers in `Foil.image`. The headline's evidence is the first of a `Read`'s values.
+    """
     words, rows = [], []
-    for index, (foil, pair) in enumerate(zip(foils, wrong, strict=True)):
-        score, values = true[foil.image, foil.caption]
-        before = {f"{name}_before": value for name, value in values.items()}
-        here = _values(pair, evidence)
-        words.append(_foil_words(index, foil, pair) | here | before)
-        scored = {"score_true": score, "score_foil": pair.score, "right": score > pair.score}
+    for index, (foil, one, other) in enumerate(zip(foils, true, wrong, strict=True)):
+        before = {f"{name}_before": value for name, value in one.values.items()}
+        words.append(_foil_words(index, foil, other.words) | other.values | before)
+        scored = {"score_true": one.score, "score_foil": other.score, "right": one.score > other.score}
         rows.append(asdict(foil) | scored)
     joined = {name: np.concatenate([part[name] for part in words]) for name in words[0]}
-    return _detection(pd.DataFrame(joined), pd.DataFrame(rows), evidence)
+    return _detection(pd.DataFrame(joined), pd.DataFrame(rows), tuple(wrong[0].values))
 
 
-def _check(foils: Sequence[Foil], split: Split) -> None:
+def check_foils(foils: Sequence[Foil], split: Split) -> None:
+    """Raises NaafError unless each foil is its caption with one word, the one that it names, exchanged."""
     if not foils:
         raise NaafError(f"there are no foils for split {split.name}; nothing can be measured")
     for foil in foils:
         wrong = tokenize(foil.text)
         if not 0 <= foil.word < len(wrong):
             raise NaafError(f"a foil names word {foil.word} of {foil.text!r}, which has no such word")
-        if not 0 <= foil.caption < len(split.captions):
+        own = isinstance(foil.caption, str) or 0 <= foil.caption < len(split.captions)
+        if not own:
             continue  # `explain_pairs` names it
-        true = tokenize(split.captions[foil.caption])
+        true = tokenize(foil.caption if isinstance(foil.caption, str) else split.captions[foil.caption])
         if len(true) != len(wrong):
             raise NaafError(
-                f"the foil {foil.text!r} is not as long as caption {foil.caption}; a foil replaces one word"
+                f"the foil {foil.text!r} is not as long as caption {foil.caption!r}; a foil replaces one word"
             )
         changed = [place for place, word in enumerate(wrong) if word != true[place]]
         if changed != [foil.word]:
             raise NaafError(
-                f"the foil {foil.text!r} names word {foil.word}, and differs from caption {foil.caption} in "
-                f"{_listed(changed)}; a foil replaces exactly the word that it names"
+                f"the foil {foil.text!r} names word {foil.word}, and differs from caption {foil.caption!r} "
+                f"in {_listed(changed)}; a foil replaces exactly the word that it names"
             )
 
 
@@ -128,9 +167,9 @@ def _listed(places: list[int]) -> str:
     return f"word {', '.join(map(str, places))}" if places else "no word"
 
 
-def _foil_words(index: int, foil: Foil, pair: Explanation) -> dict[str, np.ndarray]:
+def _foil_words(index: int, foil: Foil, said: Sequence[str]) -> dict[str, np.ndarray]:
     """Which word of which foil: the columns beside the evidence."""
-    words = np.array(pair.words[1:-1], dtype=object)
+    words = np.array(said, dtype=object)
     about = {"foil": np.full(len(words), index), "image": np.full(len(words), foil.image)}
     return about | {"word": words, "wrong": np.arange(len(words)) == foil.word}
 

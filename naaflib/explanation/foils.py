@@ -155,7 +155,9 @@ def _swap(
     rng: np.random.Generator,
 ) -> tuple[str, int, str, str] | None:
     """The foil's text, the place of its wrong word, the word before and after; None where there is none."""
-    places = [place for place, word in enumerate(words) if word in vocabulary and not _apart(words, place)]
+    places = [
+        place for place, word in enumerate(words) if word in vocabulary and not in_set_phrase(words, place)
+    ]
     for place in (places[k] for k in rng.permutation(len(places))):
         choices = _candidates(words, place, said, listed, vocabulary)
         if choices:
@@ -183,7 +185,7 @@ def _candidates(
         [
             word
             for word in sorted(getattr(meaning, number))
-            if word in vocabulary and _fits(words, place, word)
+            if word in vocabulary and article_fits(words, place, word)
         ]
         for meaning in listed
         if not meaning.all & taken
@@ -191,13 +193,13 @@ def _candidates(
     return [forms for forms in fitting if forms]
 
 
-def _fits(words: Sequence[str], place: int, now: str) -> bool:
+def article_fits(words: Sequence[str], place: int, now: str) -> bool:
     """Whether "a" or "an" before the word still does."""
     before = words[place - 1] if place else ""
     return before not in ("a", "an") or (before == "an") == (now[0] in "aeiou")
 
 
-def _apart(words: Sequence[str], place: int) -> bool:
+def in_set_phrase(words: Sequence[str], place: int) -> bool:
     """Whether the word belongs to a phrase that means something else."""
     around = {" ".join(words[place - 1 : place + 1]), " ".join(words[place : place + 2])}
     return not around.isdisjoint(APART)

@@ -213,7 +213,7 @@ def explain_encoded(
     similarity = similarity or model.similarity
     boundary = model.boundary.inference if boundary is None else boundary
     parts = Parts(*(value.cpu() for value in pair_parts(similarity, regions, words, boundary)))
-    return _explanation(model, split, image, caption, _text(split, caption), parts, boundary)
+    return _explanation(model, split, image, caption, caption_text(split, caption), parts, boundary)
 
 
 def explain_pairs(
@@ -234,11 +234,12 @@ def explain_pairs(
         )
     for image in images:
         check_image(image, split)
-    texts = [_text(split, caption) for caption in captions]
+    texts = [caption_text(split, caption) for caption in captions]
     return _explained(model, split, images, captions, texts)
 
 
-def _text(split: Split, caption: int | np.integer | str) -> str:
+def caption_text(split: Split, caption: int | np.integer | str) -> str:
+    """A caption of the split, or the text itself. Raises NaafError for none such and a text without words."""
     if not isinstance(caption, str):
         return split.captions[check_caption(caption, split)]
     if not tokenize(caption):

@@ -2,6 +2,7 @@
 
 coco           COCO's test ids in SCAN's order; right answers of ECCV Caption and CxC, from eccv-caption
 sits           human grades of image-caption pairs: Crisscrossed Captions
-foils          SugarCrepe, VALSE, and shuffled captions
+foils          SugarCrepe and VALSE as items; pair_scores: tables of other models' scores of them;
+               pictures: where an item's picture stands, and whether a training saw it
 entities       Flickr30k Entities: the regions that each word speaks of; entity_files reads its two files
 """

@@ -14,7 +14,7 @@ class Foil:
     """A caption made false: caption number `caption` of the split, which speaks of image number `image`, with
     token number `word` (without <start>) changed from `was` to `now`, another word of the same kind."""
 
-    caption: int
+    caption: int | str  # a text where the true caption is none of the split's
     image: int
     text: str
     word: int
