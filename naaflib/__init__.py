@@ -21,6 +21,7 @@ _HOME = {
     "evaluate": "evaluation",
     "explain": "explanation",
     "explore": "explorer",
+    "foil_benchmark": "explanation",
     "judge": "evaluation.judging.judge",
     "load_checkpoint": "model.checkpoint",
     "open_split": "data.splits",

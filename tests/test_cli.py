@@ -75,7 +75,7 @@ def test_every_command_teaches():
     from naaflib.cli import build_parser
 
     found = list(commands(build_parser()))
-    assert len(found) == 25
+    assert len(found) == 26
     for words, parser in found:
         text = parser.format_help()
         assert parser.description, words

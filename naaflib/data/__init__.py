@@ -6,6 +6,6 @@ features    regions of images, memory-mapped;  npy, number_types, row_counts: ch
 boxes       places of regions;  batches: training batches;  inspection: what a set looks like
 writing     new files, whole or not at all
 pictures    a picture as every step sees it;  extract/: their features, by extractors
-public/     benchmarks in their published form
+public/     benchmarks, read as they are published
 prepare/    sets made and checked: fetch, convert, import, verify;  scenes/: the built-in set
 """

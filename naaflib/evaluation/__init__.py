@@ -6,6 +6,7 @@ cluster     the same on a running Dask cluster
 evaluate    scores and metrics of a run or checkpoint, kept in its folder
 ensembles   scores of several models averaged
 comparison/ variants measured on the same images, with intervals and p-values
+judging/    score matrices of any model, from files
 arithmetic  device, instruction set and libraries of a process
 
 The ranking loop of all of them lies in `metric.ranks`.

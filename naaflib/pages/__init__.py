@@ -9,6 +9,7 @@ measured    pointing game and foil detection, of one model or of two side by sid
 samples     the two samples of similarities
 search      pictures searched by texts, an answer taken apart, a text made wrong
 comparison  runs compared: differences, intervals, the queries that changed
+judging     score files of any models judged
 """
 
 from .keep import (
