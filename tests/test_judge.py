@@ -253,6 +253,20 @@ def test_five_folds_are_ranked_on_their_own():
     assert result.gallery.chance() == expected.gallery.chance()
 
 
+def test_saved_scores_know_what_they_are_of(folder, write_split, tmp_path):
+    from synthetic_runs import write_run
+
+    run = write_run(tmp_path / "run", folder, split="test")
+    result = judge(run / "scores" / "test.npy", **FEW)
+    same(result, np.load(run / "scores" / "test.npy"))
+    assert result.gallery.sentence() == judge(run / "scores" / "test.npy", folder, **FEW).gallery.sentence()
+    write_split(tmp_path / "small", "test", 9, seed=1)
+    with pytest.raises(
+        NaafError, match=r"test\.npy holds scores of split 'test' of 'small', not of small test"
+    ):
+        judge(run / "scores" / "test.npy", tmp_path / "small")
+
+
 class TestExtended:
     """What COCO's 5,000 images have beyond recalls, on a small gallery of the same form."""
 

@@ -17,6 +17,7 @@ scores are of:
   --benchmark coco-1k    the same matrix, the mean over five folds of 1,000 images
   --benchmark f30k-1k    the 1,000 images and 5,000 captions of Flickr30K's test split
   --data DIR             a data set in the SCAN layout, of which the captions (SPLIT_caps.txt) are enough
+Scores that naaf evaluate saved know it themselves.
 
 R@K is a hit rate: the percentage of queries with a right answer among the first K. A tie with a wrong answer
 is a miss. Ties and constant queries are said; a matrix that holds NaN or infinite scores is refused.
@@ -27,7 +28,8 @@ fetch cxc). docs/judging.md says what each number means.
 
 examples:
   naaf judge scores.npy --benchmark coco-5k
-  naaf judge outputs/first/scores/test.npy --data data/scenes
+  naaf judge outputs/first/scores/test.npy
+  naaf judge scores.h5 --data data/scenes --split dev --key model/scores
   naaf judge distances.pt --benchmark f30k-1k --smaller-is-better
   naaf judge scores.npy --benchmark coco-5k --ids image_ids.txt caption_ids.txt
   naaf judge a.npy b.npy --benchmark f30k-1k --out outputs/judged

@@ -7,13 +7,13 @@ import numpy as np
 
 from ..data.splits import Split, open_split
 from ..errors import NaafError, UsageError
-from ..files import atomic_path, read_json, resolve, shown, write_json
+from ..files import atomic_path, resolve, shown, write_json
 from ..messages import say
 from ..model.checkpoint import data_folder
 from ..runs import Run, as_paths, members
 from .evaluate import Evaluation, evaluate, save_evaluation, scored_split
 from .judging.formats import READERS
-from .judging.gallery import Gallery
+from .judging.gallery import of_split
 from .judging.judge import open_matrix
 from .protocols import check_protocol, default_split, protocol_metrics
 
@@ -99,20 +99,7 @@ def _member_scores(member: Run | Path, split: Split, device: str) -> np.ndarray:
     """A member's scores of the split, from its file; a run without one is evaluated."""
     if isinstance(member, Run):
         return evaluate(member, split.folder, split=split.name, device=device, reuse=True).scores
-    path = member
-    if not path.is_file():
-        raise NaafError(f"{shown(path)} is missing; `naaf evaluate` writes a run's scores")
-    expected = scored_split(split)
-    about = read_json(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else None
-    if isinstance(about, dict) and any(
-        about.get(key) != expected[key] for key in ("split", "captions_sha256")
-    ):
-        raise NaafError(
-            f"{shown(path)} holds scores of split {about.get('split')!r} of {about.get('data')!r}, not of "
-            f"{split.name!r} of {shown(split.folder)}; the members of an ensemble share images and captions"
-        )
-    gallery = Gallery(f"{split.name} of {shown(split.folder)}", len(split), split.captions_per_image, "full")
-    matrix, notes = open_matrix(path, gallery)
+    matrix, notes = open_matrix(member, of_split(split))
     for note in notes:
         say(f"{matrix.name}: {note}")
     return matrix.block(slice(0, len(split)), slice(0, len(split.captions)))

@@ -8,13 +8,13 @@ from pathlib import Path
 from ...data.npy import open_array
 from ...data.splits import split_names
 from ...errors import NaafError, UsageError, unknown
-from ...files import fingerprint, read_json, resolve, shown
+from ...files import fingerprint, resolve, shown
 from ...metric.retrieval import RetrievalMetrics
 from ...runs import Run
 from ..evaluate import evaluate
-from ..judging.gallery import Gallery, open_gallery
+from ..judging.gallery import SAME, Gallery, of_record, open_gallery, recorded
 from ..judging.judge import open_matrix, ranked
-from ..protocols import check_protocol, default_split, protocol_metrics
+from ..protocols import default_split, protocol_metrics
 from .settings import (
     ScoreFile,
     Variant,
@@ -26,7 +26,6 @@ from .settings import (
 )
 
 SPLITS = ("test", "dev", "testall", "train")
-SAME = ("split", "images", "captions", "captions_per_image", "captions_sha256")
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,13 +142,12 @@ def _common(
         for run in runs:
             if data is not None and _unusable(run, split):
                 evaluate(run, data, split=split, protocol=protocol, device=device)
-    known = [(run, about) for run in sources if (about := _about(run, split)) is not None]
+    known = [(run, about) for run in sources if (about := recorded(run.scores_path(split or ""))) is not None]
     if known and (data is None or runs):
         origin = known[0][1]
         if split not in (None, origin["split"]):
             raise UsageError(f"{shown(known[0][0].path)} holds scores of {origin['split']}, not of {split}")
-        gallery = _recorded(origin, protocol)
-        check_protocol(protocol, gallery.images)
+        gallery = of_record(origin, protocol)
     else:
         asked = None if benchmark else protocol
         gallery = open_gallery(None if benchmark else data, benchmark, split, asked)
@@ -157,20 +155,6 @@ def _common(
     for run, about in known:
         _check_same(sources[0], origin, run, about)
     return gallery, origin
-
-
-def _about(run: Run, split: str | None) -> dict | None:
-    """What scores record that they are of; None for a score file that does not say it."""
-    path = run.scores_path(split or "").with_suffix(".json")
-    about = read_json(path) if path.is_file() else None
-    return about if isinstance(about, dict) and all(name in about for name in SAME) else None
-
-
-def _recorded(about: dict, protocol: str) -> Gallery:
-    return Gallery(
-        f"{about['data']} {about['split']}", about["images"], about["captions_per_image"], protocol,
-        split=about["split"],
-    )  # fmt: skip
 
 
 def _common_split(runs: Sequence[Run]) -> str:
@@ -220,8 +204,8 @@ def _unusable(run: Run, split: str) -> str:
     path = run.scores_path(split)
     if not path.is_file() or not path.with_suffix(".json").is_file():
         return "has no scores"
-    about = read_json(path.with_suffix(".json"))
-    if not isinstance(about, dict) or any(name not in about for name in SAME):
+    about = recorded(path)
+    if about is None:
         return "does not say what its scores are of"
     made = about.get("checkpoint")
     if made and run.is_trained and made != fingerprint(run.checkpoint()):

@@ -32,12 +32,14 @@ class Extended:
         self.graded = np.empty(0)
 
     def start(self, matrix: ScoreMatrix) -> None:
-        """Read the scores that the blocks are compared with."""
+        """Read the scores that the blocks are compared with. Without counters where one is not finite."""
         wanted = [truth.pairs for truth in self.truths.values()]
         wanted += [(self.grades.row, self.grades.column)] if self.grades else []
         if not wanted:
             return
         scores = matrix.pairs(*(np.concatenate(places) for places in zip(*wanted, strict=True)))
+        if not np.isfinite(scores).all():
+            return  # whoever reads the blocks says where
         parts = np.split(scores, np.cumsum([len(rows) for rows, _ in wanted])[:-1])
         self.counters = [
             PositiveCounter(truth, own, *matrix.shape)

@@ -14,13 +14,15 @@ import numpy as np
 
 from ...data.captions import read_filled
 from ...data.manifest import CAPTIONS_AN_IMAGE, SPLITS, data_name, find_manifest, layout_path
+from ...data.splits import Split
 from ...errors import NaafError, UsageError, unknown
-from ...files import fingerprint, missing, resolve, shown
+from ...files import fingerprint, missing, read_json, resolve, shown
 from ...metric.retrieval import chance_recalls
 from ..protocols import PROTOCOL_IMAGES, check_protocol, fold_size
 
 BENCHMARKS = tuple(name for name, images in PROTOCOL_IMAGES.items() if images)
 COCO = ("coco-5k", "coco-1k")
+SAME = ("split", "images", "captions", "captions_per_image", "captions_sha256")  # of scores of one split
 IDS = "{split}_ids.txt"  # of the SCAN layout: an id an image, or an id a caption
 
 
@@ -118,6 +120,36 @@ def _of_split(folder: Path, split: str | None, protocol: str) -> Gallery:
     images = captions // per_image
     check_protocol(protocol, images)
     return Gallery(f"{data_name(folder)} {split}", images, per_image, protocol, folder, split)
+
+
+def of_split(split: Split) -> Gallery:
+    """A split that is open."""
+    name = f"{data_name(split.folder)} {split.name}"
+    return Gallery(name, len(split), split.captions_per_image, "full", split.folder, split.name)
+
+
+def recorded(scores: Path) -> dict | None:
+    """What scores that this library saved are of, by the .json beside them; None for others."""
+    path = scores.with_suffix(".json")
+    about = read_json(path) if path.is_file() else None
+    return about if isinstance(about, dict) and all(name in about for name in SAME) else None
+
+
+def of_record(about: dict, protocol: str = "full") -> Gallery:
+    """The gallery of scores that this library saved. Raises UsageError for a protocol that does not fit."""
+    check_protocol(protocol, about["images"])
+    name = f"{about['data']} {about['split']}"
+    return Gallery(name, about["images"], about["captions_per_image"], protocol, split=about["split"])
+
+
+def check_record(scores: Path, gallery: Gallery) -> None:
+    """Raises NaafError where saved scores say that they are of another split or of other captions."""
+    about, now = recorded(scores), gallery.origin()
+    if about and any(None not in (about[name], now[name]) and about[name] != now[name] for name in SAME):
+        raise NaafError(
+            f"{shown(scores)} holds scores of split {about['split']!r} of {about['data']!r}, not of "
+            f"{gallery.name}, or its captions have changed; name the split that was scored, or score it again"
+        )
 
 
 def orientation(name: str, shape: tuple[int, int], gallery: Gallery, transpose: bool = False) -> bool:

@@ -17,7 +17,7 @@ from ...metric.retrieval import RetrievalMetrics, as_array, metrics_of
 from .extended import EXTENDED, SITS, Extended, open_extended, text_of
 from .findings import Findings
 from .formats import checked, open_source
-from .gallery import Gallery, open_gallery, order_of, orientation
+from .gallery import Gallery, check_record, of_record, open_gallery, order_of, orientation, recorded
 from .matrix import ScoreMatrix
 
 
@@ -111,12 +111,16 @@ def judge(
 
     scores: (image, caption) or its transpose, which is seen by the shape: an array, a tensor, or a file
     (.npy, .npz, .pt, .h5; key: the array's name in it). What they are of: `benchmark` ("coco-5k", "coco-1k",
-    "f30k-1k"), or a data set's folder with a split and a protocol. ids: files of ids (`gallery.order_of`).
-    extended: of coco-5k "eccv", "cxc" and "sits", () for none; None: those whose data are here. sits: the
-    file of SITS.
+    "f30k-1k"), or a data set's folder with a split and a protocol; scores that this library saved know it.
+    ids: files of ids (`gallery.order_of`). extended: of coco-5k "eccv", "cxc" and "sits", () for none; None:
+    those whose data are here. sits: the file of SITS.
     Raises UsageError or NaafError where the scores do not fit, are not finite, or cannot be read.
     """
-    gallery = open_gallery(data, benchmark, split, protocol)
+    about = recorded(resolve(scores)) if isinstance(scores, str | Path) else None
+    if about and data is benchmark is split is None:
+        gallery = of_record(about, protocol or "full")
+    else:
+        gallery = open_gallery(data, benchmark, split, protocol)
     more, missing = open_extended(gallery, extended, sits)
     matrix, notes = open_matrix(scores, gallery, transpose, smaller_is_better, ids, key)
     metrics, findings = ranked(matrix, gallery, more)
@@ -163,6 +167,7 @@ def open_matrix(
     if isinstance(scores, str | Path):
         path = resolve(scores)
         name, source = shown(path), open_source(path, key)
+        check_record(path, gallery)
     else:
         name, source = "the scores", checked("the scores", as_array(scores))
     turned = orientation(name, source.array.shape, gallery, transpose)
