@@ -12,6 +12,7 @@ from ...data.public.sits import Grades, read_sits
 from ...errors import NaafError, UsageError, unknown
 from ...files import resolve
 from ...metric.grades import spearman_table
+from ...metric.intervals import COLUMNS
 from ...metric.positives import CXC_MEASURES, ECCV_MEASURES, BothWays, PositiveCounter, means
 from .gallery import Gallery
 from .matrix import ScoreMatrix
@@ -59,7 +60,7 @@ class Extended:
             )
             for row in found.itertuples():
                 rows[f"{SITS}_{row.group}"] = (row.spearman, row.low, row.high, 0.0)
-        return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high", "chance"])
+        return pd.DataFrame.from_dict(rows, orient="index", columns=[*COLUMNS], dtype=float)
 
 
 def open_extended(
