@@ -95,6 +95,8 @@ class GruEncoder(TextEncoder):
     them, and all words of a caption start nearly parallel.
     """
 
+    draws = False
+
     def __init__(
         self, words: int, word_dim: int, dim: int, word_init: float, vocabulary: Vocabulary | None = None
     ):
