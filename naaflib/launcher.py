@@ -3,8 +3,14 @@
 Of several processes of one command the first one speaks.
 """
 
+import logging
 import os
 import sys
+from collections.abc import Sequence
+from uuid import uuid4
+
+from .errors import UsageError
+from .messages import say
 
 NUMBER, SIZE = "RANK", "WORLD_SIZE"  # of this process, from 0, and how many there are
 VARIABLES = (NUMBER, SIZE, "MASTER_ADDR", "MASTER_PORT")
@@ -15,9 +21,14 @@ def asked_for() -> int:
     return int(os.environ[SIZE]) if all(name in os.environ for name in VARIABLES) else 1
 
 
+def is_first() -> bool:
+    """Whether this process writes and speaks."""
+    return asked_for() == 1 or os.environ[NUMBER] == "0"
+
+
 def hush() -> None:
     """Nothing is heard of a process that is not the first, until `speak`."""
-    if asked_for() > 1 and os.environ[NUMBER] != "0":
+    if not is_first():
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (to its end)
 
 
@@ -25,3 +36,41 @@ def speak() -> None:
     """Ends `hush`."""
     if sys.stderr.name == os.devnull:
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+
+
+def launch(processes: int, arguments: Sequence[str]) -> int:
+    """Run a command of `naaf` by several processes on this machine, as torchrun does; the exit status.
+
+    They share the cores that torch would use. What they say is all that is said: torchrun's own report of a
+    process that failed is a page long.
+    """
+    import torch
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // processes)))
+    one_machine = {"min_nodes": 1, "max_nodes": 1, "rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
+    config = LaunchConfig(nproc_per_node=processes, run_id=uuid4().hex, max_restarts=0, **one_machine)
+    try:
+        elastic_launch(config, sys.executable)("-m", "naaflib", *arguments)
+    except SignalException as error:
+        return 128 + int(error.sigval)
+    except ChildFailedError as error:
+        codes = [failure.exitcode for failure in error.failures.values()]
+        if max(codes) < 0:  # killed all, they said nothing
+            say(
+                f"naaf: all processes were killed (signal {-codes[0]}); the same command with --resume goes on"
+            )
+        return max(1, error.get_first_failure()[1].exitcode)
+    return 0
+
+
+def check_launch(processes: int) -> bool:
+    """Whether so many processes are to be launched. Raises UsageError beside another number by torchrun."""
+    if asked_for() not in (1, processes) and processes != 1:
+        raise UsageError(
+            f"torchrun started {asked_for()} processes, and --processes is {processes}; leave it out"
+        )
+    return asked_for() < processes

@@ -182,8 +182,10 @@ def joined() -> Iterator[Processes]:
         )
     except (RuntimeError, ValueError) as error:
         raise NaafError(f"the processes did not find each other ({error}); start them by torchrun") from None
+    processes = Processes(number, size)
     try:
-        yield Processes(number, size)
+        yield processes
+        processes.wait()  # what the first one writes is written when any of them goes on
     except BaseException as error:
         _speak(error, store)
         raise

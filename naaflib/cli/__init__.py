@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a letter that the terminal lacks
     try:
         arguments = build_parser().parse_args(argv)
+        arguments.given = sys.argv[1:] if argv is None else list(argv)
         if arguments.version:
             return _print_version()
         if arguments.command is None:

@@ -46,6 +46,8 @@ class TextEncoder(nn.Module):
     `known` of its own. vocabulary: None for a released checkpoint loaded without its JSON.
     """
 
+    draws = True  # whether training draws random numbers (dropout): what they are depends on all captions
+
     def __init__(self, vocabulary: Vocabulary | None = None):
         super().__init__()
         self.vocabulary = vocabulary

@@ -146,7 +146,8 @@ class Trainer:
         packed, mined = self._scores(cosine, images, words, packing, batch.images)
         loss, scores = self.settings.loss, packing.unpack(packed)
         excluded = same_image(batch.images.to(device)) if loss.exclude_same_image else None
-        if self.processes.size > 1:  # equal captions score the same in one process, and a tie is a miss
+        if self.processes.size > 1 and not self.model.text_encoder.draws:
+            # equal captions score the same in one process, and a tie is a miss
             scores = scores[:, first_equal(batch.tokens.flatten(1)).to(device)]
         value = hinge_loss(scores, loss.margin, negatives, excluded, self.hardest_weight)
         return value, batch_recalls(scores.detach(), excluded), mined
