@@ -60,9 +60,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     except ChildFailedError as error:
         codes = [failure.exitcode for failure in error.failures.values()]
         if max(codes) < 0:  # killed all, they said nothing
-            say(
-                f"naaf: all processes were killed (signal {-codes[0]}); the same command with --resume goes on"
-            )
+            say(f"naaf: signal {-codes[0]} killed all processes; the same command with --resume goes on")
         return max(1, error.get_first_failure()[1].exitcode)
     return 0
 

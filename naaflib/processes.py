@@ -26,7 +26,7 @@ from .launcher import asked_for, speak
 from .messages import say
 
 PATIENCE = "NAAF_PATIENCE"  # seconds that a silent process is waited for
-GOES_ON = "the same command goes on, that of a training with --resume"
+GOES_ON = "start the same command again, a training with --resume"
 _groups = count()  # several trainings of one program have stores of their own
 
 

@@ -397,6 +397,19 @@ def test_the_first_of_equal_rows():
     assert first_equal(rows).tolist() == expected
 
 
+def test_an_image_that_comes_twice_has_the_scores_of_its_first_row():
+    """Whatever another process rounds to: a tie stays a tie."""
+
+    class Rounded(Processes):
+        def joined(self, own, rows):
+            return own
+
+    settings = preset("scenes", {**TINY, "train.seed": 0})
+    trainer = loop.Trainer(Model(settings.model, 3, 5), settings, Rounded(0, 2))
+    rows = torch.arange(12.0).reshape(4, 3)
+    assert trainer._joined(rows, torch.tensor([7, 5, 7, 5])).tolist() == rows[[0, 1, 0, 1]].tolist()
+
+
 def test_an_encoder_draws_unless_it_says_otherwise():
     assert TextEncoder.draws
     assert not GruEncoder.draws
