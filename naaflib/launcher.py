@@ -7,12 +7,15 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from .errors import UsageError
 from .messages import say
 
 NUMBER, SIZE = "RANK", "WORLD_SIZE"  # of this process, from 0, and how many there are
+TOLD = "NAAF_TOLD"  # a file that is there when a process has told why all end
 VARIABLES = (NUMBER, SIZE, "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -33,9 +36,12 @@ def hush() -> None:
 
 
 def speak() -> None:
-    """Ends `hush`."""
+    """Ends `hush`, and lets the launcher know that the end is told."""
+    if TOLD in os.environ:
+        Path(os.environ[TOLD]).touch()
     if sys.stderr.name == os.devnull:
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        sys.stderr.write("\n")  # the bar of the first one may stand on the line
 
 
 def launch(processes: int, arguments: Sequence[str]) -> int:
@@ -53,15 +59,18 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // processes)))
     one_machine = {"min_nodes": 1, "max_nodes": 1, "rdzv_backend": "c10d", "rdzv_endpoint": "localhost:0"}
     config = LaunchConfig(nproc_per_node=processes, run_id=uuid4().hex, max_restarts=0, **one_machine)
-    try:
-        elastic_launch(config, sys.executable)("-m", "naaflib", *arguments)
-    except SignalException as error:
-        return 128 + int(error.sigval)
-    except ChildFailedError as error:
-        codes = [failure.exitcode for failure in error.failures.values()]
-        if max(codes) < 0:  # killed all, they said nothing
-            say(f"naaf: signal {-codes[0]} killed all processes; the same command with --resume goes on")
-        return max(1, error.get_first_failure()[1].exitcode)
+    with TemporaryDirectory(prefix="naaf-") as scratch:
+        told = Path(scratch) / "told"
+        os.environ[TOLD] = str(told)
+        try:
+            elastic_launch(config, sys.executable)("-m", "naaflib", *arguments)
+        except SignalException as error:
+            return 128 + int(error.sigval)
+        except ChildFailedError as error:
+            code = error.get_first_failure()[1].exitcode
+            if code < 0 and not told.exists():
+                say(f"naaf: signal {-code} killed the processes; the same command with --resume goes on")
+            return max(1, code)
     return 0
 
 
