@@ -10,8 +10,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from ..errors import NaafError
+from ..errors import NaafError, UsageError
 from ..files import shown
+from ..launcher import asked_for, hush
 from ..messages import say
 from . import (
     batches,
@@ -41,6 +42,8 @@ start here:
 
 exit status: 0 done, 1 failed, 2 wrong use"""
 
+TOGETHER = ("train", "evaluate")  # what several processes do together (`torchrun -m naaflib train ...`)
+
 REMEDIES = {  # after the system's own words
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; name a place that you may use, or allow it"),
     errno.ENOTDIR: "; a part of the path is a file",
@@ -62,16 +65,20 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status. An error of the user's is one sentence; a bug keeps its traceback."""
     advice = CONTINUES
+    hush()
     if argv is None:  # a scheduler's way to stop a job: end what was started, keep the record
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         sys.stdout.reconfigure(errors="backslashreplace")  # a letter that the terminal lacks
     try:
         arguments = build_parser().parse_args(argv)
+        arguments.given = sys.argv[1:] if argv is None else list(argv)
         if arguments.version:
             return _print_version()
         if arguments.command is None:
             build_parser().print_help(sys.stderr)
             return 2
+        if asked_for() > 1 and arguments.command not in TOGETHER:
+            raise UsageError(f"naaf {arguments.command} is one process; start it without torchrun")
         advice = getattr(arguments, "advice", CONTINUES)
         status = arguments.handler(arguments)
         sys.stdout.flush()

@@ -4,6 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
+from ..launcher import check_launch, launch
 from ..messages import say
 from .arguments import add_command, given, path, show_json, show_table, show_text, warn
 
@@ -22,6 +23,11 @@ examples:
       --set model.text_encoder=bert
   naaf train --data data/f30k_precomp --preset f30k --set model.method=scan-t2i --out outputs/scan
   naaf train --data data/scenes --out outputs/first --resume --set train.epochs=12
+  naaf train --data data/f30k_precomp --preset f30k --out outputs/four --processes 4
+  torchrun --nproc-per-node=4 -m naaflib train --data data/f30k_precomp --preset f30k --out outputs/four
+
+The last two are the same: several processes train what one trains, each with a GPU or cores of its own, to
+the rounding of sums (docs/processes.md). They share each batch; train.batch_size stays that of the whole.
 
 settings and their defaults: the presets in naaflib/config.py; every name that --set takes stands in a run's
 config.json, as section.name"""
@@ -47,7 +53,8 @@ examples:
   naaf evaluate outputs/first --split dev --json
   naaf evaluate f30k_NAAF.pth.tar --vocabulary f30k_precomp.json --data data/f30k_precomp --split test
   naaf evaluate outputs/coco --protocol coco-5k --no-scores --precision bf16
-  naaf evaluate outputs/coco --protocol coco-5k --scheduler tcp://10.0.0.5:8786"""
+  naaf evaluate outputs/coco --protocol coco-5k --scheduler tcp://10.0.0.5:8786
+  torchrun --nproc-per-node=4 -m naaflib evaluate outputs/coco --protocol coco-5k --no-scores"""
 
 ENSEMBLE = """\
 Average the scores of several runs, or of score files (as `naaf judge` reads them); report recalls and ranks.
@@ -89,6 +96,8 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     bert = "start the text encoder from this text model of transformers (with model.text_encoder=bert)"
     add("--bert", metavar="NAME_OR_FOLDER", help=bert)
     add("--device", **DEVICE)
+    together = "processes on this machine that train together, equal to one; one for a GPU"
+    add("--processes", type=several, default=1, metavar="K", help=together)
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
@@ -127,6 +136,13 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the result as JSON")
 
 
+def several(text: str) -> int:
+    """A number of processes."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes; take 1 or more")
+    return int(text)
+
+
 def memory(text: str) -> float:
     """Bytes of a text such as 500MB, 1.5GB or 2GiB."""
     match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
@@ -137,6 +153,8 @@ def memory(text: str) -> float:
 
 
 def train(arguments: argparse.Namespace) -> int:
+    if check_launch(arguments.processes):
+        return launch(arguments.processes, arguments.given)
     from ..batch import runs_table
     from ..training import train_run
     from ..verdict import verdicts

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..processes import ALONE, Processes
 from .captions import pad
 from .splits import Split
 
@@ -20,7 +21,7 @@ AHEAD = 2  # batches prepared while one is trained on
 class Batch:
     """Pairs of an image and one of its captions; row i of each belongs together."""
 
-    regions: Tensor  # (pair, region, feature)
+    regions: Tensor  # (own pair, region, feature): of several processes, the pairs that this one encodes
     tokens: Tensor  # (pair, longest), padded with 0; of a word's pieces (pair, longest, piece)
     lengths: Tensor  # (pair,)
     images: Tensor  # (pair,) index of the image in its split
@@ -36,9 +37,16 @@ def epoch_batches(captions: int, batch_size: int, seed: int, epoch: int) -> list
 class Batches:
     """Training batches of a split, read ahead by one thread while the model works."""
 
-    def __init__(self, split: Split, ids: Callable[[str], Sequence], batch_size: int, seed: int):
+    def __init__(
+        self,
+        split: Split,
+        ids: Callable[[str], Sequence],
+        batch_size: int,
+        seed: int,
+        processes: Processes = ALONE,
+    ):
         """ids: of a caption's words, such as a text encoder's `ids`."""
-        self.split, self.batch_size, self.seed = split, batch_size, seed
+        self.split, self.batch_size, self.seed, self.processes = split, batch_size, seed, processes
         self.tokens = [ids(caption) for caption in split.captions]
         self.image_of_caption = split.image_of_caption
         self.waited = 0.0  # seconds that training waited for data
@@ -50,7 +58,8 @@ class Batches:
     def batch(self, captions: np.ndarray) -> Batch:
         images = self.image_of_caption[captions]
         tokens, lengths = pad([self.tokens[caption] for caption in captions])
-        arrays = self.split.regions.gather(images), tokens, lengths, images
+        own = images[self.processes.share(len(images))]
+        arrays = self.split.regions.gather(own), tokens, lengths, images
         return Batch(*(torch.from_numpy(array) for array in arrays))
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:

@@ -2,6 +2,7 @@
 
 protocols   which images are ranked together
 scores      encode once, score in blocks, to memory, to a file, or to ranks alone
+shared      the same by several processes, in shares
 cluster     the same on a running Dask cluster
 evaluate    scores and metrics of a run or checkpoint, kept in its folder
 ensembles   scores of several models averaged
@@ -24,8 +25,8 @@ from .scores import (
     score_rows,
     score_to_file,
     streamed_metrics,
-    validation_metrics,
 )
+from .shared import shared_metrics, validation_metrics
 
 __all__ = [
     "FOLD",
@@ -48,6 +49,7 @@ __all__ = [
     "score_encoded",
     "score_rows",
     "score_to_file",
+    "shared_metrics",
     "spread_table",
     "streamed_metrics",
     "validation_metrics",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from ..data.vocabulary import warn_of_unknown
 from ..devices import pick_device
 from ..errors import NaafError, UsageError
 from ..files import fingerprint, read_json, resolve, shown, write_json
+from ..launcher import asked_for, is_first
 from ..metric.retrieval import RetrievalMetrics
 from ..model.checkpoint import data_folder, load_checkpoint, one_member
 from ..model.model import Model
+from ..processes import joined, own_device
 from ..runs import Run
 from .protocols import check_protocol, default_split, fold_size, protocol_metrics
 from .scores import (
@@ -27,6 +29,7 @@ from .scores import (
     score_to_file,
     streamed_metrics,
 )
+from .shared import shared_metrics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,7 +141,10 @@ def evaluate(
     keep_scores False: the score matrix is never held, only counted, with the same result to the last rank.
     memory: bytes for blocks of scores, at least one block; None: MEMORY. top: best answers to keep of each
     query. scheduler: the address of a Dask cluster that scores (see `cluster`); scores are not kept then.
+    Several processes that torchrun started count the ranks in shares; they keep no scores.
     """
+    if asked_for() > 1 and (keep_scores or scheduler is not None):
+        raise UsageError("several processes keep no scores; add --no-scores, or start it without torchrun")
     if scheduler is not None and memory is not None:
         raise UsageError("a memory is for the blocks of this process; leave it out where a cluster scores")
     memory = MEMORY if memory is None else memory
@@ -164,16 +170,23 @@ def evaluate(
         metrics = clustered_metrics(scheduler, shared, opened, protocol=protocol, top=top)
     elif not keep_scores:
         check_memory(memory, fold_size(protocol, len(opened)), opened.captions_per_image, model.device)
-        encoded, per_image = encode_split(model, opened), opened.captions_per_image
-        metrics = streamed_metrics(model, encoded, per_image, protocol=protocol, top=top, **how)
+        metrics = _counted(model, opened, protocol=protocol, top=top, **how)
     else:
         scores = saved_scores(run, opened, precision) if run is not None and reuse else None
         scores = _scored(model, opened, run, **how) if scores is None else scores
         metrics = protocol_metrics(scores, protocol, opened.captions_per_image, top)
     result = Evaluation(scores, metrics, protocol, opened, model.settings.method, precision=precision)
-    if run is not None:
+    if run is not None and is_first():
         save_evaluation(run, result)
     return result
+
+
+def _counted(model: Model, split: Split, **how: Any) -> RetrievalMetrics:
+    """The metrics, by as many processes as there are."""
+    with joined() as processes:
+        if processes.size > 1:
+            return shared_metrics(model, split, processes, **how)
+        return streamed_metrics(model, encode_split(model, split), split.captions_per_image, **how)
 
 
 def _opened(
@@ -186,7 +199,7 @@ def _opened(
         run = one_member(path) if path.is_dir() else None
         path = run.path if run else path
         source = load_checkpoint(path, vocabulary)
-    return run, source.to(pick_device(device)), path
+    return run, source.to(own_device(pick_device(device))), path
 
 
 def check_regions(split: Split, model: Model) -> None:

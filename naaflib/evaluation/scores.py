@@ -20,7 +20,7 @@ from ..errors import UsageError, unknown
 from ..files import atomic_path
 from ..messages import progress_bar
 from ..metric.ranks import Counts, RankCounter, captions_of, cut, image_of
-from ..metric.retrieval import RetrievalMetrics, metrics_of, retrieval_metrics
+from ..metric.retrieval import RetrievalMetrics, metrics_of
 from ..model.model import Model
 from ..similarity.matrix import BLOCK_WORDS, Scorer, block_images
 from ..similarity.packing import Group, Packing, pack
@@ -92,11 +92,14 @@ def _each(work, jobs: Sequence, model: Model) -> None:
 class SplitScorer:
     """Scores any block of the matrix of encoded images and captions."""
 
-    def __init__(self, model: Model, encoded: Encoded, precision: str = "float32") -> None:
-        """precision: "float32", or "bf16" for the matrix product alone, where the processor has it."""
+    def __init__(self, model: Model, encoded: Encoded, precision: str = "float32", first: int = 0) -> None:
+        """precision: "float32", or "bf16" for the matrix product alone, where the processor has it.
+
+        first: where the encoded images start in their split, at a chunk.
+        """
         if precision not in PRODUCTS:
             raise unknown("precision", precision, PRODUCTS)
-        self.encoded, self.packing = encoded, encoded.packing
+        self.encoded, self.packing, self.first = encoded, encoded.packing, first
         self.score = Scorer(
             encoded.words, encoded.packing, model.similarity, model.boundary.inference, PRODUCTS[precision]
         )
@@ -107,10 +110,11 @@ class SplitScorer:
 
     def block(self, images: slice, captions: slice) -> np.ndarray:
         """Scores (image, caption), captions in the split's order."""
-        chunk, rows = self.packing.chunk, self.score.block
-        first, start = captions.start // chunk * chunk, images.start // rows * rows
+        chunk, block = self.packing.chunk, self.score.block
+        first, start = captions.start // chunk * chunk, images.start // block * block
         whole = slice(first, min(-(-captions.stop // chunk) * chunk, self.packing.captions))
-        packed = self.score(self.encoded.images[start : images.stop], whole)[images.start - start :]
+        rows = self.encoded.images[start - self.first : images.stop - self.first]
+        packed = self.score(rows, whole)[images.start - start :]
         scores = self.packing.part(whole)[0].unpack(packed)
         return scores[:, captions.start - first : captions.stop - first].cpu().numpy()
 
@@ -205,12 +209,6 @@ def streamed_metrics(
                 bar.update(tile.images.stop - tile.images.start)
 
     return metrics_of(counter, counts())
-
-
-def validation_metrics(model: Model, split: Split) -> RetrievalMetrics:
-    """What training validates by: the whole given split at once, quietly."""
-    scores = score_encoded(model, encode_split(model, split), progress=False)
-    return retrieval_metrics(scores, split.captions_per_image)
 
 
 def check_memory(memory: float, images: int, captions_per_image: int, device: torch.device) -> None:

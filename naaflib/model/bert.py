@@ -98,6 +98,7 @@ class BertEncoder(TextEncoder):
     def __init__(self, pretrained: Pretrained, dim: int, frozen: bool, vocabulary: Vocabulary | None = None):
         super().__init__(vocabulary)
         self.pretrained, self.frozen = pretrained, frozen
+        self.draws = not frozen  # dropout
         self.bert = pretrained.model.requires_grad_(not frozen)
         config = pretrained.model.config
         self.fc = nn.Linear(config.hidden_size, dim)

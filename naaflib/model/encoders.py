@@ -46,6 +46,8 @@ class TextEncoder(nn.Module):
     `known` of its own. vocabulary: None for a released checkpoint loaded without its JSON.
     """
 
+    draws = True  # whether training draws random numbers (dropout): what they are depends on all captions
+
     def __init__(self, vocabulary: Vocabulary | None = None):
         super().__init__()
         self.vocabulary = vocabulary
@@ -94,6 +96,8 @@ class GruEncoder(TextEncoder):
     word_init: the word vectors start uniform in +- this. With the published 0.1 the GRU's biases outweigh
     them, and all words of a caption start nearly parallel.
     """
+
+    draws = False
 
     def __init__(
         self, words: int, word_dim: int, dim: int, word_init: float, vocabulary: Vocabulary | None = None

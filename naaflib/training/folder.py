@@ -24,6 +24,7 @@ from ..metric.retrieval import chance_recalls
 from ..model import checkpoint
 from ..model.bert import BertEncoder, Pretrained
 from ..model.model import Model
+from ..processes import ALONE, Processes, joined, own_device
 from ..runs import FINISHED, TRAIN, VARIANT, Run, check_free, open_group
 from ..similarity.boundary import Boundaries
 from ..verdict import verdicts
@@ -55,11 +56,31 @@ def train_run(
     init: start from a checkpoint's weights, boundary and vocabulary. glove: word vectors to start from.
     vocabulary: a JSON to use instead of one built from the train captions. bert: the pretrained text model of
     model.text_encoder bert, by its name on the hub or its folder.
+    Of several processes that torchrun started, each calls this; together they train the run that one trains.
     Raises NaafError, before anything is written, for data, settings or files that do not fit, and where
     another process trains into the folder.
     """
+    target = own_device(pick_device(device))
     data, out = resolve(data), resolve(out)
     start = {"init": init, "glove": glove, "vocabulary": vocabulary, "bert": bert}
+    with joined() as processes:
+        if processes.is_first:
+            return _train(data, out, settings, start, target, processes, resume=resume, restart=restart)
+        return _train_with_first(data, out, target, processes)
+
+
+def _train(
+    data: Path,
+    out: Path,
+    settings: Settings,
+    start: dict[str, Source],
+    target: torch.device,
+    processes: Processes,
+    *,
+    resume: bool,
+    restart: bool,
+) -> Run:
+    """`train_run` of the first process: it reads, checks and writes."""
     if resume and any(source is not None for source in start.values()):
         raise UsageError(
             "--resume goes on from the run's own checkpoint; leave out --init, --glove, --vocabulary, --bert"
@@ -72,7 +93,7 @@ def train_run(
     train, dev = open_splits(data, settings)
     if not (resume or restart):
         check_free(out)
-    target = pick_device(device)
+    _check_shares(min(settings.train.batch_size, len(train.captions)), settings, processes)
     _repeatable(settings.train.seed, target)
     if resume:
         Run.open(out)  # or there is nothing to lock
@@ -85,9 +106,10 @@ def train_run(
             run = _resumable(out, data, settings)
             model = checkpoint.load_checkpoint(run.checkpoint("last"))
         else:
-            run = _new_run(out, data, settings, model, start_record(start, target), restart)
+            record = start_record(start, target, processes)
+            run = _new_run(out, data, settings, model, record, restart)
         model = model.to(target)
-        batches = Batches(train, model.text_encoder.ids, settings.train.batch_size, settings.train.seed)
+        batches = _batches(train, model, settings, processes)
         if not resume:  # what `verdict` measures the run's numbers by
             chance = chance_recalls(len(dev), dev.captions_per_image)["rsum"]
             pairs = min(batches.batch_size, len(batches.tokens))
@@ -97,11 +119,51 @@ def train_run(
             model,
             batches,
             settings,
-            validate=partial(validation_metrics, split=dev),
+            validate=partial(validation_metrics, split=dev, processes=processes),
             observe=partial(matched_samples, split=dev),
             resume=resume,
+            processes=processes,
         )
     return run
+
+
+def _train_with_first(data: Path, out: Path, target: torch.device, processes: Processes) -> Run:
+    """`train_run` of another process: it starts from the checkpoint that the first one wrote or resumed."""
+    processes.wait()  # until it is there
+    run = Run.open(out)
+    settings = run.settings
+    _repeatable(settings.train.seed, target)
+    train, dev = open_splits(data, settings)
+    model = checkpoint.load_checkpoint(run.checkpoint("last")).to(target)
+    fit(
+        run,
+        model,
+        _batches(train, model, settings, processes),
+        settings,
+        validate=partial(validation_metrics, split=dev, processes=processes),
+        observe=partial(matched_samples, split=dev),
+        resume=True,
+        processes=processes,
+    )
+    return run
+
+
+def _batches(train: Split, model: Model, settings: Settings, processes: Processes) -> Batches:
+    return Batches(train, model.text_encoder.ids, settings.train.batch_size, settings.train.seed, processes)
+
+
+def _check_shares(pairs: int, settings: Settings, processes: Processes) -> None:
+    """Raises UsageError where several processes cannot share a batch of so many pairs."""
+    if pairs < processes.size:
+        raise UsageError(
+            f"{processes.size} processes cannot share a batch of {pairs} pairs; start at most {pairs}, or "
+            "raise train.batch_size"
+        )
+    if processes.size > 1 and settings.mining.mode == "sequential":
+        raise UsageError(
+            "mining.mode sequential goes from caption to caption in one process; start it without torchrun, "
+            "or set mining.mode=batch"
+        )
 
 
 def _died_early(out: Path) -> Run | None:
@@ -261,13 +323,17 @@ def _new_run(
     return run
 
 
-def start_record(start: Mapping[str, Source], device: torch.device) -> dict[str, object]:
+def start_record(
+    start: Mapping[str, Source], device: torch.device, processes: Processes = ALONE
+) -> dict[str, object]:
     """What a training started from, and what a repetition needs beside settings and data."""
+    several = {"processes": processes.size} if processes.size > 1 else {}
     return {
         **{name: None if path is None else named(path) for name, path in start.items()},
         "files": {name: start_fingerprint(name, path) for name, path in start.items() if path is not None},
         "device": str(device),
         "threads": torch.get_num_threads(),
+        **several,
     }
 
 

@@ -7,6 +7,7 @@ resumed run equals one that never stopped, from the middle of an epoch too.
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from ..messages import progress_bar, say
 from ..metric.retrieval import RetrievalMetrics
 from ..model import checkpoint
 from ..model.model import Model
+from ..processes import ALONE, Processes, first_equal
 from ..runs import BATCH_COLUMNS, HISTORY, STEPS, Run
 from ..similarity.base import Block
 from ..similarity.boundary import Samples
@@ -48,10 +50,10 @@ class Step(NamedTuple):
 
 
 class Trainer:
-    """A model with its optimizer: one call of `step` a batch."""
+    """A model with its optimizer: one call of `step` a batch, of each of several processes."""
 
-    def __init__(self, model: Model, settings: Settings):
-        self.model, self.settings = model, settings
+    def __init__(self, model: Model, settings: Settings, processes: Processes = ALONE):
+        self.model, self.settings, self.processes = model, settings, processes
         came_trained = model.text_encoder.pretrained_parameters()
         known = {id(p) for p in came_trained}
         others = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
@@ -90,6 +92,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         learning = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.processes.sum_gradients(learning)
         norm = nn.utils.clip_grad_norm_(learning, self.settings.train.clip)
         self.optimizer.step()
         if mined is not None:
@@ -140,13 +143,24 @@ class Trainer:
             words = packing.gather(captions)
             cosine = all_cosines(images, words, words_first=self.model.similarity.words_first)
         images, words, cosine = images.to(dtype), words.to(dtype), cosine.to(dtype)
-        packed, mined = self._scores(cosine, images, words, packing)
+        packed, mined = self._scores(cosine, images, words, packing, batch.images)
         loss, scores = self.settings.loss, packing.unpack(packed)
         excluded = same_image(batch.images.to(device)) if loss.exclude_same_image else None
+        if self.processes.size > 1 and not self.model.text_encoder.draws:
+            # equal captions score the same in one process, and a tie is a miss
+            scores = scores[:, first_equal(batch.tokens.flatten(1)).to(device)]
         value = hinge_loss(scores, loss.margin, negatives, excluded, self.hardest_weight)
         return value, batch_recalls(scores.detach(), excluded), mined
 
     def _captions(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """All captions, encoded; by several processes in shares, unless random numbers are drawn for all."""
+        encoder, rows = self.model.text_encoder, len(tokens)
+        if encoder.draws:
+            return self._encoded(tokens, lengths)
+        own = self.processes.share(rows)
+        return self.processes.gathered(self._encoded(tokens[own], lengths[own]), rows)
+
+    def _encoded(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Encoded captions; with caption_chunk, each chunk is encoded again for its gradient.
 
         The score needs the whole batch, and a chunk's gradient only that of its words (Gao et al. 2021,
@@ -159,24 +173,33 @@ class Trainer:
         return torch.cat([recomputed(self.model.text_encoder, *each, use_reentrant=False) for each in chunks])
 
     def _scores(
-        self, cosine: Tensor, images: Tensor, words: Tensor, packing: Packing
+        self, cosine: Tensor, images: Tensor, words: Tensor, packing: Packing, rows: Tensor
     ) -> tuple[Tensor, Mined | None]:
-        """Training-time scores (image, packed caption), and the boundaries that the batch leaves."""
+        """Training-time scores (image, packed caption), and the boundaries that the batch leaves.
+
+        rows: all images of the batch, where cosine and images are of this process's share.
+        """
         mining, similarity = self.settings.mining, self.model.similarity.in_training()
         block = Block(cosine, images @ images.mT, words, packing.groups)
         if not similarity.needs_boundary:
-            return block_scores(similarity, block, None).pairs, None
+            return self._joined(block_scores(similarity, block, None).pairs, rows), None
         rules = {"alpha": mining.alpha, "momentum": mining.momentum, "min_words": mining.min_words}
         mined, boundary = None, self.model.boundary.training
         if mining.mode == "sequential":
             mined = mine_in_order(block, packing, similarity, self.model.boundary, **rules)
             boundary = mined.by_caption[packing.order.cpu()].to(cosine)
-        scores, best = block_scores(similarity, block, boundary)
+        scores, best = (self._joined(part, rows) for part in block_scores(similarity, block, boundary))
         if mined is None:
             mined = batch_mining(scores.detach(), best, packing, self.model.boundary, **rules)
         if mining.fixed_boundary is not None:
             mined = replace(mined, boundaries=self.model.boundary)
         return scores, mined
+
+    def _joined(self, own: Tensor, images: Tensor) -> Tensor:
+        """Rows of all images. Of one image twice the same, as in one process: which comes first decides."""
+        if self.processes.size == 1:
+            return own
+        return self.processes.joined(own, len(images))[first_equal(images).to(own.device)]
 
 
 def fit(
@@ -188,30 +211,42 @@ def fit(
     validate: Validate,
     observe: Observe,
     resume: bool = False,
+    processes: Processes = ALONE,
 ) -> None:
     """Train to settings.train.epochs; every epoch is validated, logged and saved into the run.
 
     validate: the score of a model on the validation split; its rsum picks checkpoints/best. observe: the
     matched and mismatched similarities of a fixed set of pairs, kept in samples/ (epoch 0: untrained).
-    resume: continue from checkpoints/last exactly; a finished run is left as it is.
+    resume: continue from checkpoints/last exactly; a finished run is left as it is. processes: those that
+    train together. The first one writes; the others start from its checkpoint, by resume.
     Raises NaafError where there is nothing to resume or a step fails; what was saved stays whole.
     """
-    trainer = Trainer(model, settings)
+    trainer = Trainer(model, settings, processes)
     position = _restore(run, trainer) if resume else _Position()
+    if not resume:
+        _save(run, trainer, position, "last")  # from here on the run can be resumed
+    if processes.is_first:
+        processes.wait()  # the others do, until there is a checkpoint
     if position.epoch > settings.train.epochs:
         return
-    if resume:
-        run.cut_after(trainer.steps)
-    else:
-        _save(run, trainer, position, "last")  # from here on the run can be resumed
-    if trainer.steps == 0:
-        run.save_samples(0, observe(model))
+    processes.check_equal(model.state_dict())
+    if processes.is_first:
+        if resume:
+            run.cut_after(trainer.steps)
+        if trainer.steps == 0:
+            run.save_samples(0, observe(model))
+    with _board(run, trainer) as board:
+        while position.epoch <= settings.train.epochs:
+            position = _epoch(run, trainer, batches, position, validate, observe, board)
+
+
+def _board(run: Run, trainer: Trainer) -> AbstractContextManager[Any]:
+    if not trainer.processes.is_first:
+        return nullcontext()
     from torch.utils.tensorboard import SummaryWriter  # half a second to import
 
     purge = trainer.steps + 1 if trainer.steps else None
-    with SummaryWriter(str(run.path / "tensorboard"), purge_step=purge) as board:
-        while position.epoch <= settings.train.epochs:
-            position = _epoch(run, trainer, batches, position, validate, observe, board)
+    return SummaryWriter(str(run.path / "tensorboard"), purge_step=purge)
 
 
 @dataclass
@@ -258,7 +293,8 @@ def _epoch(
         step = trainer.step(batch, position.epoch)
         position.add(step)
         position.seconds = perf_counter() - started
-        _log_step(run, board, trainer, position.epoch, step)
+        if trainer.processes.is_first:
+            _log_step(run, board, trainer, position.epoch, step)
         if trainer.has_collapsed(len(batch.images)):
             say(_collapse(trainer, position, step, len(batch.images)))
         progress.set_postfix(
@@ -271,19 +307,11 @@ def _epoch(
         if inside and settings.checkpoint_steps and trainer.steps % settings.checkpoint_steps == 0:
             _save(run, trainer, position, "last")
     model.eval()
+    trainer.processes.check_equal(model.state_dict())
     metrics = validate(model)
     position.seconds = perf_counter() - started
-    sums = position.loss, 100 * position.batch_i2t, 100 * position.batch_t2i
-    row = trainer.row(position.epoch, *(value / len(batches) for value in sums))
-    row |= {**metrics.measures(), "seconds": position.seconds}
-    run.append("history.csv", HISTORY, row)
-    run.save_samples(position.epoch, observe(model))
-    for name, value in row.items():
-        board.add_scalar(f"epoch/{name}", value, position.epoch)
-    say(
-        f"epoch {position.epoch}: loss {row['loss']:.2f}, rsum {metrics.rsum:.1f} "
-        f"(R@1 {metrics.i2t.at_1:.1f} / {metrics.t2i.at_1:.1f}), {position.seconds:.0f} s"
-    )
+    if trainer.processes.is_first:
+        _log_epoch(run, board, trainer, batches, position, metrics, observe)
     improved = metrics.rsum > position.best
     position.best = max(position.best, metrics.rsum)
     if improved:
@@ -291,6 +319,28 @@ def _epoch(
     position = _Position(position.epoch + 1, best=position.best)
     _save(run, trainer, position, "last")
     return position
+
+
+def _log_epoch(
+    run: Run,
+    board: Any,
+    trainer: Trainer,
+    batches: Batches,
+    position: _Position,
+    metrics: RetrievalMetrics,
+    observe: Observe,
+) -> None:
+    sums = position.loss, 100 * position.batch_i2t, 100 * position.batch_t2i
+    row = trainer.row(position.epoch, *(value / len(batches) for value in sums))
+    row |= {**metrics.measures(), "seconds": position.seconds}
+    run.append("history.csv", HISTORY, row)
+    run.save_samples(position.epoch, observe(trainer.model))
+    for name, value in row.items():
+        board.add_scalar(f"epoch/{name}", value, position.epoch)
+    say(
+        f"epoch {position.epoch}: loss {row['loss']:.2f}, rsum {metrics.rsum:.1f} "
+        f"(R@1 {metrics.i2t.at_1:.1f} / {metrics.t2i.at_1:.1f}), {position.seconds:.0f} s"
+    )
 
 
 def _collapse(trainer: Trainer, position: _Position, step: Step, pairs: int) -> str:
@@ -311,6 +361,8 @@ def _log_step(run: Run, board: Any, trainer: Trainer, epoch: int, step: Step) ->
 
 def _save(run: Run, trainer: Trainer, position: _Position, which: str) -> None:
     """The best checkpoint holds the model; the last one everything that resuming needs."""
+    if not trainer.processes.is_first:
+        return
     samples = [None if math.isnan(x) else x for x in trainer.samples]
     progress = {**vars(position), "step": trainer.steps, "samples": samples, "recall": trainer.recall}
     extra: dict[str, Tensor] = {}

@@ -80,6 +80,7 @@ def changes_since(run: Run) -> list[str]:
     """What of the environment is not as it was recorded: a reason why results may differ."""
     was, now = run.config.get("environment") or {}, environment()
     pairs = [(name, was.get(name), now[name]) for name in ("python", "processor", "commit")]
+    pairs.append(("processes", (run.config.get("start") or {}).get("processes", 1), 1))
     versions = was.get("libraries") or {}
     pairs += [(name, versions.get(name), version) for name, version in now["libraries"].items()]
     return [f"{name} {before} then, {after} now" for name, before, after in pairs if before != after]
