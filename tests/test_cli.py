@@ -147,7 +147,7 @@ def test_the_version_is_the_package_s(naaf):
         (["evalute"], 2, ["invalid choice: 'evalute', did you mean 'evaluate'?"]),
         (["eval"], 2, ["did you mean 'evaluate'?"]),
         (["help"], 2, ["invalid choice: 'help', did you mean --help?"]),
-        (["nothing"], 2, ["invalid choice: 'nothing' (choose from data, train, "]),
+        (["frobnicate"], 2, ["invalid choice: 'frobnicate' (choose from data, train, "]),
         (["train", "--data", "d", "--out", "x", "--epochs", "5"], 2, ["did you mean --set train.epochs=5?"]),
         (["train", "--data", "d", "--out", "x", "--batch-size=8"], 2, ["--set train.batch_size=8?"]),
         (["train", "--data", "d", "--out", "x", "--vocab", "v"], 2, ["did you mean --vocabulary?"]),

@@ -69,14 +69,14 @@ FORMS = {
         "filename",
         "negative_caption",
         graded=False,
-        source="data/*.json of github.com/RAIVNLab/sugar-crepe",
+        source="naaf data fetch sugar_crepe",
     ),
     "valse": Form(
         ("foil-it", "relations", "plurals"),
         "image_file",
         "foil",
         graded=True,
-        source="data/*.json of github.com/Heidelberg-NLP/VALSE",
+        source="naaf data fetch valse",
     ),
 }
 
