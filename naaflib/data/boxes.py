@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -43,6 +44,42 @@ def read_sizes(path: str | os.PathLike[str]) -> np.ndarray:
         row = int(np.flatnonzero(~np.isfinite(sizes).all(axis=1))[0])
         raise NaafError(f"{shown(path)}: row {row} is not finite; store width and height in pixels")
     return sizes.astype(np.int64)
+
+
+def check_boxes(path: Path, boxes: np.ndarray, regions: int) -> None:
+    """Raises NaafError unless there is a box a region, each of finite pixels. boxes: (image, region, 4)."""
+    if boxes.shape[1] != regions:
+        raise NaafError(
+            f"{shown(path)} holds {boxes.shape[1]} boxes an image for {regions} regions; the two are of "
+            "different extractors: get the boxes of these features, or remove the file"
+        )
+    with np.errstate(invalid="ignore"):
+        low, high = float(boxes.min(initial=0)), float(boxes.max(initial=0))
+    if not np.isfinite([low, high]).all():
+        image = int(np.flatnonzero(~np.isfinite(boxes).all(axis=(1, 2)))[0])
+        raise NaafError(
+            f"{shown(path)}: a box of image {image} is not finite; extract it again, or remove the file"
+        )
+    if not in_pixels(boxes):
+        raise NaafError(
+            f"{shown(path)}: all its boxes lie between 0 and 1, as shares of the picture; "
+            "multiply them by its width and height, since boxes are in pixels"
+        )
+
+
+def in_pixels(boxes: np.ndarray) -> bool:
+    """Whether boxes can be pixels: all between 0 and 1 are shares of the picture. All zero is padding."""
+    return not 0 < float(boxes.max(initial=0)) <= 1
+
+
+def check_sizes(path: Path, sizes: np.ndarray) -> None:
+    """Raises NaafError for a picture without width or height. sizes: (image, 2)."""
+    bad = np.flatnonzero((sizes <= 0).any(axis=1))
+    if len(bad):
+        raise NaafError(
+            f"{shown(path)}: image {bad[0]} has the size {sizes[bad[0]].tolist()}; store width and height in "
+            "pixels, or remove the file"
+        )
 
 
 def _width_height(entry: object, path: str | os.PathLike[str], row: int) -> tuple[int, int]:
