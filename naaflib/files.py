@@ -185,7 +185,7 @@ def read_json(path: Path, missing: str = "", damaged: str = "restore or remove i
         raise NaafError(f"{shown(path)} is not whole JSON ({error}); {damaged}") from None
 
 
-def read_record(
+def read_object(
     path: Path, keys: Sequence[str] = (), missing: str = "", damaged: str = "restore or remove it"
 ) -> dict[str, Any]:
     """`read_json` of a file that holds an object with these keys; another shape is a damaged file, too."""

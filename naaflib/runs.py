@@ -119,7 +119,7 @@ class Run(Described):
     def open(cls, path: str | Path) -> "Run":
         """path: as `files.resolve` takes it. Raises NaafError where it is not a run folder."""
         path = resolve(path)
-        if not (path / "config.json").is_file():
+        if not os.path.lexists(path / "config.json"):
             kind = "is not a run (it has no config.json)" if path.is_dir() else "is a file, not a run folder"
             what = f"{shown(path)} {kind}" if path.exists() else missing(path)
             raise NaafError(f"{what}; `naaf runs` lists the runs, `naaf train` makes one")

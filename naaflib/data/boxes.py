@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +12,7 @@ from ..errors import NaafError
 from ..files import shown
 from .npy import open_array, read_header, read_objects
 
+LARGEST_SIDE = 2**31 - 1  # pixels: sizes are stored as int32
 OVERLAP = 0.5  # intersection over union from which a region shows an object
 
 
@@ -43,6 +45,9 @@ def read_sizes(path: str | os.PathLike[str]) -> np.ndarray:
     if not np.isfinite(sizes).all():
         row = int(np.flatnonzero(~np.isfinite(sizes).all(axis=1))[0])
         raise NaafError(f"{shown(path)}: row {row} is not finite; store width and height in pixels")
+    if (np.abs(sizes) > LARGEST_SIDE).any():
+        row = int(np.flatnonzero((np.abs(sizes) > LARGEST_SIDE).any(axis=1))[0])
+        raise NaafError(f"{shown(path)}: row {row} is no picture's size; store width and height in pixels")
     return sizes.astype(np.int64)
 
 
@@ -86,14 +91,20 @@ def _width_height(entry: object, path: str | os.PathLike[str], row: int) -> tupl
     try:
         if isinstance(entry, dict):
             named = {key.decode() if isinstance(key, bytes) else key: value for key, value in entry.items()}
-            return int(named["image_w"]), int(named["image_h"])
+            return _side(named["image_w"]), _side(named["image_h"])
         width, height = np.asarray(entry).ravel().tolist()
-        return int(width), int(height)
+        return _side(width), _side(height)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise NaafError(
             f"{shown(path)}: row {row} is neither a dict with image_w and image_h nor a pair width, height;"
             " store an integer array (images, 2)"
         ) from error
+
+
+def _side(value: Any) -> int:
+    if abs(side := int(value)) > LARGEST_SIDE:
+        raise ValueError("no picture is so large")
+    return side
 
 
 def intersection(a: Float[np.ndarray, "a 4"], b: Float[np.ndarray, "b 4"]) -> Float[np.ndarray, "a b"]:

@@ -95,7 +95,7 @@ def read_npz(path: Path, pick: Callable[[list[str]], str], most: int = MOST_BYTE
     """One array of an .npz, read whole. pick: which, of the names there are.
 
     Raises NaafError for a file that is damaged, encrypted or packed in a way that Python does not unpack,
-    that holds objects, or whose array takes more than `most` bytes: a bomb has a thousand times its file's size.
+    that holds objects, or whose array takes more than `most` bytes, as that of a decompression bomb.
     """
     check_regular(path)
     try:
@@ -129,7 +129,8 @@ def release(array: np.ndarray) -> None:
 def read_objects(path: str | os.PathLike[str]) -> list[Any]:
     """The elements of an object array that holds plain data only; any other pickle is refused unread."""
     path = Path(path)
-    content = io.BytesIO(path.read_bytes()[read_header(path).offset :])
+    offset = read_header(path).offset  # says what is no file, before it is read
+    content = io.BytesIO(path.read_bytes()[offset:])
     try:
         array = _PlainUnpickler(content, encoding="latin1").load()  # latin1: files that Python 2 wrote
     except Exception as error:  # a damaged pickle may raise anything, as pickle's documentation says

@@ -92,8 +92,12 @@ class Vocabulary:
             raise NaafError(f"{shown(path)}: {PICKLED}")
         text = read_text(path, FORM)
         try:
-            return cls.from_json(parse_json(text))
-        except ValueError as error:  # NaafError is one
+            content = parse_json(text)
+        except ValueError as error:
+            raise NaafError(f"{shown(path)} is not whole JSON ({error}); {FORM}") from None
+        try:
+            return cls.from_json(content)
+        except NaafError as error:
             raise NaafError(f"{shown(path)}: {error}") from None
 
 

@@ -1,5 +1,6 @@
 """Ensembles: the mean of score matrices that are of the same split, images and captions."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -103,7 +104,8 @@ def _member_scores(member: Run | Path, split: Split, device: str) -> np.ndarray:
     if not path.is_file():
         raise NaafError(f"{shown(path)} is missing; `naaf evaluate` writes a run's scores")
     expected = scored_split(split)
-    about = read_json(path.with_suffix(".json")) if path.with_suffix(".json").is_file() else None
+    record = path.with_suffix(".json")
+    about = read_json(record) if os.path.lexists(record) else None
     if isinstance(about, dict) and any(
         about.get(key) != expected[key] for key in ("split", "captions_sha256")
     ):

@@ -12,11 +12,11 @@ import numpy as np
 
 from ...errors import NaafError
 from ...files import shown
+from ..boxes import LARGEST_SIDE
 from ..npy import read_npz
 from .tsv import RegionRow
 
 MOST_BYTES = 2**30  # of one image's array
-LARGEST_SIDE = 2**31 - 1  # pixels: sizes are stored as int32
 FEATURES, BOXES = ("x", "features"), ("bbox", "boxes")
 
 

@@ -1,5 +1,6 @@
 """Runs and score files of the same images side by side, measured by their scores; one is the baseline."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -162,7 +163,7 @@ def _common(
 def _about(run: Run, split: str | None) -> dict | None:
     """What scores record that they are of; None for a score file that does not say it."""
     path = run.scores_path(split or "").with_suffix(".json")
-    about = read_json(path) if path.is_file() else None
+    about = read_json(path) if os.path.lexists(path) else None
     return about if isinstance(about, dict) and all(name in about for name in SAME) else None
 
 
@@ -218,7 +219,7 @@ def _measured(run: Run, gallery: Gallery, notes: list[str]) -> RetrievalMetrics:
 def _unusable(run: Run, split: str) -> str:
     """Why there are no scores to read; empty where there are."""
     path = run.scores_path(split)
-    if not path.is_file() or not path.with_suffix(".json").is_file():
+    if not os.path.lexists(path) or not os.path.lexists(path.with_suffix(".json")):
         return "has no scores"
     about = read_json(path.with_suffix(".json"))
     if not isinstance(about, dict) or any(name not in about for name in SAME):

@@ -111,7 +111,7 @@ def _of_split(folder: Path, split: str | None, protocol: str) -> Gallery:
     per_image = manifest.captions_per_image if manifest else CAPTIONS_AN_IMAGE
     path = layout_path(folder, split, "captions")
     captions = len(read_filled(path))
-    if per_image == 0 or captions % per_image:
+    if not captions or per_image == 0 or captions % per_image:
         raise NaafError(
             f"{shown(path)} holds {captions} captions, which are not {per_image} an image; mend it"
         )
