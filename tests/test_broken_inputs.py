@@ -10,6 +10,11 @@ import broken_inputs
 import pytest
 
 CASES = list(broken_inputs.cases())
+EVERY = 3  # `make test` meets each third case, `make test-long` the others
+PARAMS = [
+    pytest.param(case, id=case.name, marks=[pytest.mark.long] if number % EVERY else [])
+    for number, case in enumerate(CASES)
+]
 LONGEST = 30  # seconds a case: a pipe that is read would wait for ever
 
 
@@ -45,7 +50,7 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+@pytest.mark.parametrize("case", PARAMS)
 def test_broken_input_is_one_sentence(case, base, tmp_path, monkeypatch, capsys, alarm):
     from naaflib.cli import main
 
