@@ -1,4 +1,7 @@
-"""The device that torch computes on, by name."""
+"""The device that torch computes on, by name, and the memory beside it."""
+
+import math
+import os
 
 import torch
 
@@ -14,3 +17,11 @@ def pick_device(device: str) -> torch.device:
         return torch.device(device)
     except (RuntimeError, AssertionError):
         raise UsageError(f"torch cannot use the device {device!r} here; cpu always works") from None
+
+
+def memory_bytes() -> float:
+    """This machine's memory; infinite where the system does not tell it."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf

@@ -5,18 +5,23 @@ A file that cannot be used is one sentence: the file, the place in it, the remed
 
 import hashlib
 import json
+import math
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import NaafError
 
 WHOLE_CHECKSUM = 2**28  # larger files are recognised by their size and their two ends
 ENDS = 2**20
 BRACKETS = "a key in brackets; a key is one word"
+MOST_VALUES = 10**6  # in a YAML file, what its anchors stand for counted as often as they are named
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # of a JSON text: a letter in two halves
 MARKS = ("data_manifests", "notebooks/02_training.ipynb")  # one of them is beside, or in, our own notebooks/
 
 
@@ -61,7 +66,7 @@ def shown(path: str | os.PathLike[str]) -> str:
     path = Path(path)
     try:
         return str(path.resolve().relative_to(Path.cwd().resolve()))
-    except ValueError:
+    except (ValueError, OSError, RuntimeError):  # elsewhere; a name too long; a loop of links
         return str(path)
 
 
@@ -71,15 +76,34 @@ def missing(path: str | os.PathLike[str]) -> str:
     return f"{name} does not exist" + ("" if Path(name).is_absolute() else f" in {Path.cwd()}")
 
 
+def check_regular(path: Path, remedy: str = "") -> Path:
+    """The path of a regular file. Raises NaafError for anything else: a pipe is never read to its end.
+
+    Called before a file is opened.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        target = f"is a link to {os.readlink(path)}, which is missing" if path.is_symlink() else "is missing"
+        reason = target
+    except OSError as error:
+        reason = f"cannot be read ({error.strerror})"
+    except ValueError:  # a zero byte
+        reason = "is no name of a file"
+    else:
+        if stat.S_ISREG(mode):
+            return path
+        reason = "is a folder, not a file" if stat.S_ISDIR(mode) else "is a pipe or a device, not a file"
+    raise NaafError(f"{shown(path)} {reason}" + (f"; {remedy}" if remedy else ""))
+
+
 def read_text(path: Path, remedy: str = "") -> str:
     """A file's text, UTF-8, without a byte order mark. remedy: what to do where it cannot be read."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return check_regular(path, remedy).read_bytes().decode("utf-8-sig")
     except OSError as error:
-        reason = (
-            "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        )
-        raise NaafError(f"{shown(path)} {reason}" + (f"; {remedy}" if remedy else "")) from None
+        end = f"; {remedy}" if remedy else ""
+        raise NaafError(f"{shown(path)} cannot be read ({error.strerror}){end}") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise NaafError(f"{shown(path)}, line {line}: not UTF-8 text; save the file as UTF-8") from None
@@ -108,13 +132,27 @@ def read_yaml(path: Path, remedy: str = "") -> object:
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", exponent, list("-+.0123456789"))
     text = read_text(path, remedy)
     try:
-        return yaml.load(text, Loader)
+        content = yaml.load(text, Loader)
+        if _values(content, {}) > MOST_VALUES:
+            raise ValueError(f"more than {MOST_VALUES:,} values")
+        return content
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         # PyYAML lets through what goes wrong in a value that does not fit its tag
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or type(error).__name__
+        plain = str(error) if type(error) is ValueError else ""
+        reason = getattr(error, "problem", None) or plain.partition("\n")[0] or type(error).__name__
         raise NaafError(f"{shown(path)}: not valid YAML{line} ({reason}); correct the file") from None
+
+
+def _values(content: object, known: dict[int, int]) -> int:
+    """How many values an object of dicts and lists holds. Raises RecursionError for one that holds itself."""
+    if not isinstance(content, dict | list):
+        return 1
+    if id(content) not in known:
+        inside = content.values() if isinstance(content, dict) else content
+        known[id(content)] = 1 + sum(_values(one, known) for one in inside)
+    return known[id(content)]
 
 
 @contextmanager
@@ -142,9 +180,56 @@ def read_json(path: Path, missing: str = "", damaged: str = "restore or remove i
     """Raises NaafError for a missing or damaged file, with what to do then."""
     text = read_text(path, missing)
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         raise NaafError(f"{shown(path)} is not whole JSON ({error}); {damaged}") from None
+
+
+def read_object(
+    path: Path, keys: Sequence[str] = (), missing: str = "", damaged: str = "restore or remove it"
+) -> dict[str, Any]:
+    """`read_json` of a file that holds an object with these keys; another shape is a damaged file, too."""
+    content = read_json(path, missing, damaged)
+    if not isinstance(content, dict):
+        raise NaafError(f"{shown(path)} holds no JSON object; {damaged}")
+    lost = next((key for key in keys if key not in content), None)
+    if lost is not None:
+        raise NaafError(f"{shown(path)} has no key {lost!r}; {damaged}")
+    return content
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text. Every JSON is read by this. Raises ValueError, which says what is wrong.
+
+    Refused beside what is no JSON: a key written twice, of which one would be lost without a word; NaN and
+    Infinity, which are no JSON, and numbers beyond floating point (1e999); brackets nested too deep to read.
+    """
+
+    def number(digits: str) -> float:
+        if math.isinf(value := float(digits)):
+            raise ValueError(f"the number {digits[:20]} is too large")
+        return value
+
+    def literal(name: str) -> NoReturn:
+        raise ValueError(f"{name} is not a number of JSON")
+
+    try:
+        value = json.loads(text, object_pairs_hook=_once, parse_float=number, parse_constant=literal)
+        if SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
+    except RecursionError:
+        raise ValueError("its brackets are nested too deep") from None
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair, which is no letter") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {twice[:40]!r} stands in one object twice")
+    return found
 
 
 def named(value: str | Path) -> str:

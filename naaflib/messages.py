@@ -19,7 +19,8 @@ def say(text: str) -> None:
     """A message on a line of its own, above the progress bars."""
     from tqdm import tqdm
 
-    tqdm.write(text, file=stream())
+    shown = text.encode("utf-8", "backslashreplace").decode()  # a file's name need not be UTF-8
+    tqdm.write(shown, file=stream())
 
 
 def progress_bar(items: Iterable[Any] | None = None, **how: Any) -> Any:

@@ -6,7 +6,6 @@ figures/, tables/, notebooks/ and report.html. Several seeds stand side by side 
 """
 
 import csv
-import json
 import math
 import os
 import platform
@@ -24,7 +23,17 @@ from safetensors import SafetensorError, safe_open
 from .config import Settings
 from .display import Described
 from .errors import NaafError, UsageError
-from .files import atomic_path, missing, project_root, read_json, resolve, shown, write_json
+from .files import (
+    atomic_path,
+    check_regular,
+    missing,
+    parse_json,
+    project_root,
+    read_json,
+    resolve,
+    shown,
+    write_json,
+)
 from .metric.retrieval import MEASURES, best_row
 
 if TYPE_CHECKING:
@@ -73,16 +82,15 @@ def environment() -> dict[str, object]:
 
 def checkpoint_header(path: Path) -> dict:
     """What a checkpoint of ours says about itself, without reading its tensors."""
+    check_regular(path, "train first, or name another checkpoint")
     try:
         with safe_open(path, framework="np") as file:
-            content = json.loads((file.metadata() or {}).get("naaf", "{}"))
-    except FileNotFoundError:
-        raise NaafError(f"{shown(path)} is missing; train first, or name another checkpoint") from None
+            content = parse_json((file.metadata() or {}).get("naaf", "{}"))
     except (SafetensorError, OSError, ValueError) as error:
         raise NaafError(
             f"{shown(path)} is not a whole checkpoint ({error}); restore it, or train its run again"
         ) from None
-    if content.get("format") != CHECKPOINT_FORMAT:
+    if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
         raise NaafError(f"{shown(path)} is a safetensors file, but not a checkpoint of this library")
     return content
 
@@ -111,7 +119,7 @@ class Run(Described):
     def open(cls, path: str | Path) -> "Run":
         """path: as `files.resolve` takes it. Raises NaafError where it is not a run folder."""
         path = resolve(path)
-        if not (path / "config.json").is_file():
+        if not os.path.lexists(path / "config.json"):
             kind = "is not a run (it has no config.json)" if path.is_dir() else "is a file, not a run folder"
             what = f"{shown(path)} {kind}" if path.exists() else missing(path)
             raise NaafError(f"{what}; `naaf runs` lists the runs, `naaf train` makes one")

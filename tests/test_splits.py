@@ -80,9 +80,27 @@ def test_the_image_whose_features_are_not_finite_is_named(tmp_path, bad):
     assert regions.gather(np.array([5, 3])).min() == 1  # the others can be used
 
 
-def test_large_features_are_finite(tmp_path):
-    np.save(tmp_path / "f.npy", np.full((2, 3, 5), np.finfo("f4").max))
-    assert np.isfinite(Regions(tmp_path / "f.npy")[1]).all()
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (1e14, ""),
+        (-1e16, "reach 1e.16"),
+        (np.inf, "are not finite"),
+        (np.nan, "are not finite"),
+        (0, "are all zero"),
+    ],
+)
+def test_features_that_would_make_scores_zero_are_refused(tmp_path, value, says):
+    features = np.ones((4, 3, 5), np.float32)
+    features[2] = value
+    np.save(tmp_path / "f.npy", features)
+    regions = Regions(tmp_path / "f.npy")
+    np.testing.assert_array_equal(regions[1], features[1])
+    if not says:
+        np.testing.assert_array_equal(regions[2], features[2])
+        return
+    with pytest.raises(NaafError, match=f"image 2: its features {says}"):
+        regions.gather(np.array([3, 2, 0]))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +154,7 @@ def test_rows_may_be_captions(tmp_path, write_split, dtype):
     write_split(tmp_path / "b", "dev", 7, dtype=dtype, rows="captions")
     for folder, rows in ((tmp_path / "a", 1), (tmp_path / "b", 5)):
         np.save(folder / "dev_ims_bbx.npy", np.arange(7 * 3 * 4.0).reshape(7, 3, 4).repeat(rows, axis=0))
-        np.save(folder / "dev_ims_size.npy", np.arange(14).reshape(7, 2).repeat(rows, axis=0))
+        np.save(folder / "dev_ims_size.npy", np.arange(1, 15).reshape(7, 2).repeat(rows, axis=0))
         names = np.repeat([f"{k}.jpg" for k in range(7)], rows)
         (folder / "dev_image_names.txt").write_text("\n".join(names))
     images, captions = (open_split(tmp_path / name, "dev") for name in "ab")

@@ -9,7 +9,7 @@ from ..config import SEED, preset
 from ..data.manifest import layout_path
 from ..data.scenes import dataset as scenes
 from ..errors import NaafError
-from ..files import fingerprint, read_json
+from ..files import fingerprint, read_json, read_object
 from ..metric.published import EXPECTED, Expected
 from ..metric.retrieval import MEASURES, named
 from ..runs import FAILURE, FINISHED, SWEEP, Run
@@ -69,7 +69,7 @@ def expectation(folder: Path) -> list[str]:
         if runs:
             sentences.append(expected.sentence())
         for run in runs:
-            rsum = read_json(run.metrics_path(expected.split, "full"))["rsum"]
+            rsum = read_object(run.metrics_path(expected.split, "full"), ("rsum",))["rsum"]
             if not expected.holds(rsum):
                 sentences.append(f"{run.name} lies outside that range: rsum {rsum:.1f}")
     return sentences
@@ -90,7 +90,7 @@ def _is_plain(run: Run, expected: Expected) -> bool:
     if run.settings != plain or started or not path.is_file() or not scenes.is_default(run.data_folder):
         return False
     captions = fingerprint(layout_path(run.data_folder, expected.split, "captions"))["sha256"]
-    return read_json(path).get("captions_sha256") == captions
+    return read_object(path).get("captions_sha256") == captions
 
 
 def _run_folders(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from ..errors import NaafError, UsageError
+from ..errors import NaafError, UsageError, first_line
 from ..files import shown
 from ..launcher import asked_for, hush
 from ..messages import say
@@ -95,6 +95,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         say(f"naaf: {_os_sentence(error)}")
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        say(f"naaf: not enough memory ({first_line(error)}); lower train.batch_size, model.dim or --memory")
+        return 1
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """torch raises a RuntimeError for the CPU, and one of its own for a GPU; it is not imported for that."""
+    texts = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
 
 
 def _print_version() -> int:

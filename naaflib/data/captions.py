@@ -13,6 +13,8 @@ from ..files import read_text, shown
 # word_tokenize splits sentences first; otherwise a full stop inside a line would stay with its word.
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
 
+LONGEST = 10_000  # letters of a caption: of two million words a matrix of ids needs more than any memory
+
 # Most captions are plain words with a final stop, which need none of NLTK's rules but its contractions.
 PLAIN = re.compile(r"[a-z0-9 -]*\.?\s*")
 NOT_PLAIN = re.compile(r"--|cannot|gimme|gonna|gotta|lemme|wanna|whaddya|whatcha")
@@ -31,8 +33,15 @@ def tokenize(text: str) -> list[str]:
     nltk.word_tokenize without its punkt download: sentences are split before a capital or a digit that
     follows `.`, `!` or `?` and white space. On the real Flickr30K test captions few captions differ from
     punkt's (docs/log.md counts them). Captions of plain words take a short way to the same result.
+    Raises NaafError for a text that no caption is long enough for.
     """
+    if len(text) > LONGEST:
+        raise NaafError(too_long(text))
     return [word for part in SENTENCE_END.split(text) for word in _words(part.lower())]
+
+
+def too_long(text: str) -> str:
+    return f"a text of {len(text):,} letters; a caption has at most {LONGEST:,}: shorten it"
 
 
 def _words(sentence: str) -> list[str]:
@@ -45,7 +54,11 @@ def read_captions(path: Path) -> list[str]:
     """The captions of a file, one a line, stripped. Raises NaafError for a missing or undecodable file."""
     text = read_text(path, f"`naaf data verify {shown(path.parent)}` lists what is")
     # not splitlines: captions may hold other line separators
-    return [line.strip() for line in text.removesuffix("\n").split("\n")] if text else []
+    lines = [line.strip() for line in text.removesuffix("\n").split("\n")] if text else []
+    for number, line in enumerate(lines, 1):
+        if len(line) > LONGEST:
+            raise NaafError(f"{shown(path)}, line {number}: {too_long(line)}")
+    return lines
 
 
 def read_filled(path: Path) -> list[str]:

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import NaafError
-from ..files import shown
+from ..files import check_regular, shown
 from .npy import open_array, release
+
+LARGEST = 1e15  # of a feature: beyond it squares leave float32, and all scores become 0
 
 
 class Regions:
@@ -21,10 +23,7 @@ class Regions:
     """
 
     def __init__(self, path: Path, repeat: int = 1, images: int | None = None):
-        if not path.is_file():
-            raise NaafError(
-                f"{shown(path)} is missing; `naaf data verify {shown(path.parent)}` lists what is"
-            )
+        check_regular(path, f"`naaf data verify {shown(path.parent)}` lists what is missing")
         self.path, self.repeat = path, repeat
         self.rows = open_array(path)
         if self.rows.ndim != 3 or self.rows.dtype.kind != "f":
@@ -50,22 +49,36 @@ class Regions:
         return self.gather(np.array([key + self.images if key < 0 else key]))[0]
 
     def gather(self, images: np.ndarray) -> np.ndarray:
-        """Features of several images (image, region, feature), float32. Raises NaafError for a NaN."""
+        """Features of several images (image, region, feature), float32.
+
+        Raises NaafError for an image with a NaN, a number that no network gives, or nothing but zeros.
+        """
         if len(images) and (images.min() < 0 or images.max() >= self.images):
             raise IndexError(f"image outside 0 to {self.images - 1}")
         order = np.argsort(images, kind="stable")  # the file is read forwards
         result = np.empty((len(images), *self.rows.shape[1:]), np.float32)
-        for place in order:
-            result[place] = self.rows[images[place] * self.repeat]
-        with np.errstate(invalid="ignore"):  # the sum of both infinities
-            finite = np.isfinite(result.sum(dtype=np.float64))
-        if not finite:
-            bad = images[~np.isfinite(result).all(axis=(1, 2))]
-            raise NaafError(
-                f"{shown(self.path)}, image {int(bad[0])}: its features are not finite; "
-                f"`naaf data verify {shown(self.path.parent)}` finds every such row"
-            )
+        with np.errstate(over="ignore"):  # of float64; `_check` speaks of it
+            for place in order:
+                result[place] = self.rows[images[place] * self.repeat]
+        self._check(images, result)
         return result
+
+    def _check(self, images: np.ndarray, features: np.ndarray) -> None:
+        with np.errstate(invalid="ignore"):  # a NaN goes through both
+            low, high = features.min(axis=(1, 2)), features.max(axis=(1, 2))
+        usable = (low >= -LARGEST) & (high <= LARGEST) & ((low != 0) | (high != 0))
+        if usable.all():
+            return
+        bad = int(np.flatnonzero(~usable)[0])
+        if np.isfinite([low[bad], high[bad]]).all():
+            largest = max(abs(low[bad]), abs(high[bad]))
+            what = f"reach {largest:.0e}, which no network gives" if largest else "are all zero"
+        else:
+            what = "are not finite"
+        raise NaafError(
+            f"{shown(self.path)}, image {int(images[bad])}: its features {what}; "
+            f"`naaf data verify {shown(self.path.parent)}` finds every such row"
+        )
 
     def release(self) -> None:
         """As `npy.release`: the pages that were read."""

@@ -3,7 +3,6 @@
 import gzip
 import io
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import NaafError
-from ..files import shown
+from ..errors import NaafError, first_line
+from ..files import check_regular, shown
+from .npy import DAMAGED
 from .vocabulary import Vocabulary
 
+LONGEST_LINE = 2**20  # letters
 PEEKED = 4096  # bytes in which a binary file shows a zero
 
 
@@ -35,11 +36,12 @@ def read_glove(path: Path, vocabulary: Vocabulary) -> Vectors:
     found: dict[int, np.ndarray] = {}
     dim = 0
     with _lines(Path(path)) as lines:
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(_short(lines, path), start=1):
             parts = line.rstrip(" \t\r\n").replace("\t", " ").split(" ")
             if not dim and len(parts) == 2:  # a word2vec header: counts and dimension
                 continue
             dim = dim or len(parts) - 1
+            _check_count(parts, dim, f"{shown(path)}, line {number}")
             word = " ".join(parts[:-dim])
             index = vocabulary.id.get(word)
             if index is None or index in found:
@@ -56,10 +58,40 @@ def read_glove(path: Path, vocabulary: Vocabulary) -> Vectors:
     return Vectors(ids, np.stack([found[index] for index in ids]))
 
 
+def _check_count(parts: list[str], dim: int, place: str) -> None:
+    """Raises NaafError for a line with fewer numbers than the first, or with more.
+
+    A word may hold blanks, but no published one holds a number behind a blank.
+    """
+    surplus = parts[1:-dim] if len(parts) > dim + 1 else ()
+    if len(parts) <= dim or any(_is_number(part) for part in surplus):
+        found = len(parts) - 1 if len(parts) <= dim else dim + sum(map(_is_number, surplus))
+        raise NaafError(f"{place}: {found} numbers, where the first line has {dim}; get the file again")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _short(lines: io.TextIOBase, path: Path) -> Iterator[str]:
+    """The lines. Raises NaafError for one that never ends: some packed kilobytes can hold gigabytes."""
+    number = 1
+    while line := lines.readline(LONGEST_LINE):
+        if len(line) == LONGEST_LINE:
+            raise NaafError(
+                f"{shown(path)}, line {number}: longer than {LONGEST_LINE:,} letters; no vector is"
+            )
+        yield line
+        number += 1
+
+
 @contextmanager
 def _lines(path: Path) -> Iterator[io.TextIOBase]:
-    if not path.is_file():
-        raise NaafError(f"{shown(path)} is missing; GloVe files are at nlp.stanford.edu/projects/glove")
+    check_regular(path, "GloVe files are at nlp.stanford.edu/projects/glove")
     with path.open("rb") as file:
         kind = {b"PK": "zip", b"\x1f\x8b": "gzip"}.get(file.peek(2)[:2], "text")
         try:
@@ -71,8 +103,11 @@ def _lines(path: Path) -> Iterator[io.TextIOBase]:
                         "save_word2vec_format(name, binary=False)"
                     )
                 yield io.TextIOWrapper(raw, encoding="utf-8", errors="replace", newline="\n")
-        except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error):
-            raise NaafError(f"{shown(path)} is not a whole {kind} file; download it again") from None
+        except DAMAGED as error:
+            raise NaafError(
+                f"{shown(path)} is not a whole {kind} file that can be unpacked here ({first_line(error)}); "
+                "download it again, or unpack it and name the text file"
+            ) from None
 
 
 def _unpacked(path: Path, file: io.BufferedReader, kind: str) -> Any:

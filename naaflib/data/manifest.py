@@ -186,7 +186,7 @@ def _plain(text: str) -> str:
 def find_manifest(folder: str | os.PathLike[str]) -> Manifest | None:
     """The folder's own `manifest.yaml`, else the one with its name, else None (the generic layout)."""
     folder = Path(folder)
-    if (folder / OWN_MANIFEST).is_file():
+    if os.path.lexists(folder / OWN_MANIFEST):  # a broken link is told, not passed over
         return read_manifest(folder / OWN_MANIFEST)
     known = _paths()
     path = known.get(folder.name) or known.get(folder.resolve().name)

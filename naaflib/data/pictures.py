@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-MOST_PIXELS = 178_956_970  # what Pillow refuses to open: a file of some kilobytes can ask for any memory
+from ..picture_files import MOST_PIXELS
+
 PLAIN = {"JPEG": (".jpg", ".jpeg"), "PNG": (".png",)}
 ORIENTATION = 0x0112  # EXIF
 
@@ -23,6 +24,8 @@ def large_pictures() -> Iterator[None]:
 
 def read_upright(path: Path) -> Image.Image:
     """The whole picture, decoded. Raises ValueError, which says in some words why it cannot be read."""
+    if not path.is_file():
+        raise ValueError("not a file")
     try:
         with Image.open(path) as picture:
             picture.load()

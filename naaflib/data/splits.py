@@ -4,6 +4,7 @@ captions_per_image consecutive captions (five, unless the manifest says another 
 (`ranks.image_of`); a feature file has a row an image or a row a caption (`row_counts` finds out).
 """
 
+import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +14,10 @@ import numpy as np
 from ..display import Described
 from ..errors import NaafError, UsageError
 from ..files import missing, resolve, shown
+from ..messages import say
 from ..metric.ranks import captions_of, image_of
-from .boxes import read_boxes, read_sizes
+from ..picture_files import open_picture
+from .boxes import check_boxes, check_sizes, read_boxes, read_sizes
 from .captions import read_filled
 from .features import Regions
 from .manifest import CAPTIONS_AN_IMAGE, SPLIT_FILES, SPLITS, find_manifest, layout_path
@@ -77,9 +80,7 @@ class Split(Described):
             return np.asarray(self.sizes[image])
         if (path := self.image_path(image)) is None:
             return None
-        from PIL import Image
-
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             return np.array(picture.size)
 
     def image_name(self, image: int) -> str:
@@ -99,8 +100,16 @@ class Split(Described):
 
 
 def split_names(folder: str | Path) -> tuple[str, ...]:
-    """The splits that a folder holds, in the order train, dev, test, testall."""
-    return tuple(name for name in SPLITS if layout_path(resolve(folder), name, "features").is_file())
+    """The splits that a folder holds, in the order train, dev, test, testall.
+
+    A link that leads nowhere is one of them: who opens the split is told so, where another would be taken.
+    """
+    return tuple(name for name in SPLITS if _is_there(layout_path(resolve(folder), name, "features")))
+
+
+def _is_there(path: Path) -> bool:
+    """Whether anything has the name: a file, or what should be one and is a folder or a broken link."""
+    return os.path.lexists(path)
 
 
 def evaluation_split(folder: str | Path, prefer: tuple[str, ...] = ("test", "dev")) -> str:
@@ -109,6 +118,10 @@ def evaluation_split(folder: str | Path, prefer: tuple[str, ...] = ("test", "dev
     _check_folder(folder)
     present = split_names(folder)
     if found := [name for name in prefer if name in present]:
+        for name in prefer[: prefer.index(found[0])]:
+            captions, features = (layout_path(folder, name, role) for role in ("captions", "features"))
+            if _is_there(captions):
+                say(f"warning: {shown(captions)} has no {features.name} beside it; {found[0]} is taken")
         return found[0]
     if not present:
         remedy = "`naaf data extract` makes it from pictures, `naaf data list` names data sets"
@@ -135,12 +148,12 @@ def open_split(folder: str | Path, split: str, without_captions: bool = False) -
     folder = resolve(folder)
     _check_folder(folder)
     of = {role: layout_path(folder, split, role) for role in SPLIT_FILES}
-    if Path(split).name != split or not (of["features"].is_file() or of["captions"].is_file()):
+    if Path(split).name != split or not (_is_there(of["features"]) or _is_there(of["captions"])):
         present = ", ".join(split_names(folder)) or "none"
         raise UsageError(f"{shown(folder)} has no split {split!r}; its splits: {present}")
     manifest = find_manifest(folder)
     per_image = manifest.captions_per_image if manifest else CAPTIONS_AN_IMAGE
-    bare = per_image == 0 and not of["captions"].exists()
+    bare = per_image == 0 and not _is_there(of["captions"])
     if bare and not without_captions:
         raise NaafError(
             f"{shown(folder)} holds pictures without captions, which can be searched (naaf index), but not "
@@ -154,14 +167,20 @@ def open_split(folder: str | Path, split: str, without_captions: bool = False) -
     names = _optional(of["names"], read_filled, len(regions), repeat)
     if names and per_image == 1:
         _check_distinct(of["names"], names)
+    boxes = _optional(of["boxes"], read_boxes, len(regions), repeat)
+    sizes = _optional(of["sizes"], read_sizes, len(regions), repeat)
+    if boxes is not None:
+        check_boxes(of["boxes"], boxes, regions.shape[1])
+    if sizes is not None:
+        check_sizes(of["sizes"], sizes)
     return Split(
         folder=folder,
         name=split,
         captions=captions,
         captions_per_image=per_image,
         regions=regions,
-        boxes=_optional(of["boxes"], read_boxes, len(regions), repeat),
-        sizes=_optional(of["sizes"], read_sizes, len(regions), repeat),
+        boxes=boxes,
+        sizes=sizes,
         image_names=names,
     )
 
@@ -187,7 +206,7 @@ def _check_distinct(path: Path, names: list[str]) -> None:
 
 def _optional(path: Path, read, images: int, repeat: int):
     """A file with a row an image or a row a caption, or None where it is missing."""
-    rows = read(path) if path.is_file() else None
+    rows = read(path) if _is_there(path) else None
     if rows is None or len(rows) == images:
         return rows
     if len(rows) != images * repeat:

@@ -1,6 +1,5 @@
 """Words and their ids. A vocabulary travels inside the checkpoint: two released ones of a data set differ."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -8,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 from ..errors import NaafError
-from ..files import read_text, shown
+from ..files import check_regular, parse_json, read_text, shown
 from ..messages import say
 from .captions import tokenize
 
 PAD, START, END, UNKNOWN = "<pad>", "<start>", "<end>", "<unk>"
 SPECIAL = (PAD, START, END, UNKNOWN)
+FORM = "it should be a vocabulary JSON"
 SAMPLED = 2000  # captions
 PICKLES = (b"\x80", b"ccopy_reg", b"(i", b"cvocab")  # how pickles of objects begin, those of Python 2 too
 PICKLED = (
@@ -70,14 +70,14 @@ class Vocabulary:
         """Our own form, or either upstream one: `idx2word` (Bi-GRU) or `word2idx` (GloVe)."""
         forms = content if isinstance(content, dict) else {}
         if isinstance(words := forms.get("words"), list):
-            return cls(tuple(str(word) for word in words))
+            return cls(tuple(_word(word) for word in words))
         if isinstance(ids := forms.get("word2idx"), dict):
             pairs = [(index, word) for word, index in ids.items()]
         elif isinstance(words := forms.get("idx2word"), dict):
             pairs = list(words.items())
         else:
             raise NaafError("not a vocabulary: it has none of the keys words, word2idx, idx2word")
-        by_id = {int(index): str(word) for index, word in pairs}
+        by_id = {_index(index): _word(word) for index, word in pairs}
         if len(by_id) < len(pairs):
             raise NaafError("not a vocabulary: two words share one id")
         if sorted(by_id) != list(range(len(by_id))):
@@ -88,13 +88,30 @@ class Vocabulary:
     def read(cls, path: Path) -> "Vocabulary":
         """A vocabulary file of any of the forms. Raises NaafError that names the file."""
         path = Path(path)
-        if path.is_file() and path.read_bytes().startswith(PICKLES):
+        if check_regular(path, FORM).read_bytes().startswith(PICKLES):
             raise NaafError(f"{shown(path)}: {PICKLED}")
-        text = read_text(path, "it should be a vocabulary JSON")
+        text = read_text(path, FORM)
         try:
-            return cls.from_json(json.loads(text))
-        except (NaafError, ValueError, TypeError) as error:
+            content = parse_json(text)
+        except ValueError as error:
+            raise NaafError(f"{shown(path)} is not whole JSON ({error}); {FORM}") from None
+        try:
+            return cls.from_json(content)
+        except NaafError as error:
             raise NaafError(f"{shown(path)}: {error}") from None
+
+
+def _word(word: object) -> str:
+    if not isinstance(word, str) or not word:
+        raise NaafError(f"not a vocabulary: {str(word)[:40]!r} stands where a word should")
+    return word
+
+
+def _index(index: object) -> int:
+    """`idx2word` has ids as text, `word2idx` as numbers."""
+    if isinstance(index, bool) or not isinstance(index, int | str) or not str(index).isdecimal():
+        raise NaafError(f"not a vocabulary: {str(index)[:40]!r} is no id")
+    return int(index)
 
 
 def unknown_share(known: Callable[[str], bool], captions: Sequence[str]) -> float:

@@ -1,5 +1,6 @@
 """A split evaluated: scores, what a protocol makes of them, and where they are kept."""
 
+import os
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..data.splits import Split, open_split
 from ..data.vocabulary import warn_of_unknown
 from ..devices import pick_device
 from ..errors import NaafError, UsageError
-from ..files import fingerprint, read_json, resolve, shown, write_json
+from ..files import fingerprint, read_json, read_object, resolve, shown, write_json
 from ..launcher import asked_for, is_first
 from ..metric.retrieval import RetrievalMetrics
 from ..model.checkpoint import data_folder, load_checkpoint, one_member
@@ -236,7 +237,7 @@ def _own_place(run: Run | None, split: Split, protocol: str) -> Run | None:
         return None
     now = scored_split(split)
     for path in (run.scores_path(split.name).with_suffix(".json"), run.metrics_path(split.name, protocol)):
-        was = read_json(path) if path.is_file() else now
+        was = read_object(path, ("data",)) if os.path.lexists(path) else now
         if all(was.get(key, now[key]) != now[key] for key in ("data", "captions_sha256")):
             raise NaafError(
                 f"{shown(path)} holds the result of another data set, {was['data']}; give --out a folder for "

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..data.captions import tokenize
 from ..data.vocabulary import Vocabulary
 from ..errors import NaafError, UsageError
+from ..files import parse_json
 from ..pretrained import load_transformers, weights_digest
 from .encoders import TextEncoder, unit
 
@@ -79,7 +80,7 @@ class Pretrained(NamedTuple):
         from tokenizers import Tokenizer
 
         config, tokenizer = (tensors[name].numpy().tobytes().decode("utf-8") for name in (CONFIG, TOKENIZER))
-        values = json.loads(config)
+        values = parse_json(config)
         known = transformers.AutoConfig.for_model(values.pop("model_type"), **values)
         return cls(_encoder(transformers.AutoModel.from_config(known)), Tokenizer.from_str(tokenizer))
 

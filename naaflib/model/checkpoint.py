@@ -33,6 +33,7 @@ from .bert import Pretrained
 from .encoders import GruEncoder
 from .model import Model
 
+LARGEST_WEIGHT = 1e6  # no trained network has one of that size
 SCAN_OPTIONS: dict[str, tuple[object, tuple[object, ...]]] = {  # SCAN's default, and what `scan` computes
     "cross_attn": ("t2i", tuple(CROSS_ATTN)),
     "raw_feature_norm": ("clipped_l2norm", ("clipped_l2norm",)),
@@ -160,9 +161,33 @@ def _own(path: Path) -> Model:
         if state["image_encoder.fc.bias"].dtype == torch.float64:
             model.double()
         model.load_state_dict(state)
-    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise NaafError(f"{shown(path)} is damaged, or of another version ({_reason(error)})") from None
+    if fault := faulty(state) or _vocabulary_fault(model):
+        raise NaafError(f"{shown(path)} is damaged: {fault}; restore it, or train its run again")
     return model
+
+
+def faulty(state: Mapping[str, Tensor]) -> str:
+    """What makes weights give wrong scores without a word; empty where nothing does.
+
+    Whole numbers, which would be read as weights; NaN, infinity, and numbers so large that scores become 0.
+    """
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            return f"{name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers"
+        largest = float(tensor.detach().abs().max()) if tensor.numel() else 0.0
+        if not largest <= LARGEST_WEIGHT:
+            what = f"a number of size {largest:.0e}" if math.isfinite(largest) else "NaN or infinity"
+            return f"{name} holds {what}"
+    return ""
+
+
+def _vocabulary_fault(model: Model) -> str:
+    words = words_of(model)
+    if model.vocabulary is not None and len(model.vocabulary) != words:
+        return f"its vocabulary has {len(model.vocabulary)} words and its weights are of {words}"
+    return ""
 
 
 def _reason(error: Exception) -> str:
@@ -229,6 +254,8 @@ def _from_released(image: dict[str, Tensor], text: dict[str, Tensor], options: d
     if "embed.glove.weight" in text:  # GloVe vectors, with random ones beside them where they were asked for
         parts = [text.pop(name) for name in ("embed.glove.weight", "embed.embed.weight") if name in text]
         text["embed.weight"] = torch.cat(parts, dim=1)
+    if fault := faulty(image) or faulty(text):
+        raise NaafError(f"damaged: {fault}; download it again")
     dim = len(image["fc.bias"])
     words, word_dim = text["embed.weight"].shape
     settings = model_settings(
@@ -244,6 +271,8 @@ def _from_released(image: dict[str, Tensor], text: dict[str, Tensor], options: d
     model.text_encoder.load_state_dict(text)
     if model.similarity.needs_boundary:
         model.boundary = Boundaries(float(options.get("thres", 0.0)), float(options["thres_safe"]))
+        if not all(map(math.isfinite, model.boundary)):
+            raise NaafError("damaged: its boundary (thres, thres_safe) is not finite; download it again")
     return model
 
 

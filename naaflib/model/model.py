@@ -10,14 +10,17 @@ from ..config import ModelSettings
 from ..data.captions import pad
 from ..data.glove import Vectors
 from ..data.vocabulary import Vocabulary
+from ..devices import memory_bytes
 from ..display import Described
-from ..errors import NaafError
+from ..errors import NaafError, UsageError
 from ..similarity import Similarity
 from ..similarity.boundary import Boundaries
 from ..similarity.matrix import scored
 from ..similarity.methods import make
 from .bert import BertEncoder, Pretrained
 from .encoders import GruEncoder, ImageEncoder, TextEncoder
+
+WEIGHT_BYTES = 4  # float32
 
 
 def similarity_of(settings: ModelSettings) -> Similarity:
@@ -41,6 +44,7 @@ class Model(Described, nn.Module):
     ):
         """words: how many the Bi-GRU has vectors for. pretrained: the text model of the encoder `bert`."""
         super().__init__()
+        _check_size(settings, region_dim, words)
         self.settings, self.region_dim = settings, region_dim
         self.image_encoder = ImageEncoder(region_dim, settings.dim, settings.image_encoder == "weight-norm")
         self.text_encoder = _text_encoder(settings, words, vocabulary, pretrained)
@@ -109,7 +113,9 @@ class Model(Described, nn.Module):
                 f"features {tuple(regions.shape)} do not fit: the model was trained on {self.region_dim} "
                 "features a region; evaluate it on the data set that it was trained on"
             )
-        return self.image_encoder(regions.to(self.image_encoder.fc.bias))
+        units = self.image_encoder(regions.to(self.image_encoder.fc.bias))
+        _check_directions(units, regions.to(units.device).any(dim=-1), "a region of an image")
+        return units
 
     def encode_captions(
         self, tokens: Int[Tensor, "caption length *piece"], lengths: Int[Tensor, " caption"]
@@ -117,7 +123,10 @@ class Model(Described, nn.Module):
         """Ids of words (C, L) or pieces (C, L, P), lengths (C,), captions in any order -> unit words
         (C, L, D), 0 past a length.
         """
-        return self.text_encoder.encode(tokens, lengths)
+        units = self.text_encoder.encode(tokens, lengths)
+        within = torch.arange(units.shape[1], device=units.device) < lengths.to(units.device)[:, None]
+        _check_directions(units, within, "a word")
+        return units
 
     def encode_texts(self, texts: Sequence[str]) -> tuple[Float[Tensor, "caption length dim"], Tensor]:
         """Captions as text -> unit words and lengths. Raises NaafError where the model has no vocabulary."""
@@ -128,6 +137,33 @@ class Model(Described, nn.Module):
     def score(self, images: Tensor, captions: Tensor, lengths: Tensor) -> Float[Tensor, "image caption"]:
         """Inference scores of encoded images and captions, with the model's own boundary and settings."""
         return scored(images, captions, lengths, self.similarity, self.boundary.inference)
+
+
+def _check_directions(units: Tensor, wanted: Tensor, what: str) -> None:
+    """Raises NaafError where a wanted vector is no unit vector: overflow makes it 0, and scores with it.
+
+    units (..., dim); wanted (...).
+    """
+    squares = units.square().sum(dim=-1)
+    if bool((wanted & ~(squares > 0)).any()):
+        raise NaafError(
+            f"the model gives {what} no direction, because its numbers leave the range of "
+            f"{str(units.dtype).removeprefix('torch.')}; its weights are damaged, or the features of "
+            "another kind"
+        )
+
+
+def _check_size(settings: ModelSettings, region_dim: int, words: int) -> None:
+    """Raises UsageError for weights that this machine's memory cannot hold."""
+    dim, word_dim = settings.dim, settings.word_dim
+    count = region_dim * dim + words * word_dim + 6 * dim * (word_dim + dim)
+    memory = memory_bytes()
+    if WEIGHT_BYTES * count > memory:
+        raise UsageError(
+            f"a model of model.dim {dim:,} and model.word_dim {word_dim:,} for {region_dim:,} features and "
+            f"{words:,} words takes {WEIGHT_BYTES * count / 2**30:,.0f} GiB, this machine has "
+            f"{memory / 2**30:,.0f}; lower them"
+        )
 
 
 def _text_encoder(

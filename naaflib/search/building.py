@@ -16,7 +16,7 @@ from ..data.vocabulary import SPECIAL
 from ..data.writing import write_lines
 from ..errors import NaafError, UsageError
 from ..evaluation.evaluate import check_extractor, check_regions
-from ..files import fingerprint, read_json, resolve, shown, write_json
+from ..files import fingerprint, read_object, resolve, shown, write_json
 from ..locking import FILE as LOCK
 from ..locking import exclusive
 from ..messages import progress_bar, say
@@ -24,7 +24,7 @@ from ..model.checkpoint import data_folder, load_checkpoint, one_member
 from ..model.model import Model
 from ..runs import Run
 from .candidates import FITTED, Stage, learn
-from .index import DAMAGED, FORMAT, INDEX, PART, STAGE, Index, Part, read_learnt, read_record
+from .index import FORMAT, INDEX, PART, STAGE, Index, Part, read_learnt, read_part, read_record
 
 BLOCK = 200  # images encoded between two marks of progress
 LEARNT_FROM = 8_000  # captions whose words a first stage is made from
@@ -157,7 +157,7 @@ def add_part(out: Path, content: Content, stage: Stage, progress: bool) -> None:
         return
     work = out / ".part"
     state = work / "state.json"
-    before = read_json(state) if state.is_file() else {}
+    before = read_object(state, ("about", "done")) if state.is_file() else {}
     goes_on = before.get("about") == about
     if not goes_on:
         shutil.rmtree(work, ignore_errors=True)
@@ -216,7 +216,7 @@ def _place(out: Path, about: dict[str, Any]) -> Path | None:
     Raises UsageError for a part that is whole and whose data set is where it was.
     """
     for path in sorted(out.glob(f"parts/*/{PART}")):
-        known = read_json(path, damaged=DAMAGED)
+        known = read_part(path)
         if any(known[key] != about[key] for key in ("captions", "features")):
             continue
         try:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import NaafError
-from ..files import fingerprint, missing, read_json, resolve, shown
+from ..files import fingerprint, missing, read_json, read_object, resolve, shown
 from ..model.checkpoint import load_checkpoint
 from ..model.model import Model
 
@@ -37,7 +37,7 @@ class Part:
     @classmethod
     def open(cls, path: Path) -> "Part":
         """Raises NaafError where a file of the part is not the one that was written."""
-        about = read_json(path, damaged=DAMAGED)
+        about = read_part(path)
         remedy = f"index {about['data']}, {about['split']} again (naaf index), which replaces this part"
         for name, seen in about["files"].items():
             check_file(path.parent / name, seen, remedy)
@@ -143,6 +143,15 @@ class Index:
         )
 
 
+def read_part(path: Path) -> dict[str, Any]:
+    """What part.json says. Raises NaafError where it is damaged."""
+    needed = ("data", "split", "captions_per_image", "made_by", "features", "captions", "files")
+    about = read_object(path, needed, damaged=DAMAGED)
+    if not isinstance(about["data"], str) or not isinstance(about["files"], dict):
+        raise NaafError(f"{shown(path)} is not a part of an index; {DAMAGED}")
+    return about
+
+
 def read_record(folder: Path) -> dict[str, Any]:
     """What index.json says. Raises NaafError where it is missing, damaged or of another format."""
     record = read_json(
@@ -150,7 +159,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         f"{shown(folder)} is no index; `naaf index` makes one",
         damaged="remove it and make the index again",
     )
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    needed = {"checkpoint", "fingerprint", "learnt"}
+    if not isinstance(record, dict) or record.get("format") != FORMAT or not needed <= set(record):
         raise NaafError(f"{shown(folder / INDEX)}: not an index that this version reads; make it again")
     return record
 

@@ -16,7 +16,7 @@ from ..config import Settings, changed
 from ..data.manifest import layout_path
 from ..errors import NaafError
 from ..evaluation import evaluate
-from ..files import fingerprint, read_json, resolve, shown
+from ..files import fingerprint, read_json, read_object, resolve, shown
 from ..messages import say
 from ..model import checkpoint
 from ..runs import FINISHED, TRAIN, VARIANT, Run, check_apart, environment, members, open_group
@@ -67,7 +67,10 @@ def compare_repetition(was: Run, now: Run, data: Path) -> pd.DataFrame:
         _row(was, name, _logs(was.path / name, now.path / name)) for name in ("history.csv", "steps.csv")
     ]
     for path in sorted((was.path / "metrics").glob("*.json")):
-        record = {"precision": "float32", **read_json(path)}  # the first records have none
+        record = {
+            "precision": "float32",
+            **read_object(path, ("split", "protocol", "data")),
+        }  # as first written
         how = {name: record[name] for name in ("split", "protocol", "precision")}
         evaluate(now, data, device=_device(was), **how)
         repeated = read_json(now.metrics_path(record["split"], record["protocol"]))
@@ -95,7 +98,7 @@ def _check(run: Run, data: Path) -> None:
     check_data(run, data)
     for path in (run.path / "scores").glob("*.json"):
         features = layout_path(data, path.stem, "features")
-        if read_json(path).get("features") != (fingerprint(features) if features.is_file() else None):
+        if read_object(path).get("features") != (fingerprint(features) if features.is_file() else None):
             raise NaafError(f"{shown(features)} is not what {shown(run.path)} was evaluated on; restore it")
     start = run.config.get("start") or {}
     for name, file in (start.get("files") or {}).items():

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from . import style
-from .captions import Pair, as_shown, match_norm, text_width, wrap
+from .captions import LONGEST_WORD, Pair, as_shown, match_norm, text_width, wrap
 from .pictures import Canvas, Picture, picture, region_squares
 from .style import Number, Values, styled
 
@@ -91,7 +91,7 @@ def _greyed(image: Picture) -> Picture:
 
 def _word_title(ax: Axes, word: str, effect: float, width: Number) -> None:
     """The word, and its effect at the right end of so many inches; a long word is cut before the number."""
-    number = style.signed(effect)
+    number, word = style.signed(effect), style.short(word, LONGEST_WORD)
     colour = {"+": style.MATCHED, "−": style.MISMATCHED}.get(number[0], style.INK)
     room, shown = 72 * width - text_width(number, 6.5) - 4, word
     while text_width(shown, 8, "bold") > room and len(shown) > 2:
@@ -133,7 +133,7 @@ def word_region_matrix(ax: Axes, pair: Pair, *, scale: bool = True) -> Axes:
     norm = match_norm(pair.cosine, pair.boundary)
     shown = ax.imshow(pair.cosine, cmap=style.diverging(), norm=norm, aspect="auto")
     ax.plot(pair.best_region, np.arange(len(pair.words)), ".", color=style.INK, markersize=4)
-    ax.set_yticks(np.arange(len(pair.words)), pair.words, parse_math=False)
+    ax.set_yticks(np.arange(len(pair.words)), [style.short(word, LONGEST_WORD) for word in pair.words])
     ax.set_xticks(np.arange(0, pair.cosine.shape[1], 5))
     ax.tick_params(length=0)
     ax.set(xlabel="region")

@@ -15,6 +15,7 @@ from matplotlib.textpath import text_to_path
 from . import style
 from .style import Number, Values, styled
 
+LONGEST_WORD = 60  # letters of a word in a figure
 _PAD = 2.5  # points between a word and the edge of its coloured box
 
 
@@ -70,6 +71,7 @@ def wrap(text: str, width: Number, size: Number = 8.0, lines: int | None = None)
 
 def _pieces(word: str, width: Number, size: Number) -> list[str]:
     """The word, cut where it is wider than a line."""
+    word = style.short(word, LONGEST_WORD)
     fit = len(word)
     while fit > 1 and text_width(word[:fit], size) > 72 * width:
         fit -= 1
@@ -90,8 +92,9 @@ def flow(words: Sequence[str], width: Number, size: Number = 9.0) -> list[tuple[
 
 
 def as_shown(words: Sequence[str], known: Values) -> list[str]:
-    """The words, a question mark after each that the model does not know."""
-    return [word if fine else f"{word}?" for word, fine in zip(words, known, strict=True)]
+    """The words, cut where they are very long, a question mark after each that the model does not know."""
+    cut = [style.short(word, LONGEST_WORD) for word in words]
+    return [word if fine else f"{word}?" for word, fine in zip(cut, known, strict=True)]
 
 
 def caption_height(pair: Pair, width: Number, size: Number = 9.0) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from ..metric.retrieval import RECALL_RANKS, best_row
 from . import style
@@ -45,6 +45,7 @@ def loss(
     ax.set(title="Loss", xlabel="epoch", ylabel="hinge loss, sum over a batch")
     if len(rows) and rows["loss"].min() > 0 and rows["loss"].max() > 20 * rows["loss"].min():
         ax.set_yscale("log")
+        ax.yaxis.set_major_formatter(LogFormatter())  # matplotlib's usual one writes mathtext
     else:
         _room_above_zero(ax)
     style.legend(ax)

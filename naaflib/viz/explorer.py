@@ -133,17 +133,13 @@ def _looks(figure: NotebookFigure, page: Page, left: Number, top: Number, size: 
     heat = box_heat(pair.attention, canvas.boxes, canvas.size, cells=100)
     strongest = max(float(heat.max()), 1e-6)
     word_heat(ax, heat[page.chosen], pair.attention[page.chosen], canvas, strongest, style.veil())
-    ax.set_title(f"where “{_short(pair.words[page.chosen], 30)}” looks", parse_math=False)
+    ax.set_title(f"where “{style.short(pair.words[page.chosen], 30)}” looks", parse_math=False)
     inch, (across, down) = max(canvas.size) / PICTURE, canvas.size
     bar = (0, 0.7 * inch, down + 0.21 * inch, down + 0.1 * inch)
     ax.imshow(np.linspace(0, 1, 64)[None], extent=bar, cmap=style.veil(), clip_on=False)
     said = f"attention of the boxes: 0 (veiled) to {strongest:.2f}; blue: the strongest"
     ax.text(0.76 * inch, down + 0.155 * inch, said, va="center_baseline", fontsize=7)
     ax.set(xlim=(0, across), ylim=(down, 0))
-
-
-def _short(word: str, most: int) -> str:
-    return word if len(word) <= most else word[: most - 1] + "…"
 
 
 def _words(figure: NotebookFigure, page: Page, top: Number, height: Number) -> None:
@@ -190,7 +186,7 @@ def word_cosines(ax: Axes, page: Page) -> Axes:
     ax.scatter(best, rows, s=20, color=colours, zorder=4)
     for row, word in enumerate(as_shown(pair.words, pair.known)):  # texts: a tick costs ten times as much
         ax.annotate(
-            _short(word, 15), (0, row), xycoords=("axes fraction", "data"),
+            style.short(word, 15), (0, row), xycoords=("axes fraction", "data"),
             xytext=(-5, 0), textcoords="offset points", ha="right", va="center_baseline", fontsize=7.5,
             fontweight="bold" if row == page.chosen else "normal", parse_math=False, annotation_clip=False,
         )  # fmt: skip

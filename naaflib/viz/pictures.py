@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from ..picture_files import open_picture
 from . import style
 from .captions import wrap
 from .style import Number, Values, styled
@@ -40,12 +41,13 @@ def region_squares(regions: int) -> Canvas:
 
 
 def read_picture(path: str | Path | None, largest: int = 400) -> Picture:
-    """The picture file as an array, its longer side at most `largest` pixels; None for None."""
+    """The picture file as an array, its longer side at most `largest` pixels; None for None.
+
+    Raises NaafError for a damaged file.
+    """
     if path is None:
         return None
-    from PIL import Image
-
-    with Image.open(path) as image:
+    with open_picture(Path(path)) as image:
         image = image.convert("RGB")
         image.thumbnail((largest, largest))
         return np.asarray(image)

@@ -62,6 +62,7 @@ INSTALLED = {font.name for font in fontManager.ttflist}
 FONTS = [FONT, *(name for name in FALLBACKS if name in INSTALLED)]
 HOUSE: dict[str, object] = {
     "figure.dpi": 100,
+    "text.parse_math": False,  # a $ in a name or a caption is a $
     "savefig.dpi": DPI,
     "pdf.fonttype": 42,
     "text.hinting": "none",  # a text is as wide as `captions.text_width` says, at any resolution
@@ -269,6 +270,11 @@ def heat() -> Colormap:
 def veil() -> Colormap:
     """Grey to transparent: laid over a picture in its colours, it leaves clear what gets attention."""
     return LinearSegmentedColormap.from_list("veil", [(0.55, 0.55, 0.55, 0.7), (0.55, 0.55, 0.55, 0.0)])
+
+
+def short(word: str, most: int) -> str:
+    """The word in at most so many letters, the last of them an ellipsis where it is cut."""
+    return word if len(word) <= most else word[: most - 1] + "…"
 
 
 def signed(value: Number, digits: int = 2) -> str:

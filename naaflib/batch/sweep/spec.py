@@ -1,5 +1,6 @@
 """A sweep's YAML file of variants and seeds, expanded into single runs. `naaf sweep --help` shows one."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from ...training.variants import variant_settings
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+=-]*$"
 WEIGHTS = "weights"
+MOST_RUNS = 10_000
 CLAUSES = {  # by the type of pydantic's error
     "missing": "the key {place!r} is missing; `naaf sweep --help` has an example",
     "tuple_type": "{place} is a list, for example [0, 1, 2] (given: {given!r})",
@@ -88,6 +90,12 @@ def expand(spec: Spec, data: Path) -> list[Planned]:
     """
     if len(set(spec.seeds)) < len(spec.seeds):
         raise UsageError("seeds: one stands there twice; keep one of them")
+    count = len(spec.seeds) * (len(spec.runs) + math.prod(map(len, spec.grid.values())) * bool(spec.grid))
+    if count > MOST_RUNS:
+        raise UsageError(
+            f"{'grid' if spec.grid else 'runs'}: {count:,} runs with all seeds, and one sweep has at most "
+            f"{MOST_RUNS:,}; take out values, or write several files"
+        )
     variants = dict(_variants(spec))
     if not variants:
         raise UsageError("runs: nothing is asked for; name variants under runs or a grid")

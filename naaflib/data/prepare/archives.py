@@ -4,7 +4,6 @@ Keys: x or features (region, dim) or (dim, region); bbox or boxes (region, 4); i
 name is the image's id.
 """
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,11 @@ import numpy as np
 
 from ...errors import NaafError
 from ...files import shown
+from ..boxes import LARGEST_SIDE
+from ..npy import read_npz
 from .tsv import RegionRow
 
+MOST_BYTES = 2**30  # of one image's array
 FEATURES, BOXES = ("x", "features"), ("bbox", "boxes")
 
 
@@ -26,10 +28,10 @@ class Archive(RegionRow):
 
     @property
     def size(self) -> tuple[int, int]:
-        width, height = (int(self._array((key,)).reshape(-1)[0]) for key in ("image_w", "image_h"))
-        if min(width, height) < 1:
-            raise self.error(f"image_w and image_h are {width} and {height}; they must be at least 1")
-        return width, height
+        width, height = (float(self._array((key,)).reshape(-1)[0]) for key in ("image_w", "image_h"))
+        if not (1 <= width <= LARGEST_SIDE and 1 <= height <= LARGEST_SIDE):
+            raise self.error(f"image_w and image_h are {width:g} and {height:g}; write pixels, at least 1")
+        return int(width), int(height)
 
     def decode(self) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (region, 4) and features (region, dim) as float32. Raises NaafError for another content."""
@@ -43,22 +45,21 @@ class Archive(RegionRow):
             raise self.error(f"features of the shape {features.shape} do not fit {count} boxes")
         if not np.isfinite(boxes).all():
             raise self.error("its boxes are not finite; extract this image again")
-        return boxes.astype(np.float32), features.astype(np.float32)
+        with np.errstate(over="ignore"):  # the writer refuses infinity
+            return boxes.astype(np.float32), features.astype(np.float32)
 
     def _array(self, keys: tuple[str, ...]) -> np.ndarray:
-        try:
-            with np.load(self.path) as content:
-                found = [key for key in keys if key in content]
-                if not found:
-                    there = ", ".join(content) or "nothing"
-                    raise self.error(f"no {' or '.join(keys)} in it, but {there}; write the file again")
-                array = content[found[0]]
-        except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
-            if isinstance(error, NaafError):
-                raise
-            raise self.error(f"cannot be read ({error}); extract this image again") from None
-        if array.dtype.kind not in "fiu":
-            raise self.error(f"{found[0]} holds {array.dtype}, not numbers; write the file again")
+        def pick(names: list[str]) -> str:
+            found = next((key for key in keys if key in names), None)
+            if found is None:
+                there = ", ".join(names) or "nothing"
+                raise self.error(f"no {' or '.join(keys)} in it, but {there}; write the file again")
+            return found
+
+        array = read_npz(self.path, pick, MOST_BYTES)
+        if array.dtype.kind not in "fiu" or not array.size:
+            what = f"{array.dtype}, not numbers" if array.size else "nothing"
+            raise self.error(f"{' or '.join(keys)} holds {what}; write the file again")
         return array
 
 

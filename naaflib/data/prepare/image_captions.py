@@ -3,13 +3,12 @@
 A record or a row names an image, its captions and, if it likes, the image's split.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import NaafError
-from ...files import read_json, read_text, shown
+from ...files import parse_json, read_json, read_text, shown
 from .plain_tables import CAPTION_HEADERS, IMAGE_HEADERS, SPLIT_HEADERS, read_rows
 
 FORMS = (
@@ -65,8 +64,8 @@ def _listed(cell: str) -> tuple[str, ...]:
     """The captions of a table's cell; some published tables hold a JSON list of all captions in one."""
     if cell.startswith('["'):
         try:
-            return tuple(_line(text) for text in json.loads(cell))
-        except ValueError:
+            return tuple(_line(text) for text in parse_json(cell))
+        except (ValueError, AttributeError):  # no JSON, or not of texts
             pass
     return (cell,)
 
@@ -90,7 +89,7 @@ def _json_lines(path: Path) -> Iterable[tuple[str, Any]]:
         if text.strip():
             place = f"{shown(path)}, line {number}"
             try:
-                yield place, json.loads(text)
+                yield place, parse_json(text)
             except ValueError as error:
                 raise NaafError(f"{place}: not a JSON record ({error}); correct the line") from None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..boxes import read_boxes, read_sizes
+from ..boxes import in_pixels, read_boxes, read_sizes
 from ..captions import read_filled
 from ..manifest import layout_path
 from .report import CheckLog, Content, Places
@@ -32,6 +32,8 @@ def check_pictures(log: CheckLog, folder: Path, lengths: tuple[int, ...], region
         remedy = f"{boxes.shape[1]} boxes an image for {regions} regions; the two are of different extractors"
         log.add("boxes an image", boxes.shape[1] == regions, regions, boxes.shape[1], path, remedy)
     good = _check_corners(log, path, boxes)
+    remedy = "all lie between 0 and 1, as shares of the picture; multiply them by its width and height"
+    log.add("boxes in pixels", in_pixels(boxes), "pixels", f"up to {boxes.max(initial=0):g}", path, remedy)
     if sizes is not None and (len(sizes) == len(boxes) or {len(sizes), len(boxes)} == set(lengths)):
         sizes = sizes[np.arange(len(boxes)) * len(sizes) // len(boxes)]  # one file may repeat every image
         outside = Places().add(good & ~_inside(boxes, sizes))

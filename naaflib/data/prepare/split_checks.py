@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ...messages import progress_bar
 from ..captions import read_captions, read_filled
+from ..features import LARGEST
 from ..manifest import Manifest, SplitCounts, layout_path
 from ..npy import open_array, read_header, release
 from ..row_counts import rows_an_image
@@ -136,12 +137,13 @@ class SplitChecks:
         for rows in self._blocks(features):
             block = np.asarray(features[rows])
             seen += len(block)
-            unusable.add(~np.isfinite(block).all(axis=-1), rows)
+            unusable.add(~(np.abs(block) <= np.float32(LARGEST)).all(axis=-1), rows)
             zero.add(~block.any(axis=-1), rows)
             empty.add(~block.any(axis=(1, 2)), rows)
             release(features)
         extent = f"{unusable}, of {seen} of {len(features)} rows"
-        remedy = f"{unusable.first} holds NaN or infinity; compute these features again"
+        too_large = f"a number beyond {LARGEST:.0e}"
+        remedy = f"{unusable.first} holds NaN, infinity or {too_large}; compute these features again"
         self.log.add("finite values", not unusable.count, "all", extent, path, remedy)
         if zero.count:
             remedy = f"{zero.first} holds zeros only; such a region is padding and takes no part"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import NaafError
-from ...files import shown
+from ...files import check_regular, shown
 from ..number_types import READ_AS, TYPES, other_type
 
 COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
@@ -98,7 +98,7 @@ def read_rows(paths: Iterable[Path]) -> Generator[RegionRow, None, None]:
     before = csv.field_size_limit(LONGEST_FIELD)  # it belongs to the process: the end puts it back
     try:
         for path in paths:
-            with path.open("rb") as start:
+            with check_regular(path, "name the TSV file").open("rb") as start:
                 if b"\0" in start.read(PROBE):  # a binary file may hold no line end at all
                     raise NaafError(f"{shown(path)}, line 1: not a TSV file of regions; get it again")
             with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:

@@ -58,7 +58,7 @@ def _splits(folder: Path, manifest: Manifest) -> list[str]:
     """Splits that the manifest requires or of which any file is there."""
     required = [split for split, counts in manifest.splits.items() if counts.required]
     known = dict.fromkeys((*SPLITS, *manifest.splits))
-    present = [s for s in known if any(layout_path(folder, s, role).exists() for role in SPLIT_FILES)]
+    present = [s for s in known if any(os.path.lexists(layout_path(folder, s, role)) for role in SPLIT_FILES)]
     return [split for split in known if split in required or split in present]
 
 

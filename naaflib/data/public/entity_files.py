@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from ...errors import NaafError
 from ...files import read_text, shown
+from ..captions import LONGEST, too_long
 
 MARK = re.compile(r"\[/EN#([^\s/\[\]]+)((?:/[^\s/\[\]]+)+)\s([^\[\]]*\S)\s*\]")
 SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -50,6 +51,8 @@ def read_sentences(path: Path) -> list[Sentence]:
 
 
 def _sentence(line: str, place: str) -> Sentence:
+    if len(line) > LONGEST:
+        raise NaafError(f"{place}: {too_long(line)}")
     words: list[str] = []
     phrase_of: list[int | None] = []
     phrases: list[Phrase] = []

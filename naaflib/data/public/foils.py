@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ...errors import NaafError, UsageError, unknown
 from ...files import read_json, shown
-from ..captions import tokenize
+from ..captions import LONGEST, tokenize, too_long
 
 WORD = re.compile(r"[a-z0-9']+", re.IGNORECASE)  # what counts as a word in "exactly one word replaced"
 COCO_NAME = re.compile(r"(?:COCO_(?:train|val|test)20\d\d_)?(\d{12})\.jpg")
@@ -111,7 +111,7 @@ def _items(benchmark: str, form: Form, path: Path, category: str) -> Iterator[Fo
     if not isinstance(content, dict) or not content:
         raise NaafError(f"{shown(path)} is not an object of items by their ids; {again}")
     for number, entry in content.items():
-        where = f"{shown(path)}, item {number}"
+        where = f"{shown(path)}, item {number if number.isprintable() else repr(number)}"
         if form.graded and _votes(entry, where, again) < VALID:
             continue
         picture, caption, foil = (
@@ -139,6 +139,8 @@ def _text(entry: object, key: str, where: str, again: str) -> str:
     value = entry[key]
     if not isinstance(value, str) or not bare_words(value):
         raise NaafError(f"{where}: {key!r} is {value!r} and no text with words; {again}")
+    if len(value) > LONGEST:
+        raise NaafError(f"{where}: {key!r} is {too_long(value)}")
     return value.strip()
 
 

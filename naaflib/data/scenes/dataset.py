@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from ...errors import NaafError, UsageError
 from ...files import read_json, read_yaml, shown
@@ -95,17 +95,17 @@ def read_links(folder: str | os.PathLike[str], split: str) -> list[list[list[int
     0.5. Nouns and adjectives speak of every object that makes the caption true in their place; all other
     words, relations and backgrounds among them, have no region. Tokens are those of `captions.tokenize`.
     """
-    return _read(folder, split, "links")
+    return _words_lists(folder, split, "links")
 
 
 def read_mentions(folder: str | os.PathLike[str], split: str) -> list[list[list[int]]]:
     """As `read_links`, but the numbers of the objects (in `read_scenes`) that each word speaks of."""
-    return _read(folder, split, "mentions")
+    return _words_lists(folder, split, "mentions")
 
 
 def read_scenes(folder: str | os.PathLike[str], split: str) -> list[Scene]:
     """What each picture shows: size, background, objects with their attributes and true boxes."""
-    return TypeAdapter(list[Scene]).validate_python(_read(folder, split, "objects"))
+    return _valid(list[Scene], folder, split, "objects")
 
 
 def read_objects(folder: str | os.PathLike[str], split: str) -> list[tuple[SceneObject, ...]]:
@@ -115,7 +115,24 @@ def read_objects(folder: str | os.PathLike[str], split: str) -> list[tuple[Scene
 
 def read_foils(folder: str | os.PathLike[str], split: str) -> list[Foil]:
     """The split's captions with one word made wrong; false of their image even for a lenient viewer."""
-    return [Foil(**foil) for foil in _read(folder, split, "foils")]
+    return _valid(list[Foil], folder, split, "foils")
+
+
+def _words_lists(folder: str | os.PathLike[str], split: str, what: str) -> list[list[list[int]]]:
+    return _valid(list[list[list[int]]], folder, split, what)
+
+
+def _valid(kind: Any, folder: str | os.PathLike[str], split: str, what: str) -> Any:
+    """The record as that type. Raises NaafError for another content, with its place."""
+    try:
+        return TypeAdapter(kind).validate_python(_read(folder, split, what))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "its top"
+        raise NaafError(
+            f"{shown(record_path(Path(folder), split, what))}: {place}: {first['msg']}; "
+            f"delete {shown(folder)} and build it again"
+        ) from None
 
 
 def _read(folder: str | os.PathLike[str], split: str, what: str) -> Any:

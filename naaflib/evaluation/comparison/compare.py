@@ -1,5 +1,6 @@
 """Runs and score files of the same images side by side, measured by their scores; one is the baseline."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -202,7 +203,7 @@ def _measured(run: Run, gallery: Gallery, notes: list[str]) -> RetrievalMetrics:
 def _unusable(run: Run, split: str) -> str:
     """Why there are no scores to read; empty where there are."""
     path = run.scores_path(split)
-    if not path.is_file() or not path.with_suffix(".json").is_file():
+    if not os.path.lexists(path) or not os.path.lexists(path.with_suffix(".json")):
         return "has no scores"
     about = recorded(path)
     if about is None:

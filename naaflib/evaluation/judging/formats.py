@@ -4,15 +4,13 @@
 """
 
 import pickle
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...data.npy import open_array
+from ...data.npy import open_array, read_npz
 from ...errors import NaafError, UsageError, first_line
 from ...files import missing, shown
 
@@ -55,28 +53,7 @@ def _npy(path: Path, key: str | None) -> Source:
 
 
 def _npz(path: Path, key: str | None) -> Source:
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            name = _pick(path, dict(zip(file.files, file.files, strict=True)), key)
-            return checked(path, file[name])
-    except NaafError:
-        raise
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-    ) as error:
-        raise NaafError(
-            f"{shown(path)} is not a whole .npz of numbers ({first_line(error)}); save it again"
-        ) from None
-    except MemoryError:
-        raise NaafError(
-            f"{shown(path)} does not fit in memory; save it as .npy, which is read in blocks"
-        ) from None
+    return checked(path, read_npz(path, lambda names: _pick(path, dict(zip(names, names, strict=True)), key)))
 
 
 def _tensor(path: Path, key: str | None) -> Source:

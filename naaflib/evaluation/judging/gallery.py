@@ -4,6 +4,7 @@ A matrix alone does not say which number it gives: 1,000 images or 5,000, which 
 named, and the matrix has to fit it.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -113,7 +114,7 @@ def _of_split(folder: Path, split: str | None, protocol: str) -> Gallery:
     per_image = manifest.captions_per_image if manifest else CAPTIONS_AN_IMAGE
     path = layout_path(folder, split, "captions")
     captions = len(read_filled(path))
-    if per_image == 0 or captions % per_image:
+    if not captions or per_image == 0 or captions % per_image:
         raise NaafError(
             f"{shown(path)} holds {captions} captions, which are not {per_image} an image; mend it"
         )
@@ -131,7 +132,7 @@ def of_split(split: Split) -> Gallery:
 def recorded(scores: Path) -> dict | None:
     """What scores that this library saved are of, by the .json beside them; None for others."""
     path = scores.with_suffix(".json")
-    about = read_json(path) if path.is_file() else None
+    about = read_json(path) if os.path.lexists(path) else None  # a broken link is there, and is refused
     return about if isinstance(about, dict) and all(name in about for name in SAME) else None
 
 
