@@ -208,6 +208,8 @@ def flush(place: Path) -> None:
 
 def make_folder(path: Path) -> None:
     """Make a folder and those that it lies in; the names of new ones are flushed."""
+    if path.is_file():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     if not path.is_dir():
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
