@@ -3,12 +3,15 @@
 A file that cannot be used is one sentence: the file, the place in it, the remedy.
 """
 
+import errno
 import hashlib
 import json
 import math
 import os
+import platform
 import re
 import stat
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +25,16 @@ ENDS = 2**20
 BRACKETS = "a key in brackets; a key is one word"
 MOST_VALUES = 10**6  # in a YAML file, what its anchors stand for counted as often as they are named
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")  # of a JSON text: a letter in two halves
+FLUSH = True  # most tests switch it off: a flush waits for the disk, some milliseconds each
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # errors of writing alone
+NO_FLUSH = (  # of a folder, where that is not known
+    errno.EINVAL,
+    errno.ENOTSUP,
+    errno.EBADF,
+    errno.EACCES,
+    errno.EPERM,
+)
+HERE = f"{zlib.crc32(platform.node().encode()):08x}"  # tells this machine's partial files from another's
 MARKS = ("data_manifests", "notebooks/02_training.ipynb")  # one of them is beside, or in, our own notebooks/
 
 
@@ -156,19 +169,109 @@ def _values(content: object, known: dict[int, int]) -> int:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """A path beside the wanted one to write to; it takes the wanted name when the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+def atomic_path(path: Path, older: Path | None = None) -> Iterator[Path]:
+    """A path beside the wanted one to write to; it takes the wanted name when the block ends well.
+
+    A power cut, too, leaves the file as it was or as it is wanted. older: a name for the file as it was.
+    """
+    partial = _partial(path)
+    with blamed(path, partial):
+        make_folder(path.parent)
+        try:
+            yield partial
+            put(partial, path, older)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{HERE}-{os.getpid()}.partial{path.suffix}")
+
+
+@contextmanager
+def blamed(path: Path, partial: Path | None = None) -> Iterator[None]:
+    """A full disk's error inside, which names no file, names this path; so does one of the partial file."""
     try:
-        yield partial
-        os.replace(partial, path)
+        yield
     except OSError as error:
-        if error.filename == str(partial):
+        unnamed = error.filename is None and error.errno in (None, *FULL)
+        if unnamed or error.filename == str(partial):
             error.filename, error.filename2 = str(path), None
         raise
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+def put(partial: Path, path: Path, older: Path | None = None) -> None:
+    """Rename a file or folder that is written: on the disk before it takes the name, and the name after.
+
+    older: a name for the file that has the wanted name now; there is no moment without one.
+    """
+    if partial.is_dir():
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(16) as waiting:  # the disk takes many flushes together, as one
+            list(waiting.map(flush, partial.rglob("*")))
+    flush(partial)
+    if older is not None and path.exists():
+        spare = _partial(older)
+        spare.unlink(missing_ok=True)
+        try:
+            os.link(path, spare)
+            os.replace(spare, older)
+        except OSError:  # a file system without hard links
+            os.replace(path, older)
+        spare.unlink(missing_ok=True)  # a rename of two names of one file does nothing
+    os.replace(partial, path)
+    for folder in dict.fromkeys((path.parent, partial.parent)):
+        flush(folder)
+
+
+def flush(place: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk (fsync).
+
+    Windows and some network file systems do not do it for folders; nothing happens there.
+    """
+    if not FLUSH:
+        return
+    folder = place.is_dir()
+    try:
+        handle = os.open(place, os.O_RDONLY if folder else os.O_RDWR)  # Windows flushes what it may write
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if not (folder and error.errno in NO_FLUSH):
+            raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those that it lies in; the names of new ones are flushed."""
+    if path.is_file():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        flush(path.parent)
+
+
+def sweep_partials(folder: Path) -> None:
+    """Remove what writers of this machine that were killed left of `atomic_path` in a folder and below."""
+    if os.name != "posix":  # elsewhere signal 0 would end the process that it asks after
+        return
+    for path in folder.rglob(f".*.{HERE}-*.partial*"):
+        found = re.search(rf"\.{HERE}-(\d+)\.partial(\.[^.]*)?$", path.name)
+        if found and not _runs(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def write_json(path: Path, content: object) -> None:

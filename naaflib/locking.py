@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .errors import NaafError
-from .files import shown
+from .files import make_folder, shown, sweep_partials
 
 FILE = ".lock"
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL)  # of file systems without locks
@@ -21,11 +21,12 @@ def exclusive(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold an exclusive file lock on a folder; the end of the process frees it.
 
     patience: seconds to wait for another holder. Raises NaafError where it does not end by then, and for a
-    file. Where the file system has no locks, nothing is held.
+    file. Where the file system has no locks, nothing is held. What a killed holder left half-written is
+    removed.
     """
     if folder.exists() and not folder.is_dir():
         raise NaafError(f"{shown(folder)} is a file; a run needs a folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / FILE
     with ExitStack() as held:
         try:
@@ -42,4 +43,5 @@ def exclusive(folder: Path, patience: float = 0.0) -> Iterator[None]:
                 raise
         with suppress(OSError):
             path.write_text(f"process {os.getpid()} on {platform.node()}", encoding="utf-8")
+        sweep_partials(folder)
         yield

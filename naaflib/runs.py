@@ -1,8 +1,9 @@
 """The run folder: settings, environment, history, metrics. Written so that a crash leaves whole files.
 
-outputs/<run>/ holds config.json, vocabulary.json, checkpoints/{best,last}.safetensors, history.csv,
-steps.csv, samples/epoch_NN.npz, tensorboard/, scores/<split>.npy, metrics/<split>.<protocol>.json,
-figures/, tables/, notebooks/ and report.html. Several seeds stand side by side as members/<seed>/.
+outputs/<run>/ holds config.json, vocabulary.json, checkpoints/{best,last}.safetensors (while it trains, the
+one before as previous), history.csv, steps.csv, samples/epoch_NN.npz, tensorboard/, scores/<split>.npy,
+metrics/<split>.<protocol>.json, figures/, tables/, notebooks/ and report.html. Several seeds stand side by
+side as members/<seed>/.
 """
 
 import csv
@@ -10,11 +11,13 @@ import math
 import os
 import platform
 import subprocess
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import ValidationError
@@ -25,7 +28,9 @@ from .display import Described
 from .errors import NaafError, UsageError
 from .files import (
     atomic_path,
+    blamed,
     check_regular,
+    flush,
     missing,
     parse_json,
     project_root,
@@ -53,10 +58,13 @@ STEPS = (
     "step", "epoch", "loss", *BATCH_COLUMNS, "grad_norm", "learning_rate", "boundary", "inference_boundary",
     "mean_matched", "std_matched", "mean_mismatched", "std_mismatched",
 )  # fmt: skip
+LOGS = {"history.csv": ("epoch", HISTORY), "steps.csv": ("step", STEPS)}  # what counts the rows, and columns
 LIBRARIES = ("torch", "numpy", "pandas", "matplotlib", "papermill", "nltk")
 SWEEP = "sweep.csv"  # in a sweep's folder: a row a run
 TRAIN, VARIANT = "train", "variant"  # kinds of runs that have weights: their own, another run's
 FINISHED, UNFINISHED, NO_CHECKPOINT = "finished", "unfinished", "no checkpoint yet"  # see Run.state
+NEWEST = ("last", "previous")  # checkpoints to go on from, the newest first
+COUNTS = {"epoch": 1, "batch": 0, "step": 0}  # in them, and the least that each can be
 CHECKPOINT_FORMAT = "naaf-checkpoint-1"
 FAILURE = "failure.json"  # in a run's folder: why a sweep could not finish it
 
@@ -95,6 +103,16 @@ def checkpoint_header(path: Path) -> dict:
     return content
 
 
+def checkpoint_progress(path: Path) -> dict:
+    """Where a training stood when it wrote a checkpoint: epoch and batch in it, steps, sums."""
+    progress = checkpoint_header(path).get("progress")
+    if not isinstance(progress, dict) or not all(
+        isinstance(progress.get(name), int) and progress[name] >= least for name, least in COUNTS.items()
+    ):
+        raise NaafError(f"{shown(path)} does not say where its training stood; restore it")
+    return progress
+
+
 class Run(Described):
     """A run folder. `Run.create` makes one, `Run.open` opens one; a moved folder still opens."""
 
@@ -102,13 +120,14 @@ class Run(Described):
         self.path, self.config = path, dict(config)
 
     @classmethod
-    def create(cls, path: str | Path, kind: str, **content: object) -> "Run":
+    def create(cls, path: str | Path, kind: str, *, anew: bool = False, **content: object) -> "Run":
         """A new run of a kind: TRAIN, VARIANT, "group" (members side by side), "ensemble" or "sweep".
 
-        Raises NaafError where the folder already holds a run.
+        Raises NaafError where the folder already holds a run, unless it is to begin anew.
         """
         path = Path(path)
-        check_free(path)
+        if not anew:
+            check_free(path)
         if path.exists() and not path.is_dir():
             raise NaafError(f"{shown(path)} is a file; a run needs a folder")
         config = {"kind": kind, **content, "environment": environment()}
@@ -189,6 +208,29 @@ class Run(Described):
         """Whether it has weights to use; training may not be at its end (`state`)."""
         return self.checkpoint("best").is_file()
 
+    def resumable(self) -> Path | None:
+        """The checkpoint that `--resume` goes on from; None where there is none.
+
+        It is the last one or, where that is missing or damaged, the one before. Raises NaafError where none
+        is whole.
+        """
+        reason = None
+        for path in map(self.checkpoint, NEWEST):
+            if path.is_file():
+                try:
+                    checkpoint_progress(path)
+                    return path
+                except NaafError as error:
+                    reason = reason or error
+        if reason is not None:
+            raise self.lost(reason)
+        return None
+
+    def lost(self, reason: NaafError) -> NaafError:
+        """The error of a training that cannot go on, for a reason whose own remedy is left out."""
+        folder, what = shown(self.checkpoint().parent), str(reason).partition(";")[0]
+        return NaafError(f"{what}; restore it from a copy, or remove {folder} to train anew")
+
     @property
     def epochs_done(self) -> int | None:
         """Epochs trained, validated and saved; None where nothing is recorded.
@@ -196,8 +238,8 @@ class Run(Described):
         The last checkpoint counts: a process killed before it was written leaves a row too many in
         history.csv. That table counts where there is no last checkpoint, as beside another run's weights.
         """
-        if self.checkpoint("last").is_file():
-            return int(checkpoint_header(self.checkpoint("last"))["progress"]["epoch"]) - 1
+        if path := self.resumable():
+            return checkpoint_progress(path)["epoch"] - 1
         if not (self.path / "history.csv").is_file():
             return None
         return int(max(self.history()["epoch"], default=0))
@@ -206,13 +248,13 @@ class Run(Described):
         """How far a run of kind TRAIN or VARIANT is.
 
         FINISHED: every epoch of its settings is saved; VARIANT has nothing to train. UNFINISHED: `--resume`
-        goes on from checkpoints/last. NO_CHECKPOINT: it stopped before the first one, and starts anew.
+        goes on from a checkpoint. NO_CHECKPOINT: it stopped before the first one, and starts anew.
         Raises NaafError for other kinds of runs and for a record that is damaged.
         """
         done = self.settings.train.epochs if self.kind == VARIANT else self.epochs_done
         if self.is_trained and done is not None and done >= self.settings.train.epochs:
             return FINISHED
-        return UNFINISHED if self.checkpoint("last").is_file() else NO_CHECKPOINT
+        return UNFINISHED if self.resumable() else NO_CHECKPOINT
 
     def scores_path(self, split: str) -> Path:
         return self.path / "scores" / f"{split}.npy"
@@ -284,31 +326,72 @@ class Run(Described):
 
     def append(self, name: str, columns: tuple[str, ...], row: Mapping[str, object]) -> None:
         """One more row of history.csv or steps.csv."""
-        begun = _is_begun(self.path / name)
-        with (self.path / name).open("a", newline="", encoding="utf-8") as file:
+        path = self.path / name
+        begun = path.is_file() and path.stat().st_size > 0
+        with blamed(path), path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             if not begun:
                 writer.writeheader()
             writer.writerow(row)
 
-    def cut_after(self, step: int) -> None:
-        """Drop what was logged after a step: rows, and samples of epochs that history no longer has."""
-        import pandas as pd
+    def flush_logs(self) -> None:
+        """The logs on the disk, as a checkpoint needs that counts their rows."""
+        for name in LOGS:
+            if (self.path / name).is_file():
+                with blamed(self.path / name):
+                    flush(self.path / name)
+        flush(self.path)
 
-        for name, columns in (("history.csv", HISTORY), ("steps.csv", STEPS)):
+    def cut_after(self, step: int, epoch: int) -> None:
+        """Drop what was logged after a step and an epoch: rows, and samples of later epochs.
+
+        Raises NaafError, before anything is dropped, where a row up to there is missing or damaged.
+        """
+        kept = {
+            name: self.first_rows(name, count)
+            for name, count in (("history.csv", epoch), ("steps.csv", step))
+        }
+        for name, rows in kept.items():
             path = self.path / name
-            if not _is_begun(path):
-                continue
-            rows = pd.read_csv(path, dtype=str, keep_default_na=False)  # what stays keeps its digits
-            kept = rows[pd.to_numeric(rows["step"], errors="coerce") <= step]
-            self.save_log(name, kept.reindex(columns=list(columns)))
-            if name == "history.csv":
-                epochs = {0, *kept["epoch"].astype(int)}
-                for epoch, samples in self._sample_files().items():
-                    if epoch not in epochs:
-                        samples.unlink()
+            text = "".join(",".join(row) + "\n" for row in rows).encode()
+            if not rows:
+                path.unlink(missing_ok=True)
+            elif path.read_bytes() != text:
+                with atomic_path(path) as partial:
+                    partial.write_bytes(text)
+        for made, samples in self.sample_files().items():
+            if made > epoch:
+                samples.unlink()
 
-    def _sample_files(self) -> dict[int, Path]:
+    def first_rows(self, name: str, count: int) -> list[list[str]]:
+        """The first rows of a log, cells as text, below those of its header; [] for none.
+
+        Columns that an earlier version did not write are empty. Raises NaafError where a row is missing or
+        damaged.
+        """
+        if count == 0:
+            return []
+        path, (key, columns) = self.path / name, LOGS[name]
+        content = path.read_bytes() if path.is_file() else b""
+        header, *lines = content.decode("utf-8", "replace").split("\n")[:-1] or [
+            ""
+        ]  # what ends without one is torn
+        there = header.strip().split(",")
+        rows = [list(columns)]
+        known = {"epoch", "step", "loss"} <= set(there)
+        for number, line in zip(range(1, count + 1), lines if known else (), strict=False):
+            row = dict(zip(there, cells := line.strip().split(","), strict=False))
+            if len(cells) != len(there) or not _counts(row, key, number):
+                break
+            rows.append([row.get(column, "") for column in columns])
+        if len(rows) <= count:
+            raise NaafError(
+                f"{shown(path)} lacks {key} {len(rows)}, or its row is damaged, and the checkpoint is at "
+                f"{key} {count}"
+            )
+        return rows
+
+    def sample_files(self) -> dict[int, Path]:
         files = (self.path / "samples").glob("epoch_*.npz")
         return dict(sorted((int(path.stem.removeprefix("epoch_")), path) for path in files))
 
@@ -317,11 +400,17 @@ class Run(Described):
             np.savez_compressed(partial, **samples)
 
     def samples(self) -> dict[int, dict[str, np.ndarray]]:
-        """Matched and mismatched similarities of a fixed set of pairs by epoch; 0 is before training."""
+        """Matched and mismatched similarities of a fixed set of pairs by epoch; 0 is before training.
+
+        Raises NaafError for a damaged file.
+        """
         found = {}
-        for epoch, path in self._sample_files().items():
-            with np.load(path, allow_pickle=False) as file:
-                found[epoch] = dict(file)
+        for epoch, path in self.sample_files().items():
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    found[epoch] = dict(file)
+            except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+                raise NaafError(f"{shown(path)} is damaged ({error}); restore or remove it") from None
         return found
 
     @property
@@ -407,5 +496,11 @@ def open_group(path: str | Path) -> Run:
     return Run.open(path) if (path / "config.json").is_file() else Run.create(path, "group")
 
 
-def _is_begun(log: Path) -> bool:
-    return log.is_file() and log.stat().st_size > 0
+def _counts(row: Mapping[str, str], key: str, number: int) -> bool:
+    """Whether a log's row is the one of this number, and holds numbers alone, or nothing."""
+    try:
+        for cell in row.values():
+            float(cell or 0)
+        return int(row[key]) == number
+    except ValueError:
+        return False

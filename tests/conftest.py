@@ -46,6 +46,14 @@ def pytest_report_header() -> str:
     return f"seed offset: {seeds.OFFSET}"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_flush():
+    """A flush waits some milliseconds for the disk; the tests that need it switch it on."""
+    from naaflib import files
+
+    files.FLUSH = False
+
+
 @pytest.fixture(autouse=True)
 def _no_width(monkeypatch):
     """Tables and sentences are as wide as COLUMNS says, which a library may have set."""

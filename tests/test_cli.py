@@ -209,12 +209,12 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(
 
 def test_an_unwritable_place_is_a_sentence(naaf, run_folder, scenes, tmp_path):
     (tmp_path / "file").write_text("")
-    refused(
-        naaf("evaluate", run_folder, "--data", scenes, "--out", tmp_path / "file" / "x"),
-        1,
-        "file",
-        "Not a directory; a part of the path is a file",
-    )
+    status, out, err = naaf("evaluate", run_folder, "--data", scenes, "--out", tmp_path / "file" / "x")
+    assert status == 1
+    assert "rsum" in out  # the result is not lost with its file
+    told = err.strip().splitlines()[-1]
+    assert told.startswith("naaf: this result is not saved: ")
+    assert "file: Not a directory; a part of the path is a file" in told
     refused(
         naaf("evaluate", run_folder, "--data", scenes, "--out", tmp_path / "file"), 1, "is a file; scores and"
     )
@@ -233,6 +233,10 @@ def test_an_interruption_is_one_line_that_says_how_to_go_on(naaf, monkeypatch, s
     monkeypatch.setattr("naaflib.training.folder.train_run", interrupted)
     status, out, err = naaf("train", "--data", scenes, "--out", tmp_path / "x", "--preset", "scenes")
     assert (status, out) == (130, "")
+    assert err.strip() == "naaf: interrupted; nothing is half-written; run it again"
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "config.json").write_text("{}")
+    _, _, err = naaf("train", "--data", scenes, "--out", tmp_path / "x", "--preset", "scenes")
     assert err.strip() == "naaf: interrupted; the same command with --resume continues"
 
 

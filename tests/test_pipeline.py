@@ -420,6 +420,20 @@ def test_a_batch_that_is_ended_leaves_no_kernel_behind(project, tmp_path, end):
     )
 
 
+def test_two_batches_never_write_into_one_folder(project, tmp_path):
+    """And a batch's lock is not that of the training that its notebooks do in the same folder."""
+    from naaflib.batch import run_notebooks
+    from naaflib.errors import NaafError
+    from naaflib.locking import exclusive
+
+    with exclusive(tmp_path / "notebooks"):
+        with pytest.raises(NaafError, match=r"notebooks is in use by process \d+ .*; wait for its end"):
+            run_notebooks("04", tmp_path, {})
+        assert not (tmp_path / "pipeline.json").exists()
+    with exclusive(tmp_path):
+        assert run_notebooks("04", tmp_path, {}, progress=False).failed is None
+
+
 def wait_for(condition, seconds: float = 300):
     """The condition's value as soon as it holds."""
     end = time.monotonic() + seconds

@@ -207,15 +207,18 @@ def test_rows_after_the_checkpoint_are_cut(tmp_path):
     for epoch in (1, 2):
         run.append("history.csv", HISTORY, {"epoch": epoch, "step": 5 * epoch, "loss": epoch / 3})
     steps, history = (run.path / "steps.csv").read_text(), (run.path / "history.csv").read_text()
-    run.cut_after(11)
+    run.cut_after(11, 2)
     assert (run.path / "steps.csv").read_text() == steps
     assert (run.path / "history.csv").read_text() == history
-    run.cut_after(9)
+    run.cut_after(9, 1)
     assert run.steps().step.tolist() == list(range(1, 10))
     assert steps.startswith((run.path / "steps.csv").read_text())  # what stays keeps its bytes
     assert run.history().epoch.tolist() == [1]
-    run.cut_after(0)
-    assert len(run.steps()) == len(run.history()) == 0
+    with pytest.raises(NaafError, match=r"steps\.csv lacks step 10, .* the checkpoint is at step 10"):
+        run.cut_after(10, 0)
+    assert run.history().epoch.tolist() == [1]  # nothing is cut then
+    run.cut_after(0, 0)
+    assert not list(run.path.glob("*.csv"))
     run.append("steps.csv", STEPS, {"step": 1, "loss": 0.25})
     assert run.steps().loss.tolist() == [0.25]
 
@@ -224,11 +227,11 @@ def test_samples_of_epochs_that_are_cut_go_too(tmp_path):
     run = new_run(tmp_path / "a")
     for epoch in range(3):
         run.save_samples(epoch, {"matched": np.arange(3.0)})
-    run.append("history.csv", HISTORY, {"epoch": 1, "step": 5})
+    run.append("history.csv", HISTORY, {"epoch": 1, "step": 5, "loss": 1})
     run.append("history.csv", HISTORY, {"epoch": 2, "step": 10})
-    run.cut_after(9)
+    run.cut_after(0, 1)
     assert list(run.samples()) == [0, 1]
-    run.cut_after(4)
+    run.cut_after(0, 0)
     assert list(run.samples()) == [0]  # before training
 
 

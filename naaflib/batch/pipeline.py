@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..files import shown, write_json
+from ..files import put, shown, write_json
+from ..locking import exclusive
 from ..messages import say
 from .execution import execute
 from .notebooks import Notebook, fill, select
@@ -28,6 +29,7 @@ def run_notebooks(
     parameters: Mapping[str, object],
     *,
     progress: bool = True,
+    patience: float = 0.0,
     **how: Any,
 ) -> Record:
     """Execute notebooks in their order, up to the first that fails, and write the report.
@@ -35,7 +37,8 @@ def run_notebooks(
     notebooks: None for all but 07, or a selection: "01-04" or "03,05". out: a run folder, made if missing;
     it reaches the notebooks as their parameter `run`. Every parameter goes to the notebooks that know it.
     how: timeout, threads, cancelled, as `execute` takes them. 02_training reuses a trained run that the
-    folder holds. Raises UsageError before anything runs.
+    folder holds. Raises, before anything runs, UsageError, and NaafError where another batch runs there and
+    does not end within `patience` seconds.
     """
     chosen, folder = select(notebooks), Path(out).expanduser().absolute()
     if OUT_PARAMETER in parameters:
@@ -43,19 +46,19 @@ def run_notebooks(
     values = fill(chosen, parameters)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{shown(folder)} is a file: name a folder for the run")
-    record = replace(read_record(folder), selected=tuple(notebook.name for notebook in chosen))
-    for notebook in chosen:
-        record = record.with_notebook(NotebookRecord(notebook.name, parameters=values[notebook.name]))
-    (folder / "notebooks").mkdir(parents=True, exist_ok=True)
-    for number, notebook in enumerate(chosen, start=1):
-        record = _run(notebook, record, progress=progress, **how)
-        if progress:
-            done = record.entry(notebook.name)
-            said = "failed after " if done.error else ""
-            say(f"[{number}/{len(chosen)}] {done.name}: {said}{done.seconds:.1f} s")
-        if record.failed:
-            break
-    write_report(record)
+    with exclusive(folder / "notebooks", patience):  # the folder's own lock is for its training
+        record = replace(read_record(folder), selected=tuple(notebook.name for notebook in chosen))
+        for notebook in chosen:
+            record = record.with_notebook(NotebookRecord(notebook.name, parameters=values[notebook.name]))
+        for number, notebook in enumerate(chosen, start=1):
+            record = _run(notebook, record, progress=progress, **how)
+            if progress:
+                done = record.entry(notebook.name)
+                said = "failed after " if done.error else ""
+                say(f"[{number}/{len(chosen)}] {done.name}: {said}{done.seconds:.1f} s")
+            if record.failed:
+                break
+        write_report(record)
     return record
 
 
@@ -77,7 +80,7 @@ def _run(notebook: Notebook, record: Record, **how: Any) -> Record:
     stopped.unlink(missing_ok=True)
     kept = stopped if error else whole
     if partial.exists():
-        partial.replace(kept)
+        put(partial, kept)
     record = record.with_notebook(
         replace(
             entry,

@@ -4,14 +4,13 @@ Handlers import what they call when they are called, so that `naaf --help` answe
 standard output, messages to standard error; the exit status is 0 (done), 1 (failed) or 2 (wrong use).
 """
 
-import errno
+import argparse
 import os
 import signal
 import sys
 from collections.abc import Sequence
 
 from ..errors import NaafError, UsageError, first_line
-from ..files import shown
 from ..launcher import asked_for, hush
 from ..messages import say
 from . import (
@@ -26,7 +25,7 @@ from . import (
     searching,
     sweeps,
 )
-from .arguments import CONTINUES, Parser
+from .arguments import CONTINUES, Parser, os_sentence
 
 DESCRIPTION = """\
 A workbench for image-text matching with the Negative-Aware Attention Framework (NAAF):
@@ -42,13 +41,8 @@ start here:
 
 exit status: 0 done, 1 failed, 2 wrong use"""
 
+TERMINATED = 128 + signal.SIGTERM
 TOGETHER = ("train", "evaluate")  # what several processes do together (`torchrun -m naaflib train ...`)
-
-REMEDIES = {  # after the system's own words
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; name a place that you may use, or allow it"),
-    errno.ENOTDIR: "; a part of the path is a file",
-    errno.ENOSPC: "; make room and run it again",
-}
 
 
 def build_parser() -> Parser:
@@ -64,10 +58,10 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status. An error of the user's is one sentence; a bug keeps its traceback."""
-    advice = CONTINUES
+    arguments = argparse.Namespace()
     hush()
     if argv is None:  # a scheduler's way to stop a job: end what was started, keep the record
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
         sys.stdout.reconfigure(errors="backslashreplace")  # a letter that the terminal lacks
     try:
         arguments = build_parser().parse_args(argv)
@@ -79,7 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         if asked_for() > 1 and arguments.command not in TOGETHER:
             raise UsageError(f"naaf {arguments.command} is one process; start it without torchrun")
-        advice = getattr(arguments, "advice", CONTINUES)
         status = arguments.handler(arguments)
         sys.stdout.flush()
         return status
@@ -87,13 +80,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"naaf: {error}")
         return error.exit_status
     except KeyboardInterrupt:
-        say(f"\nnaaf: interrupted; {advice}")
+        say(f"\nnaaf: interrupted; {_advice(arguments)}")
         return 130
+    except SystemExit as end:
+        if end.code == TERMINATED:
+            say(f"\nnaaf: terminated; {_advice(arguments)}")
+        raise
     except BrokenPipeError:  # the reader of standard output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        say(f"naaf: {_os_sentence(error)}")
+        say(f"naaf: {os_sentence(error, _advice(arguments))}")
         return 1
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
@@ -108,13 +105,14 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
 
 
+def _advice(arguments: argparse.Namespace) -> str:
+    """What to do after an interruption."""
+    advice = getattr(arguments, "advice", CONTINUES)
+    return advice if isinstance(advice, str) else advice(arguments)
+
+
 def _print_version() -> int:
     from .. import __version__
 
     print(f"naaf {__version__}")
     return 0
-
-
-def _os_sentence(error: OSError) -> str:
-    reason = (error.strerror or str(error) or type(error).__name__) + REMEDIES.get(error.errno, "")
-    return f"{shown(error.filename)}: {reason}" if error.filename else reason

@@ -5,6 +5,7 @@ argparse, because it needs no import of a package: `naaf --help` answers in a te
 
 import argparse
 import difflib
+import errno
 import json
 import os
 import re
@@ -16,11 +17,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import UsageError
-from ..files import resolve
+from ..files import FULL, resolve, shown
 from ..messages import say
 
 CONTINUES = "nothing is half-written; run it again"
-
+REMEDIES = {  # after the system's own words
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "; name a place that you may use, or allow it"),
+    errno.ENOTDIR: "; a part of the path is a file",
+}
 
 MOST_COLUMNS = 100  # of help and sentences, however wide the terminal is
 
@@ -120,6 +124,16 @@ def path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("a path is empty")
     return resolve(text)
+
+
+def os_sentence(error: OSError, again: str = CONTINUES) -> str:
+    """What the system could not do: the file, its reason, and the remedy where there is one.
+
+    again: what to do when there is room on a disk.
+    """
+    reason = error.strerror or " ".join(map(str, error.args)) or type(error).__name__
+    reason += f"; make room: {again}" if error.errno in FULL else REMEDIES.get(error.errno, "")
+    return f"{shown(error.filename)}: {reason}" if error.filename else reason
 
 
 def warn(sentences: Iterable[str]) -> None:

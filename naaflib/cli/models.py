@@ -4,9 +4,20 @@ import argparse
 import re
 from pathlib import Path
 
+from ..errors import NaafError
 from ..launcher import check_launch, launch
 from ..messages import say
-from .arguments import add_command, given, path, show_json, show_table, show_text, warn
+from .arguments import (
+    CONTINUES,
+    add_command,
+    given,
+    os_sentence,
+    path,
+    show_json,
+    show_table,
+    show_text,
+    warn,
+)
 
 TRAIN = """\
 Train one model and write its run folder: settings, vocabulary, checkpoints, history, samples, TensorBoard.
@@ -78,8 +89,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_train(commands: argparse._SubParsersAction) -> None:
-    advice = "the same command with --resume continues"
-    add = add_command(commands, "train", "train a model", TRAIN, train, advice=advice).add_argument
+    add = add_command(commands, "train", "train a model", TRAIN, train, advice=_going_on).add_argument
     add("--data", type=path, required=True, metavar="DIR", help="data set in the SCAN layout")
     add("--out", type=path, required=True, metavar="RUN", help="run folder to write")
     add(
@@ -98,6 +108,11 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     add("--device", **DEVICE)
     together = "processes on this machine that train together, equal to one; one for a GPU"
     add("--processes", type=several, default=1, metavar="K", help=together)
+
+
+def _going_on(arguments: argparse.Namespace) -> str:
+    begun = (arguments.out / "config.json").is_file()
+    return "the same command with --resume continues" if begun else CONTINUES
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
@@ -172,7 +187,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
     names = ("split", "protocol", "vocabulary", "device", "out", "precision", "memory", "scheduler")
     how = given(arguments, *names) | {"keep_scores": not arguments.no_scores}
     result = evaluate_source(arguments.source, arguments.data, **how)
-    return _show(result, as_json=arguments.json)
+    status = _show(result, as_json=arguments.json)
+    if result.unsaved is not None:
+        raise NaafError(f"this result is not saved: {os_sentence(result.unsaved)} (--out names a folder)")
+    return status
 
 
 def ensemble(arguments: argparse.Namespace) -> int:

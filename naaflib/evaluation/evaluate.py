@@ -1,7 +1,7 @@
 """A split evaluated: scores, what a protocol makes of them, and where they are kept."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,15 @@ from ..data.splits import Split, open_split
 from ..data.vocabulary import warn_of_unknown
 from ..devices import pick_device
 from ..errors import NaafError, UsageError
-from ..files import fingerprint, read_json, read_object, resolve, shown, write_json
+from ..files import (
+    fingerprint,
+    read_json,
+    read_object,
+    resolve,
+    shown,
+    sweep_partials,
+    write_json,
+)
 from ..launcher import asked_for, is_first
 from ..metric.retrieval import RetrievalMetrics
 from ..model.checkpoint import data_folder, load_checkpoint, one_member
@@ -47,6 +55,7 @@ class Evaluation:
     method: str
     members: tuple[str, ...] = ()
     precision: str = "float32"
+    unsaved: OSError | None = None  # why scores or metrics could not be written
 
     @property
     def images(self) -> int:
@@ -65,6 +74,7 @@ class Evaluation:
         """The result in one line, protocol and split named."""
         i2t, t2i = self.metrics.i2t, self.metrics.t2i
         remark = "; this split chose the best epoch" if self.chose_best_epoch else ""
+        remark += f"; not saved ({self.unsaved.strerror})" if self.unsaved else ""
         product = "" if self.precision == "float32" else f" ({self.precision} product)"
         return (
             f"{self.method}{product}, {data_name(self.split.folder)} {self.split.name} "
@@ -137,7 +147,7 @@ def evaluate(
     source: a run (folder), a checkpoint of ours or a released one, or a model. data: the data set's folder;
     None: the one that the run records. split None: test, else dev (testall for the coco protocols where it
     exists). A run gets scores/<split>.npy, metrics/<split>.<protocol>.json and a table of queries; out names
-    another folder for them.
+    another folder for them. Where they cannot be written, the result says so (`unsaved`), without scores.
     precision: "float32", or "bf16" for the matrix product. reuse: take saved scores of the same checkpoint.
     keep_scores False: the score matrix is never held, only counted, with the same result to the last rank.
     memory: bytes for blocks of scores, at least one block; None: MEMORY. top: best answers to keep of each
@@ -159,7 +169,9 @@ def evaluate(
         warn_of_unknown(model.text_encoder.known, opened.captions, opened.captions_path)
     run = _own_place(run, opened, protocol) if out is None else _elsewhere(run, resolve(out))
     how = {"precision": precision, "memory": memory}
-    scores = None
+    scores = unsaved = None
+    if run is not None:
+        sweep_partials(run.path)
     if scheduler is not None:
         if checkpoint is None:
             raise UsageError(
@@ -169,21 +181,30 @@ def evaluate(
 
         shared = Source.of(checkpoint, opened, vocabulary, precision, device)
         metrics = clustered_metrics(scheduler, shared, opened, protocol=protocol, top=top)
-    elif not keep_scores:
-        check_memory(memory, fold_size(protocol, len(opened)), opened.captions_per_image, model.device)
-        metrics = _counted(model, opened, protocol=protocol, top=top, **how)
     else:
-        scores = saved_scores(run, opened, precision) if run is not None and reuse else None
-        scores = _scored(model, opened, run, **how) if scores is None else scores
-        metrics = protocol_metrics(scores, protocol, opened.captions_per_image, top)
+        if keep_scores:
+            scores = saved_scores(run, opened, precision) if run is not None and reuse else None
+            if scores is None:
+                scores, unsaved = _scored(model, opened, run, **how)
+        if scores is not None:
+            metrics = protocol_metrics(scores, protocol, opened.captions_per_image, top)
+        else:
+            metrics = _counted(model, opened, protocol=protocol, top=top, **how)
     result = Evaluation(scores, metrics, protocol, opened, model.settings.method, precision=precision)
-    if run is not None and is_first():
-        save_evaluation(run, result)
-    return result
+    if run is not None and unsaved is None and is_first():
+        try:
+            save_evaluation(run, result)
+        except OSError as error:
+            unsaved = error
+    return replace(result, unsaved=unsaved)
 
 
-def _counted(model: Model, split: Split, **how: Any) -> RetrievalMetrics:
-    """The metrics, by as many processes as there are."""
+def _counted(
+    model: Model, split: Split, *, protocol: str, top: int, precision: str, memory: float
+) -> RetrievalMetrics:
+    """What a protocol makes of scores that are counted and not kept, by as many processes as there are."""
+    check_memory(memory, fold_size(protocol, len(split)), split.captions_per_image, model.device)
+    how: dict[str, Any] = {"protocol": protocol, "top": top, "precision": precision, "memory": memory}
     with joined() as processes:
         if processes.size > 1:
             return shared_metrics(model, split, processes, **how)
@@ -259,15 +280,20 @@ def _elsewhere(run: Run | None, out: Path) -> Run:
     return Run(out, {"kind": "evaluation"})
 
 
-def _scored(model: Model, split: Split, run: Run | None, precision: str, memory: float) -> np.ndarray:
-    """Scores, written into the run where there is one, with what they are scores of."""
+def _scored(
+    model: Model, split: Split, run: Run | None, precision: str, memory: float
+) -> tuple[np.ndarray | None, OSError | None]:
+    """Scores, written into the run where there is one, with what they are scores of; or why they are not."""
     if run is None:
-        return score_encoded(model, encode_split(model, split), precision=precision)
+        return score_encoded(model, encode_split(model, split), precision=precision), None
     check_memory(memory, len(split), split.captions_per_image, model.device)
-    path = run.scores_path(split.name)
-    scores = score_to_file(model, encode_split(model, split), path, precision=precision, memory=memory)
-    write_json(path.with_suffix(".json"), _origin(run, split, precision))
-    return scores
+    encoded, path = encode_split(model, split), run.scores_path(split.name)
+    try:
+        scores = score_to_file(model, encoded, path, precision=precision, memory=memory)
+        write_json(path.with_suffix(".json"), _origin(run, split, precision))
+    except OSError as error:
+        return None, error
+    return scores, None
 
 
 def _origin(run: Run, split: Split, precision: str) -> dict[str, object]:

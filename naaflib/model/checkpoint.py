@@ -43,8 +43,17 @@ SCAN_OPTIONS: dict[str, tuple[object, tuple[object, ...]]] = {  # SCAN's default
 }
 
 
-def save(path: Path, model: Model, progress: Mapping[str, object], extra: Mapping[str, Tensor] = {}) -> None:
-    """Write a checkpoint whole or not at all. extra: further tensors (optimizer, random state)."""
+def save(
+    path: Path,
+    model: Model,
+    progress: Mapping[str, object],
+    extra: Mapping[str, Tensor] = {},
+    older: Path | None = None,
+) -> None:
+    """Write a checkpoint whole or not at all. extra: further tensors (optimizer, random state).
+
+    older: where the checkpoint that has the name now stays.
+    """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     header = {
         "format": CHECKPOINT_FORMAT,
@@ -58,7 +67,7 @@ def save(path: Path, model: Model, progress: Mapping[str, object], extra: Mappin
         name: tensor.detach().cpu().contiguous().clone()
         for name, tensor in {**tensors, **model.text_encoder.stored(), **extra}.items()
     }
-    with atomic_path(path) as partial:
+    with atomic_path(path, older) as partial:
         partial.write_bytes(as_bytes(whole, {"naaf": json.dumps(header)}))  # save_file: for its owner alone
 
 

@@ -1,6 +1,5 @@
 """Making an index, and adding a part to one: a split is encoded once; an interrupted call goes on."""
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..data.vocabulary import SPECIAL
 from ..data.writing import write_lines
 from ..errors import NaafError, UsageError
 from ..evaluation.evaluate import check_extractor, check_regions
-from ..files import fingerprint, read_object, resolve, shown, write_json
+from ..files import fingerprint, put, read_object, resolve, shown, write_json
 from ..locking import FILE as LOCK
 from ..locking import exclusive
 from ..messages import progress_bar, say
@@ -205,8 +204,8 @@ def add_part(out: Path, content: Content, stage: Stage, progress: bool) -> None:
     if place.is_dir():
         damaged = out / ".damaged"
         shutil.rmtree(damaged, ignore_errors=True)
-        os.replace(place, damaged)
-    os.replace(work, place)
+        put(place, damaged)
+    put(work, place)
     shutil.rmtree(out / ".damaged", ignore_errors=True)
 
 

@@ -25,10 +25,11 @@ from ..model import checkpoint
 from ..model.bert import BertEncoder, Pretrained
 from ..model.model import Model
 from ..processes import ALONE, Processes, joined, own_device
-from ..runs import FINISHED, TRAIN, VARIANT, Run, check_free, open_group
+from ..runs import FINISHED, NEWEST, TRAIN, VARIANT, Run, check_free, open_group
 from ..similarity.boundary import Boundaries
 from ..verdict import verdicts
 from .loop import PRECISIONS, fit
+from .mending import mend
 
 Source = str | Path | None
 STARTS = ("init", "glove", "vocabulary", "bert")  # what a training may start from
@@ -124,6 +125,7 @@ def _train(
             resume=resume,
             processes=processes,
         )
+        run.checkpoint("previous").unlink(missing_ok=True)  # as large as the last one, and of no more use
     return run
 
 
@@ -175,7 +177,7 @@ def _died_early(out: Path) -> Run | None:
 
 
 def _has_checkpoint(out: Path) -> bool:
-    return any((out / "checkpoints").glob("*.safetensors"))
+    return any(Run(out, {}).checkpoint(which).is_file() for which in ("best", *NEWEST))
 
 
 def train_members(
@@ -223,7 +225,7 @@ def _train_member(data: Path, folder: Path, settings: Settings, how: Mapping[str
         if run.state() == FINISHED and run.settings == settings:
             say(f"{name}: reused, {shown(folder)} is trained with these settings already")
             return run
-        if run.checkpoint("last").is_file():
+        if run.resumable():
             say(f"{name}: resuming {shown(folder)}")
             again = {key: value for key, value in how.items() if key not in STARTS}
             return train_run(data, folder, settings, resume=True, **again)
@@ -316,9 +318,8 @@ def _new_run(
 ) -> Run:
     """The run's record. restart: in the place of one without a checkpoint, with which nothing is lost."""
     record = data_record(data)
-    if restart and not _has_checkpoint(out):
-        (out / "config.json").unlink(missing_ok=True)
-    run = Run.create(out, TRAIN, settings=settings.model_dump(), data=record, start=start)
+    anew = restart and not _has_checkpoint(out)
+    run = Run.create(out, TRAIN, anew=anew, settings=settings.model_dump(), data=record, start=start)
     write_json(run.path / "vocabulary.json", model.vocabulary.to_json())
     return run
 
@@ -380,16 +381,17 @@ def _resumable(out: Path, data: Path, settings: Settings) -> Run:
         raise NaafError(
             f"{shown(out)} holds a run of kind {run.kind!r}, not a training; name one of its members"
         )
-    if not run.checkpoint("last").is_file():
+    if not any(run.checkpoint(which).is_file() for which in NEWEST):
         raise NaafError(
             f"{shown(out)} has no checkpoints/last to go on from; to train anew take another folder"
         )
+    run = same_run(out, data, settings)
+    mend(run)
     if settings.train.epochs < run.epochs_done:
         raise NaafError(
             f"{shown(out)} has {run.epochs_done} epochs already; "
             f"train.epochs cannot become {settings.train.epochs}"
         )
-    run = same_run(out, data, settings)
     if run.settings.train.epochs != settings.train.epochs:
         run.update(settings=settings.model_dump())
     return run

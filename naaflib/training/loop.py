@@ -6,8 +6,8 @@ resumed run equals one that never stopped, from the middle of an epoch too.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -19,8 +19,8 @@ from torch.utils.checkpoint import checkpoint as recomputed
 
 from ..config import Settings
 from ..data.batches import Batch, Batches
-from ..errors import NaafError
-from ..files import shown
+from ..errors import NaafError, first_line
+from ..files import blamed, shown
 from ..messages import progress_bar, say
 from ..metric.retrieval import RetrievalMetrics
 from ..model import checkpoint
@@ -222,31 +222,36 @@ def fit(
     Raises NaafError where there is nothing to resume or a step fails; what was saved stays whole.
     """
     trainer = Trainer(model, settings, processes)
-    position = _restore(run, trainer) if resume else _Position()
-    if not resume:
-        _save(run, trainer, position, "last")  # from here on the run can be resumed
+    position = _restore(run, trainer, len(batches)) if resume else _Position()
+    done = position.epoch > settings.train.epochs
     if processes.is_first:
+        if not done:
+            run.cut_after(trainer.steps, position.epoch - 1)
+        if not resume:
+            _save(run, trainer, position, "last")  # from here on the run can be resumed
         processes.wait()  # the others do, until there is a checkpoint
-    if position.epoch > settings.train.epochs:
+    if done:
         return
     processes.check_equal(model.state_dict())
-    if processes.is_first:
-        if resume:
-            run.cut_after(trainer.steps)
-        if trainer.steps == 0:
-            run.save_samples(0, observe(model))
+    if processes.is_first and trainer.steps == 0:
+        run.save_samples(0, observe(model))
     with _board(run, trainer) as board:
         while position.epoch <= settings.train.epochs:
             position = _epoch(run, trainer, batches, position, validate, observe, board)
 
 
-def _board(run: Run, trainer: Trainer) -> AbstractContextManager[Any]:
+@contextmanager
+def _board(run: Run, trainer: Trainer) -> Iterator[Any]:
+    """TensorBoard's writer; None for a process that does not write."""
     if not trainer.processes.is_first:
-        return nullcontext()
+        yield None
+        return
     from torch.utils.tensorboard import SummaryWriter  # half a second to import
 
     purge = trainer.steps + 1 if trainer.steps else None
-    return SummaryWriter(str(run.path / "tensorboard"), purge_step=purge)
+    place = run.path / "tensorboard"
+    with blamed(place), SummaryWriter(str(place), purge_step=purge) as board:
+        yield board
 
 
 @dataclass
@@ -367,35 +372,58 @@ def _save(run: Run, trainer: Trainer, position: _Position, which: str) -> None:
     progress = {**vars(position), "step": trainer.steps, "samples": samples, "recall": trainer.recall}
     extra: dict[str, Tensor] = {}
     if which == "last":
+        run.flush_logs()  # it counts their rows
         for index, state in trainer.optimizer.state_dict()["state"].items():
             extra |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
         extra["random.cpu"] = torch.get_rng_state()
         if trainer.model.device.type == "cuda":
             extra["random.cuda"] = torch.cuda.get_rng_state(trainer.model.device)
-    checkpoint.save(run.checkpoint(which), trainer.model, progress, extra)
+    older = run.checkpoint("previous") if which == "last" else None
+    checkpoint.save(run.checkpoint(which), trainer.model, progress, extra, older)
 
 
-def _restore(run: Run, trainer: Trainer) -> _Position:
+def _restore(run: Run, trainer: Trainer, batches: int) -> _Position:
+    """Where the last checkpoint stands, with all that it holds taken over; batches: of an epoch."""
     path = run.checkpoint("last")
     if not path.is_file():
         raise NaafError(
             f"{shown(run.path)} has no checkpoints/last to resume from; remove the folder and train anew"
         )
     tensors, header = checkpoint.read(path)
+    try:
+        return _take_over(tensors, header["progress"], trainer, batches)
+    except (LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise NaafError(
+            f"{shown(path)} does not fit its run ({first_line(error)}); restore it from a copy, or remove it "
+            "to go on from the checkpoint before, or the whole folder checkpoints to train anew"
+        ) from None
+
+
+def _take_over(
+    tensors: Mapping[str, Tensor], progress: Mapping[str, Any], trainer: Trainer, batches: int
+) -> _Position:
     trainer.model.load_state_dict(checkpoint.model_state(tensors))
+    parameters = [p for group in trainer.optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".")
+            if key != "step" and tensor.shape != parameters[int(index)].shape:
+                raise ValueError(f"{name} has the shape {tuple(tensor.shape)}")
             state.setdefault(int(index), {})[key] = tensor
     groups = trainer.optimizer.state_dict()["param_groups"]
     trainer.optimizer.load_state_dict({"state": state, "param_groups": groups})
     torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors and trainer.model.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], trainer.model.device)
-    progress = header["progress"]
     trainer.samples = Samples(*(math.nan if x is None else x for x in progress["samples"]))
     trainer.recall = trainer.highest_recall = float(progress.get("recall", 0.0))  # the first ones have none
     trainer.steps = int(progress["step"])
     names = {field.name for field in fields(_Position)}
-    return _Position(**{name: value for name, value in progress.items() if name in names})
+    position = _Position(**{name: value for name, value in progress.items() if name in names})
+    if position.batch >= batches or trainer.steps != (position.epoch - 1) * batches + position.batch:
+        raise ValueError(
+            f"it is at epoch {position.epoch}, batch {position.batch} and step {trainer.steps}; an epoch has "
+            f"{batches} batches"
+        )
+    return position

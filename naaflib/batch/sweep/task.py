@@ -18,6 +18,7 @@ from ..execution import Cancelled, process_variables, run_command, thread_variab
 from ..pipeline import run_notebooks
 
 TICKET = ".ticket"
+PATIENCE = 60.0  # seconds for a killed worker to let go of a run
 DONE, FAILED, STOPPED = "done", "failed", "interrupted"
 
 
@@ -76,7 +77,7 @@ def work(job: Job) -> Outcome:
 
 def _execute(job: Job, folder: Path, threads: int) -> None:
     """Run the notebooks. Raises NaafError where one fails."""
-    how = {"progress": False, "threads": threads, "cancelled": job.is_cancelled}
+    how = {"progress": False, "patience": PATIENCE, "threads": threads, "cancelled": job.is_cancelled}
     record = run_notebooks(job.notebooks, folder, job.parameters, **how)
     if record.failed:
         raise NaafError(record.sentence())

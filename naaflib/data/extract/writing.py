@@ -1,7 +1,6 @@
 """Pictures of a data set -> features and boxes of every split, in the layout; an interrupted one goes on."""
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import yaml
 from PIL import Image
 
 from ...errors import NaafError, UsageError
-from ...files import atomic_path, checksum, read_json, read_yaml, resolve, shown, write_json
+from ...files import atomic_path, checksum, put, read_json, read_yaml, resolve, shown, write_json
 from ...messages import progress_bar, say
 from ..captions import read_filled
 from ..manifest import (
@@ -215,7 +214,7 @@ def _publish(folder: Path, splits: list[str], made: dict[str, object]) -> None:
     before = read_yaml(own) if own.is_file() else {"name": data_name(folder), "captions_per_image": per_image}
     for split in splits:
         for role in ("sizes", "boxes", "features"):  # features last: with them the split is there
-            os.replace(layout_path(_work(folder, split), split, role), layout_path(folder, split, role))
+            put(layout_path(_work(folder, split), split, role), layout_path(folder, split, role))
         shutil.rmtree(_work(folder, split))
     with atomic_path(own) as partial:
         content = {**before, "features": made} if isinstance(before, dict) else {"features": made}

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import NaafError, UsageError
-from ...files import shown
+from ...files import put, shown
 from ...messages import progress_bar
 from ..manifest import CAPTIONS_AN_IMAGE, SPLIT_FILES, SPLITS, find_manifest, layout_path
 from ..writing import create_arrays, regions_in_words, state_captions, temporary_folder, write_lines
@@ -99,7 +99,7 @@ def convert_tsv(
         writer.finish()
         out.mkdir(exist_ok=True)
         for role in SPLIT_FILES:
-            os.replace(layout_path(temporary, split, role), layout_path(out, split, role))
+            put(layout_path(temporary, split, role), layout_path(out, split, role))
         state_captions(out, captions_per_image)
     kept, dim = writer.shape
     texts = len(wanted) * captions_per_image

@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 
 from ...errors import NaafError, UsageError
-from ...files import missing, read_text, shown
+from ...files import missing, put, read_text, shown
 from ...messages import progress_bar
 from ..manifest import OWN_MANIFEST, layout_path
 from ..pictures import is_plain, large_pictures, read_upright
@@ -315,7 +315,7 @@ def _write(
                 rows.writerows((one.name, one.reason, one.detail) for one in left_out)
         if out.exists():
             out.rmdir()  # empty: looked at before
-        os.replace(folder, out)
+        put(folder, out)
 
 
 def _stored(folder: Path, chosen: list[Candidate], progress: bool) -> dict[str, tuple[str, tuple[int, int]]]:

@@ -17,7 +17,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from ...errors import NaafError, UsageError
-from ...files import read_json, read_yaml, shown
+from ...files import put, read_json, read_yaml, shown
 from ...messages import progress_bar, say
 from ..manifest import CAPTIONS_AN_IMAGE, LAYOUT, OWN_MANIFEST, layout_path
 from ..writing import temporary_folder
@@ -64,7 +64,7 @@ def build(
         text = yaml.safe_dump(manifest, sort_keys=False, width=110)
         (partial / OWN_MANIFEST).write_text(text, encoding="utf-8")
         try:
-            partial.replace(folder)
+            put(partial, folder)
         except OSError:  # meanwhile somebody else put something there: fine if it is the same set
             if not _is_built(folder, manifest):
                 raise

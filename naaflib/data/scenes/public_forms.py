@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import NaafError
-from ...files import resolve, shown
+from ...files import put, resolve, shown
 from ..captions import tokenize
 from ..public.entities import ARTICLES
 from ..public.entity_files import SIDES
@@ -65,7 +65,7 @@ def write_public_forms(
         for name, content in valse(foils, opened).items():
             _write(partial / "valse" / f"{name}.json", json.dumps(content, indent=4))
         _write_entities(partial / "flickr30k_entities", opened)
-        partial.replace(out)
+        put(partial, out)
     return out
 
 
