@@ -17,6 +17,7 @@ from .errors import NaafError
 WHOLE_CHECKSUM = 2**28  # larger files are recognised by their size and their two ends
 ENDS = 2**20
 BRACKETS = "a key in brackets; a key is one word"
+OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)|\0")
 MARKS = ("data_manifests", "notebooks/02_training.ipynb")  # one of them is beside, or in, our own notebooks/
 
 
@@ -63,6 +64,14 @@ def shown(path: str | os.PathLike[str]) -> str:
         return str(path.resolve().relative_to(Path.cwd().resolve()))
     except ValueError:
         return str(path)
+
+
+def leaves(name: str) -> bool:
+    """Whether a path that a file names leaves the folder it is taken from: a whole path, or one with "..".
+
+    By the rules of every system, since data sets travel. A symbolic link in the folder is the user's own.
+    """
+    return OUTSIDE.search(name) is not None
 
 
 def missing(path: str | os.PathLike[str]) -> str:

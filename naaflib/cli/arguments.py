@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from ..errors import UsageError
 from ..files import resolve
-from ..messages import say
+from ..messages import CONTROLS, say, visible
 
 CONTINUES = "nothing is half-written; run it again"
 
@@ -131,7 +131,13 @@ def warn(sentences: Iterable[str]) -> None:
 def show_json(content: object) -> None:
     """A result for a program: standard output; numbers that JSON has no word for become null."""
     escaped = "utf" not in (sys.stdout.encoding or "utf-8").lower()  # a letter that it lacks stays JSON
-    print(json.dumps(content, indent=2, ensure_ascii=escaped, default=str))
+    text = json.dumps(content, indent=2, ensure_ascii=escaped, default=str)
+    print(CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # still the same JSON
+
+
+def show(text: object, end: str = "\n") -> None:
+    """A result for the person, line by line as it is: standard output."""
+    print(visible(str(text)), end=end)
 
 
 def columns() -> int | None:
@@ -145,7 +151,7 @@ def show_text(text: str) -> None:
     width = columns()
     if width is not None:
         text = "\n".join(_fitting(line, min(width, MOST_COLUMNS)) for line in text.split("\n"))
-    print(text)
+    show(text)
 
 
 def rows(table) -> list[dict[str, object]]:
@@ -155,7 +161,7 @@ def rows(table) -> list[dict[str, object]]:
 
 def show_table(frame, digits: int = 1) -> None:
     """A result for the person: standard output."""
-    print(table_text(frame, digits))
+    show(table_text(frame, digits))
 
 
 def table_text(frame, digits: int = 1) -> str:

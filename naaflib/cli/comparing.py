@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..files import shown
 from ..messages import say
-from .arguments import add_command, columns, given, path, rows, show_json, show_text, warn
+from .arguments import add_command, columns, given, path, rows, show, show_json, show_text, warn
 from .models import PROTOCOLS
 
 COMPARE = """\
@@ -114,7 +114,7 @@ def compare(arguments: argparse.Namespace) -> int:
             show_text(
                 f"{comparison.baseline.name} is the baseline as the first found; --baseline RUN takes another"
             )
-        print(f"\n{_aligned(readable)}\n")
+        show(f"\n{_aligned(readable)}\n")
         show_text(note)
     warn(sentences)
     return 0

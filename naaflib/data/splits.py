@@ -15,7 +15,7 @@ from ..errors import NaafError, UsageError
 from ..files import missing, resolve, shown
 from ..metric.ranks import captions_of, image_of
 from .boxes import read_boxes, read_sizes
-from .captions import read_filled
+from .captions import read_filled, read_picture_names
 from .features import Regions
 from .manifest import CAPTIONS_AN_IMAGE, SPLIT_FILES, SPLITS, find_manifest, layout_path
 from .number_types import READ_AS, other_type
@@ -151,7 +151,7 @@ def open_split(folder: str | Path, split: str, without_captions: bool = False) -
     repeat = 1 if bare else rows_an_image(folder, split, rows.rows, len(captions), per_image)
     _check_numbers(rows)
     regions = Regions(rows.path, repeat)
-    names = _optional(of["names"], read_filled, len(regions), repeat)
+    names = _optional(of["names"], read_picture_names, len(regions), repeat)
     if names and per_image == 1:
         _check_distinct(of["names"], names)
     return Split(

@@ -195,7 +195,10 @@ def _split_by_file(known: Sequence[ImageCaptions], path: Path) -> list[ImageCapt
 
 
 def _found(known: Sequence[ImageCaptions], images: Path) -> list[Candidate]:
-    """Each image with its picture: by its path below the folder, else by its name, else without an ending."""
+    """Each image with its picture: by its path below the folder, else by its name, else without an ending.
+
+    A path that leads out of the folder is not followed.
+    """
     paths = [path for path in sorted(images.rglob("*")) if path.is_file()]
     by_name: dict[str, list[Path]] = {}
     for path in paths:
@@ -205,9 +208,12 @@ def _found(known: Sequence[ImageCaptions], images: Path) -> list[Candidate]:
     result = []
     for one in known:
         image = Candidate(one.name, one.captions, one.split)
-        exact = images / one.name
+        exact = Path(os.path.abspath(images / one.name))
+        inside = exact.is_relative_to(os.path.abspath(images)) and exact.is_file()
         places = (
-            [exact] if exact.is_file() else by_name.get(one.name.replace("\\", "/").rsplit("/", 1)[-1], [])
+            [images / exact.relative_to(os.path.abspath(images))]
+            if inside
+            else by_name.get(one.name.replace("\\", "/").rsplit("/", 1)[-1], [])
         )
         if len(places) == 1:
             result.append(replace(image, path=places[0]))
