@@ -110,6 +110,26 @@ def add_command(commands, name: str, help: str, teaching: str, handler=None, **d
     return parser
 
 
+def add_tls(parser: argparse.ArgumentParser) -> None:
+    """The certificates of a --scheduler; `tls` uses them."""
+    files = {
+        "ca": "the certificate authority of a tls:// scheduler",
+        "cert": "your certificate; without these options, Dask's configuration says",
+        "key": "its key, where that is not in the file of --tls-cert",
+    }
+    for name, what in files.items():
+        parser.add_argument(f"--tls-{name}", type=path, metavar="PEM", help=what)
+
+
+def tls(arguments: argparse.Namespace):
+    """A context in which Dask uses them."""
+    from ..evaluation.tls import certificates
+
+    return certificates(
+        *(getattr(arguments, name) for name in ("scheduler", "tls_ca", "tls_cert", "tls_key"))
+    )
+
+
 def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Some of the arguments, as a function takes them by name."""
     return {name: getattr(arguments, name) for name in names}

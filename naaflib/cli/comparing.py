@@ -140,10 +140,11 @@ def _check_files(files: list[Path]) -> None:
 def _write(file: Path, table, readable, note: str) -> None:
     from ..evaluation.comparison.differences import latex_table
     from ..files import atomic_path
+    from ..spreadsheets import write_csv
 
     with atomic_path(file) as partial:
         if file.suffix == ".csv":
-            table.to_csv(partial, index=False)
+            write_csv(table, partial, index=False)
         else:
             partial.write_text(latex_table(readable, note), encoding="utf-8")
 

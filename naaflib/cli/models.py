@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from ..messages import say
-from .arguments import add_command, given, path, show_json, show_table, show_text, warn
+from .arguments import add_command, add_tls, given, path, show_json, show_table, show_text, tls, warn
 
 TRAIN = """\
 Train one model and write its run folder: settings, vocabulary, checkpoints, history, samples, TensorBoard.
@@ -47,7 +47,9 @@ examples:
   naaf evaluate outputs/first --split dev --json
   naaf evaluate f30k_NAAF.pth.tar --vocabulary f30k_precomp.json --data data/f30k_precomp --split test
   naaf evaluate outputs/coco --protocol coco-5k --no-scores --precision bf16
-  naaf evaluate outputs/coco --protocol coco-5k --scheduler tcp://10.0.0.5:8786"""
+  naaf evaluate outputs/coco --protocol coco-5k --scheduler tcp://10.0.0.5:8786
+  naaf evaluate outputs/coco --scheduler tls://10.0.0.5:8786 --tls-ca ca.pem --tls-cert me.pem \\
+      --tls-key me.key"""
 
 ENSEMBLE = """\
 Average the scores of several runs, or of score files (as `naaf judge` reads them); report recalls and ranks.
@@ -106,8 +108,9 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     add("--no-scores", action="store_true", help="count ranks and keep no score matrix")
     blocks = "for blocks of scores, beside the encoded split; at least one block (default: 1GiB)"
     add("--memory", type=memory, metavar="SIZE", help=blocks)
-    cluster = "score on the Dask cluster at tcp://HOST:PORT; keeps no scores"
+    cluster = "score on the Dask cluster at tcp://HOST:PORT or tls://HOST:PORT; keeps no scores"
     add("--scheduler", metavar="ADDRESS", help=cluster)
+    add_tls(parser)
     _add_result(parser)
 
 
@@ -153,7 +156,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     names = ("split", "protocol", "vocabulary", "device", "out", "precision", "memory", "scheduler")
     how = given(arguments, *names) | {"keep_scores": not arguments.no_scores}
-    result = evaluate_source(arguments.source, arguments.data, **how)
+    with tls(arguments):
+        result = evaluate_source(arguments.source, arguments.data, **how)
     return _show(result, as_json=arguments.json)
 
 

@@ -22,6 +22,7 @@ import yaml
 from ...errors import NaafError, UsageError
 from ...files import missing, read_text, shown
 from ...messages import progress_bar
+from ...spreadsheets import marked
 from ..manifest import OWN_MANIFEST, layout_path
 from ..pictures import is_plain, large_pictures, read_upright
 from ..writing import write_lines
@@ -318,7 +319,7 @@ def _write(
             with (folder / LEFT_OUT).open("w", encoding="utf-8", newline="") as file:
                 rows = csv.writer(file)
                 rows.writerow(("image", "reason", "detail"))
-                rows.writerows((one.name, one.reason, one.detail) for one in left_out)
+                rows.writerows(map(marked, (one.name, one.reason, one.detail)) for one in left_out)
         if out.exists():
             out.rmdir()  # empty: looked at before
         os.replace(folder, out)
