@@ -4,6 +4,7 @@ A caption or a folder may be called =HYPERLINK(...), and a spreadsheet runs such
 apostrophe before a text that begins like a formula makes it a text there; numbers stay, negative ones too.
 """
 
+import csv
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,7 +32,17 @@ def unmarked(cell: Cell) -> Cell | str:
 def write_csv(frame: "pd.DataFrame", where: Any, **how: Any) -> None:
     """A pandas table as CSV; texts, row and column heads marked. how: pandas' options."""
     heads = {"columns": marked} | ({"index": marked} if how.get("index", True) else {})
-    _texts(frame, marked).rename(**heads).to_csv(where, **how)
+    found: list[bool] = []
+
+    def change(cell: Cell) -> Cell | str:
+        if isinstance(cell, str) and "\r" in cell:
+            found.append(True)
+        return marked(cell)
+
+    table = _texts(frame, change).rename(**dict.fromkeys(heads, change))
+    if found:  # a carriage return begins a line, for csv's reader and for a spreadsheet, unless it is quoted
+        how["quoting"] = csv.QUOTE_NONNUMERIC
+    table.to_csv(where, **how)
 
 
 def read_csv(where: Any, **how: Any) -> "pd.DataFrame":

@@ -36,7 +36,7 @@ from ..similarity.packing import Packing
 from .arithmetic import arithmetic, mixture
 from .protocols import fold_size
 from .scores import CHUNK, Encoded, SplitScorer, encode_captions, encode_images
-from .tls import client_security, warn_of_open
+from .tls import certificates_hint, client_security, warn_of_open
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -58,7 +58,6 @@ def connect(address: str, patience: float = PATIENCE) -> "Client":
     """
     try:
         from distributed import Client
-        from distributed.comm.core import FatalCommClosedError
     except ImportError:
         raise NaafError(
             "a scheduler needs dask.distributed, which is not installed; pip install distributed"
@@ -72,23 +71,15 @@ def connect(address: str, patience: float = PATIENCE) -> "Client":
         raise UsageError(f"{address!r} is not a scheduler's address ({error}); {ADVICE}") from None
     except RuntimeError as error:  # Dask's configuration requires encryption
         raise UsageError(f"{address}: {error}; name it tls://HOST:PORT") from None
-    except (OSError, TimeoutError) as error:
-        is_refused = isinstance(error, FatalCommClosedError)
-        raise NaafError(_no_answer(address, patience, is_refused=is_refused)) from None
+    except (OSError, TimeoutError):
+        raise NaafError(
+            f"no scheduler answers at {address} within {patience:g} s; is it running"
+            f"{certificates_hint(address)}? {ADVICE}"
+        ) from None
     if identity["type"] != "Scheduler":
         raise NaafError(f"at {address} answers a {identity['type'].lower()}, not the scheduler; {ADVICE}")
     warn_of_open(address, identity["address"])
     return Client(address, timeout=patience, security=security)
-
-
-def _no_answer(address: str, patience: float, *, is_refused: bool) -> str:
-    if is_refused:
-        return (
-            f"the scheduler at {address} and these certificates refuse each other; name the files that it "
-            "was started with, or others of its authority"
-        )
-    plain = "" if address.startswith("tls") else " (one with certificates answers at tls:// alone)"
-    return f"no scheduler answers at {address} within {patience:g} s; is it running?{plain} {ADVICE}"
 
 
 async def _identity(address: str, how: dict[str, Any], patience: float) -> dict[str, Any]:

@@ -78,6 +78,13 @@ def client_security(address: str) -> "Security":
     return security
 
 
+def certificates_hint(address: str) -> str:
+    """What else may be wrong where nobody answers."""
+    if _scheme(address) in ENCRYPTED:
+        return ", and are the certificates of its authority"
+    return " without TLS (with it, it answers at tls:// alone)"
+
+
 @cache
 def warn_of_open(*addresses: str) -> None:
     """Say, once, that a scheduler can be reached from other machines and lets everybody in."""
