@@ -369,9 +369,6 @@ def test_certificates_open_a_scheduler_and_others_do_not(guarded):
     for authority in (cert, other_cert):
         files, what = (authority, other_cert, other_key), "are the certificates of its authority"
         with pytest.raises(NaafError, match=what), tls.certificates(address, *files):
-            pytest.raises(NaafError, match="are the certificates of its authority"),
-            tls.certificates(address, authority, other_cert, other_key),
-        ):
             connect(address, patience=5)
     with pytest.raises(NaafError, match=r"is encrypted and no certificate is known; .*--tls-ca"):
         connect(address)
