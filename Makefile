@@ -27,7 +27,7 @@ test: $(INSTALLED)  ## the tests, in less than ten minutes
 test-long: $(INSTALLED)  ## the tests that take minutes each
 	$(BIN)/python -m pytest -m long
 
-test-browser: $(INSTALLED)  ## the explorer in JupyterLab, in a headless Chromium; skipped where there is none
+test-browser: $(INSTALLED)  ## the explorer in JupyterLab and report.html, in a headless Chromium; skipped where there is none
 	@if [ ! -x "$(CHROMIUM)" ]; then \
 	    echo "test-browser: skipped, no Chromium is installed (on Debian: apt install chromium;" \
 	         "another browser: make test-browser CHROMIUM=/path/to/chromium)"; \

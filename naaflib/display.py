@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from html import escape
 
+from .messages import visible
+
 
 class Described:
     """Shows `facts`: the first stands alone, the others with their names."""
@@ -14,7 +16,7 @@ class Described:
     def __repr__(self) -> str:
         first, *others = self.facts().items()
         said = ", ".join([str(first[1]), *(f"{name} {value}" for name, value in others)])
-        return f"{type(self).__name__}({said})"
+        return visible(f"{type(self).__name__}({said})")
 
     def _repr_html_(self) -> str:
         left = 'style="text-align: left"'

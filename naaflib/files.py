@@ -35,6 +35,7 @@ NO_FLUSH = (  # of a folder, where that is not known
     errno.EPERM,
 )
 HERE = f"{zlib.crc32(platform.node().encode()):08x}"  # tells this machine's partial files from another's
+OUTSIDE = re.compile(r"^[/\\]|^[A-Za-z]:[/\\]|(?:^|[/\\])\.\.(?:[/\\]|$)|\0")
 MARKS = ("data_manifests", "notebooks/02_training.ipynb")  # one of them is beside, or in, our own notebooks/
 
 
@@ -81,6 +82,14 @@ def shown(path: str | os.PathLike[str]) -> str:
         return str(path.resolve().relative_to(Path.cwd().resolve()))
     except (ValueError, OSError, RuntimeError):  # elsewhere; a name too long; a loop of links
         return str(path)
+
+
+def leaves(name: str) -> bool:
+    """Whether a path that a file names leaves the folder it is taken from: a whole path, or one with "..".
+
+    By the rules of every system, since data sets travel. A symbolic link in the folder is the user's own.
+    """
+    return OUTSIDE.search(name) is not None
 
 
 def missing(path: str | os.PathLike[str]) -> str:

@@ -2,12 +2,24 @@
 
 They go to standard error, so that standard output holds results alone. In a notebook they are plain output,
 because Jupyter shows standard error in red.
+
+A caption, a file's name or a server's answer may hold a terminal's control codes: `visible` writes them out.
 """
 
+import re
 import sys
 from collections.abc import Iterable
 from io import TextIOBase
 from typing import Any
+
+# All control characters but tab and line feed, and what turns the direction of the text around it (Unicode's
+# embeddings, overrides and isolates): a terminal obeys them.
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """The text with its control codes written out, as \\x1b and \\u202e; tab and line feed stay."""
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def stream() -> TextIOBase:
@@ -19,7 +31,7 @@ def say(text: str) -> None:
     """A message on a line of its own, above the progress bars."""
     from tqdm import tqdm
 
-    shown = text.encode("utf-8", "backslashreplace").decode()  # a file's name need not be UTF-8
+    shown = visible(text).encode("utf-8", "backslashreplace").decode()  # a file's name need not be UTF-8
     tqdm.write(shown, file=stream())
 
 
@@ -27,4 +39,6 @@ def progress_bar(items: Iterable[Any] | None = None, **how: Any) -> Any:
     """A progress bar over the items; further options are tqdm's."""
     from tqdm import tqdm
 
+    if how.get("desc"):
+        how["desc"] = visible(how["desc"])
     return tqdm(items, file=stream(), **how)

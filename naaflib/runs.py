@@ -40,6 +40,7 @@ from .files import (
     write_json,
 )
 from .metric.retrieval import MEASURES, best_row
+from .spreadsheets import write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -280,7 +281,7 @@ class Run(Described):
 
         path = self.path / "tables" / f"{name}.csv"
         with atomic_path(path) as partial:
-            frame.to_csv(partial, index=not isinstance(frame.index, pd.RangeIndex))
+            write_csv(frame, partial, index=not isinstance(frame.index, pd.RangeIndex))
         return path
 
     def history(self) -> "pd.DataFrame":

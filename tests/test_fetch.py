@@ -128,7 +128,7 @@ def test_a_command_that_is_run_again_goes_on_with_the_files_that_are_missing(pro
         fetch("toys", tmp_path / "here", progress=False)
     server.seen.clear()
     outcomes = fetch("toys", tmp_path / "here", progress=False).outcomes
-    assert outcomes == {"train_ims.npy": "present", "a/b.npy": "downloaded"}
+    assert outcomes == {"train_ims.npy": "present", "a/b.npy": "downloaded, unchecked"}
     assert server.seen == ["/b.npy"]
     assert (tmp_path / "here" / "a" / "b.npy").read_bytes() == CONTENT
 
@@ -159,7 +159,9 @@ def test_a_damaged_file_stays_while_the_new_one_is_not_whole_or_not_right(projec
 
 def test_a_file_without_a_known_checksum_is_fetched_once_and_never_replaced(project, server, tmp_path):
     write_manifest(project, server, sha256="unknown")
-    assert fetch("toys", tmp_path / "here", progress=False).outcomes == {"train_ims.npy": "downloaded"}
+    assert fetch("toys", tmp_path / "here", progress=False).outcomes == {
+        "train_ims.npy": "downloaded, unchecked"
+    }
     (tmp_path / "here" / "train_ims.npy").write_bytes(b"mine")
     assert fetch("toys", tmp_path / "here", progress=False).outcomes == {
         "train_ims.npy": "present, unchecked"

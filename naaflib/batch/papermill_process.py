@@ -20,9 +20,12 @@ from pathlib import Path
 import nbformat
 from tqdm import tqdm
 
+from ..messages import visible
 from .records import Failure
 
 LONGEST_SOCKET = 90  # a unix socket's path ends near 100 characters
+BAR_CODES = ("\r", "\x1b[A")  # to the line's begin, a line up
+BARS = re.compile(f"({'|'.join(map(re.escape, BAR_CODES))})")
 QUIET_SECONDS = 20.0  # between two lines of progress where no terminal shows them
 
 
@@ -30,7 +33,7 @@ class KernelMessages:
     """What a notebook prints, passed on to the stream while it runs.
 
     A terminal gets lines above papermill's bar and progress bars as they are; a file whole lines, and
-    progress bars now and then.
+    progress bars now and then. Of control codes only a progress bar's own reach either.
     """
 
     def __init__(self, stream: TextIOBase):
@@ -38,6 +41,7 @@ class KernelMessages:
         self.last = time.monotonic()
 
     def write(self, text: str) -> None:
+        text = "".join(part if part in BAR_CODES else visible(part) for part in BARS.split(text))
         if self.stream.isatty():
             if "\r" in text:
                 self.stream.write(text)

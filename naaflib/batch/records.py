@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import NaafError
-from ..files import read_json, shown
+from ..files import leaves, read_json, shown
 
 FILE = "pipeline.json"
 Status = Literal["waiting", "running", "done", "failed", "interrupted"]
@@ -107,5 +107,7 @@ def read_record(out: Path) -> Record:
 
 
 def _notebook(name: str, entry: Mapping[str, object]) -> NotebookRecord:
-    error = entry.get("error")
+    error, file = entry.get("error"), entry.get("file")
+    if Path(name).name != name or (file and leaves(file)):
+        raise KeyError(name)
     return NotebookRecord(name, **{**entry, "error": Failure(**error) if error else None})

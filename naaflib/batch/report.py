@@ -2,13 +2,15 @@
 
 nbconvert exports one notebook a page; here all stand on one. Pictures are embedded, widgets show their still
 pictures, and no script is needed; the code is folded away by a checkbox. Formulas stay as their TeX text,
-because MathJax would come from a server.
+because MathJax would come from a server. Outputs of notebooks stand there as they are, so the page has a
+POLICY that forbids a browser every script and every request.
 """
 
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
+from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +28,7 @@ from .records import NotebookRecord, Record
 from .tables import results_table
 
 FILE = "report.html"
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 SHOWN = ["image/png", "text/html", "image/svg+xml", "text/markdown", "text/plain"]  # a widget's picture first
 
 STYLE = """
@@ -63,6 +66,7 @@ PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{{ policy }}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ record.out.name }}</title>
 <style>{{ style|safe }}</style>
@@ -120,6 +124,7 @@ def write_report(record: Record) -> Path:
             .from_string(PAGE)
             .render(
                 record=record,
+                policy=POLICY,
                 style=STYLE + HtmlFormatter(style="default").get_style_defs(".highlight"),
                 about=_about(record.out),
                 warnings=verdicts_below(record.out).values(),
@@ -171,7 +176,8 @@ def _section(out: Path, entry: NotebookRecord, shown: Mapping[str, Path]) -> Sec
     how = {"template_name": "basic", "embed_images": True, "anchor_link_text": "", "config": pictures}
     body, _ = HTMLExporter(**how).from_notebook_node(node)
     for name in shown:  # one notebook's link to another stays on the page
-        body = re.sub(rf'href="(\./)?{re.escape(name)}\.ipynb"', f'href="#{name}"', body)
+        link = f'href="#{escape(name)}"'
+        body = re.sub(rf'href="(\./)?{re.escape(name)}\.ipynb"', lambda _, link=link: link, body)
     return Section(entry, file.relative_to(out), _title(node, entry.name), body, when)
 
 

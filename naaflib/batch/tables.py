@@ -13,6 +13,7 @@ from ..files import fingerprint, read_json, read_object
 from ..metric.published import EXPECTED, Expected
 from ..metric.retrieval import MEASURES, named
 from ..runs import FAILURE, FINISHED, SWEEP, Run
+from ..spreadsheets import read_csv
 from ..verdict import verdicts_below
 
 RUN_COLUMNS = ("run", "kind", "method", "data", "seed", "epochs", "best_dev_rsum", "state", "verdict")
@@ -48,7 +49,7 @@ def measures_table(folder: Path) -> pd.DataFrame:
     member: the model that was measured; none in tables from before it was kept.
     """
     found = [
-        pd.read_csv(path, dtype={"member": str}).assign(run=_name(path.parents[1], folder))
+        read_csv(path, dtype={"member": str}).assign(run=_name(path.parents[1], folder))
         for path in sorted(folder.rglob("tables/*_results.csv"))
     ]
     return (

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from ..errors import UsageError
 from ..files import FULL, resolve, shown
-from ..messages import say
+from ..messages import CONTROLS, say, visible
 
 CONTINUES = "nothing is half-written; run it again"
 REMEDIES = {  # after the system's own words
@@ -114,6 +114,26 @@ def add_command(commands, name: str, help: str, teaching: str, handler=None, **d
     return parser
 
 
+def add_tls(parser: argparse.ArgumentParser) -> None:
+    """The certificates of a --scheduler; `tls` uses them."""
+    files = {
+        "ca": "the certificate authority of a tls:// scheduler",
+        "cert": "your certificate; without these options, Dask's configuration says",
+        "key": "its key, where that is not in the file of --tls-cert",
+    }
+    for name, what in files.items():
+        parser.add_argument(f"--tls-{name}", type=path, metavar="PEM", help=what)
+
+
+def tls(arguments: argparse.Namespace):
+    """A context in which Dask uses them."""
+    from ..evaluation.tls import certificates
+
+    return certificates(
+        *(getattr(arguments, name) for name in ("scheduler", "tls_ca", "tls_cert", "tls_key"))
+    )
+
+
 def given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Some of the arguments, as a function takes them by name."""
     return {name: getattr(arguments, name) for name in names}
@@ -145,7 +165,13 @@ def warn(sentences: Iterable[str]) -> None:
 def show_json(content: object) -> None:
     """A result for a program: standard output; numbers that JSON has no word for become null."""
     escaped = "utf" not in (sys.stdout.encoding or "utf-8").lower()  # a letter that it lacks stays JSON
-    print(json.dumps(content, indent=2, ensure_ascii=escaped, default=str))
+    text = json.dumps(content, indent=2, ensure_ascii=escaped, default=str)
+    print(CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # still the same JSON
+
+
+def show(text: object, end: str = "\n") -> None:
+    """A result for the person, line by line as it is: standard output."""
+    print(visible(str(text)), end=end)
 
 
 def columns() -> int | None:
@@ -159,7 +185,7 @@ def show_text(text: str) -> None:
     width = columns()
     if width is not None:
         text = "\n".join(_fitting(line, min(width, MOST_COLUMNS)) for line in text.split("\n"))
-    print(text)
+    show(text)
 
 
 def rows(table) -> list[dict[str, object]]:
@@ -169,7 +195,7 @@ def rows(table) -> list[dict[str, object]]:
 
 def show_table(frame, digits: int = 1) -> None:
     """A result for the person: standard output."""
-    print(table_text(frame, digits))
+    show(table_text(frame, digits))
 
 
 def table_text(frame, digits: int = 1) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..errors import NaafError, UsageError
 from ..files import named, shown
 from ..messages import say
-from .arguments import add_command, path, rows, show_json, show_table, show_text, warn
+from .arguments import add_command, path, rows, show, show_json, show_table, show_text, warn
 
 RUN = """\
 Execute the notebooks in their order with papermill and gather them in OUT/report.html.
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
             show_table(table)
     for sentence in expectation(arguments.out):
         show_text(sentence)
-    print(report)
+    show(report)
     return 0
 
 
@@ -132,7 +132,7 @@ def notebooks(arguments: argparse.Namespace) -> int:
     from ..batch.notebooks import copy_notebooks
 
     for copy in copy_notebooks(arguments.folder):
-        print(shown(copy))
+        show(shown(copy))
     say(f"they open in JupyterLab: jupyter lab {shown(arguments.folder)}")
     return 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..files import shown
 from ..messages import say
-from .arguments import add_command, columns, given, path, rows, show_json, show_text, warn
+from .arguments import add_command, columns, given, path, rows, show, show_json, show_text, warn
 from .models import PROTOCOLS
 
 COMPARE = """\
@@ -114,7 +114,7 @@ def compare(arguments: argparse.Namespace) -> int:
             show_text(
                 f"{comparison.baseline.name} is the baseline as the first found; --baseline RUN takes another"
             )
-        print(f"\n{_aligned(readable)}\n")
+        show(f"\n{_aligned(readable)}\n")
         show_text(note)
     warn(sentences)
     return 0
@@ -140,10 +140,11 @@ def _check_files(files: list[Path]) -> None:
 def _write(file: Path, table, readable, note: str) -> None:
     from ..evaluation.comparison.differences import latex_table
     from ..files import atomic_path
+    from ..spreadsheets import write_csv
 
     with atomic_path(file) as partial:
         if file.suffix == ".csv":
-            table.to_csv(partial, index=False)
+            write_csv(table, partial, index=False)
         else:
             partial.write_text(latex_table(readable, note), encoding="utf-8")
 

@@ -5,7 +5,7 @@ import argparse
 from ..files import shown
 from ..messages import say
 from . import public_forms
-from .arguments import add_command, given, path, show_json, show_text
+from .arguments import add_command, given, path, show, show_json, show_text
 
 DATA = """\
 Data sets in the SCAN layout: {split}_ims.npy (images, regions, dim), {split}_caps.txt (five lines an image),
@@ -208,7 +208,7 @@ def build(arguments: argparse.Namespace) -> int:
     from ..data.scenes import dataset as scenes
 
     scenes.build(arguments.folder, **given(arguments, "seed", "train", "dev", "test"))
-    print(shown(arguments.folder))
+    show(shown(arguments.folder))
     return 0
 
 
@@ -219,14 +219,14 @@ def verify(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show_json(report.to_dict())
     else:
-        print(report.table(), end="")
+        show(report.table(), end="")
     return 0 if report.ok else 1
 
 
 def fetch(arguments: argparse.Namespace) -> int:
     from ..data.prepare.fetch import fetch as download
 
-    print(download(arguments.name, arguments.folder), end="")
+    show(download(arguments.name, arguments.folder), end="")
     return 0
 
 
@@ -244,7 +244,7 @@ def convert(arguments: argparse.Namespace) -> int:
         "id_field",
         "overwrite",
     )
-    print(convert_tsv(*files, **given(arguments, *names), progress=True))
+    show(convert_tsv(*files, **given(arguments, *names), progress=True))
     return 0
 
 
@@ -269,7 +269,7 @@ def import_own(arguments: argparse.Namespace) -> int:
     from ..data.prepare.own_pictures import import_pictures
 
     how = given(arguments, "splits", "captions_per_image", "seed")
-    print(import_pictures(arguments.images, arguments.captions, arguments.out, **how, progress=True))
+    show(import_pictures(arguments.images, arguments.captions, arguments.out, **how, progress=True))
     say(f"next: naaf data extract {shown(arguments.out)} --features pixels")
     return 0
 
@@ -278,5 +278,5 @@ def extract_features(arguments: argparse.Namespace) -> int:
     from ..data.extract.writing import extract
 
     how = given(arguments, "grid", "dtype", "batch", "device", "min_score", "overwrite")
-    print(extract(arguments.folder, arguments.features, **how, progress=True))
+    show(extract(arguments.folder, arguments.features, **how, progress=True))
     return 0

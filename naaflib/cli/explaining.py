@@ -5,7 +5,7 @@ import argparse
 from ..errors import UsageError
 from ..files import shown
 from ..messages import progress_bar, say
-from .arguments import add_command, path, rows, show_json, show_table, show_text
+from .arguments import add_command, path, rows, show, show_json, show_table, show_text
 
 EXPLAIN = """\
 Take a pair of image and caption apart: what each word adds to the score, or takes away, and where it looks;
@@ -148,7 +148,7 @@ def show_pair(pair, scale: str = "", *, regions: bool = False) -> None:
     table = _region_table(pair) if regions else _word_table(pair)
     show_table(table.rename_axis(None), digits=3)
     if not pair.known.all():
-        print("\nA word with a question mark is unknown to the model, which reads <unk>.")
+        show("\nA word with a question mark is unknown to the model, which reads <unk>.")
 
 
 def _named(arguments: argparse.Namespace, split) -> tuple[int, int | str]:
@@ -174,7 +174,7 @@ def _every(arguments: argparse.Namespace, model, split) -> int:
         show_json({"split": split.name, "images": arguments.all, "pairs": len(captions), "files": files})
     else:
         names = ", ".join(shown(file) for file in arguments.out)
-        print(f"{count:,} rows of {len(captions):,} pairs ({arguments.all}): {names}")
+        show(f"{count:,} rows of {len(captions):,} pairs ({arguments.all}): {names}")
     return 0
 
 

@@ -5,7 +5,7 @@ import argparse
 from ..errors import UsageError
 from ..files import shown
 from ..messages import say
-from .arguments import add_command, given, path, rows, show_json, show_table, show_text
+from .arguments import add_command, given, path, rows, show, show_json, show_table, show_text
 
 FOILS = """\
 Does a model score the true caption of a picture above a false one, more often than a reader who sees nothing?
@@ -98,7 +98,7 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show_json({"file": str(arguments.list), "items": len(items)})
     else:
-        print(f"{len(items):,} items: {shown(arguments.list)}; fill in score_caption and score_foil")
+        show(f"{len(items):,} items: {shown(arguments.list)}; fill in score_caption and score_foil")
     return 0
 
 
@@ -134,7 +134,7 @@ def _judge(arguments: argparse.Namespace) -> int:
 def _show(found) -> None:
     for sentence in found.sentences():
         show_text(sentence)
-    print()
+    show("")
     show_table(_readable(found.table()))
     words = found.words_table()
     if words is not None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..messages import say
-from .arguments import add_command, given, path, show_json, show_table, show_text
+from .arguments import add_command, given, path, show, show_json, show_table, show_text
 from .models import PROTOCOLS
 
 JUDGE = """\
@@ -95,7 +95,7 @@ def judge(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             show_text(f"{result.name}: {result.gallery.sentence()}")
             show_table(result.readable().rename_axis(None))
-            print()
+            show("")
         for note in result.notes:
             say(f"{result.name}: {note}")
     if arguments.json:

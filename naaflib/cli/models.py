@@ -10,12 +10,14 @@ from ..messages import say
 from .arguments import (
     CONTINUES,
     add_command,
+    add_tls,
     given,
     os_sentence,
     path,
     show_json,
     show_table,
     show_text,
+    tls,
     warn,
 )
 
@@ -65,6 +67,8 @@ examples:
   naaf evaluate f30k_NAAF.pth.tar --vocabulary f30k_precomp.json --data data/f30k_precomp --split test
   naaf evaluate outputs/coco --protocol coco-5k --no-scores --precision bf16
   naaf evaluate outputs/coco --protocol coco-5k --scheduler tcp://10.0.0.5:8786
+  naaf evaluate outputs/coco --scheduler tls://10.0.0.5:8786 --tls-ca ca.pem --tls-cert me.pem \\
+      --tls-key me.key
   torchrun --nproc-per-node=4 -m naaflib evaluate outputs/coco --protocol coco-5k --no-scores"""
 
 ENSEMBLE = """\
@@ -130,8 +134,9 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     add("--no-scores", action="store_true", help="count ranks and keep no score matrix")
     blocks = "for blocks of scores, beside the encoded split; at least one block (default: 1GiB)"
     add("--memory", type=memory, metavar="SIZE", help=blocks)
-    cluster = "score on the Dask cluster at tcp://HOST:PORT; keeps no scores"
+    cluster = "score on the Dask cluster at tcp://HOST:PORT or tls://HOST:PORT; keeps no scores"
     add("--scheduler", metavar="ADDRESS", help=cluster)
+    add_tls(parser)
     _add_result(parser)
 
 
@@ -186,7 +191,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     names = ("split", "protocol", "vocabulary", "device", "out", "precision", "memory", "scheduler")
     how = given(arguments, *names) | {"keep_scores": not arguments.no_scores}
-    result = evaluate_source(arguments.source, arguments.data, **how)
+    with tls(arguments):
+        result = evaluate_source(arguments.source, arguments.data, **how)
     status = _show(result, as_json=arguments.json)
     if result.unsaved is not None:
         raise NaafError(f"this result is not saved: {os_sentence(result.unsaved)} (--out names a folder)")

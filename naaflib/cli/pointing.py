@@ -2,7 +2,7 @@
 
 import argparse
 
-from .arguments import add_command, path, rows, show_json, show_table, show_text
+from .arguments import add_command, path, rows, show, show_json, show_table, show_text
 
 POINTING = """\
 The pointing game: how often the region that a word attends to most is one that shows what the word speaks of.
@@ -123,8 +123,8 @@ def _show(arguments: argparse.Namespace, split, game, tables, about) -> int:
     if about:
         show_text(about["phrases"])
     for table in tables.values():
-        print()
+        show("")
         percent = table.assign(**{name: 100 * table[name] for name in SHARES})
         show_table(percent.rename_axis(None))
-    print("\nrate, low, high and chance in percent")
+    show("\nrate, low, high and chance in percent")
     return 0

@@ -3,7 +3,7 @@
 import argparse
 
 from ..files import shown
-from .arguments import add_command, path
+from .arguments import add_command, path, show
 
 PUBLIC_FORMS = """\
 Write a split of the built-in scenes in the forms of public benchmarks, to try what reads them, with known
@@ -28,5 +28,5 @@ def add_action(actions: argparse._SubParsersAction) -> None:
 def public_forms(arguments: argparse.Namespace) -> int:
     from ..data.scenes.public_forms import write_public_forms
 
-    print(shown(write_public_forms(arguments.folder, arguments.out, arguments.split)))
+    show(shown(write_public_forms(arguments.folder, arguments.out, arguments.split)))
     return 0

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..messages import say
-from .arguments import add_command, given, path, show_json, show_table
+from .arguments import add_command, given, path, show, show_json, show_table
 from .explaining import show_pair
 
 INDEX = """\
@@ -61,7 +61,7 @@ def index(arguments: argparse.Namespace) -> int:
     from ..search import build_index
 
     how = given(arguments, "out", "split", "stage")
-    print(build_index(arguments.run, arguments.data, **how, progress=True))
+    show(build_index(arguments.run, arguments.data, **how, progress=True))
     return 0
 
 

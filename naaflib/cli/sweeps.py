@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import NaafError, UsageError
 from ..files import shown
 from ..messages import say
-from .arguments import add_command, path, rows, show_json, show_table, table_text
+from .arguments import add_command, add_tls, path, rows, show_json, show_table, table_text, tls
 
 SWEEP = """\
 Train and measure many runs: every variant of a YAML file with every seed, each executed as notebooks with
@@ -17,7 +17,9 @@ Stop it with Ctrl-C and start it again: finished runs are recognised by their re
 wherever they lie below OUT, and left alone; a half-trained one goes on from its last checkpoint. A run that
 failed stays and is tried again with --retry. With --scheduler the runs go to a Dask cluster that sees the
 same files; a worker that dies loses its run only, and another one goes on with it. Without, Dask's workers
-are started on this machine, and the address of their dashboard is printed.
+are started on this machine, where they take orders from this command alone (temporary certificates), and the
+address of their dashboard is printed. A cluster that other people's machines reach needs certificates too:
+--tls-ca, --tls-cert, --tls-key, or Dask's configuration.
 
 examples:
   naaf sweep experiments/claims.yaml --dry-run
@@ -74,14 +76,16 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def _add_sweep(commands: argparse._SubParsersAction) -> None:
     advice = "the same command goes on where it stopped"
-    add = add_command(commands, "sweep", "many runs from one file", SWEEP, sweep, advice=advice).add_argument
+    parser = add_command(commands, "sweep", "many runs from one file", SWEEP, sweep, advice=advice)
+    add = parser.add_argument
     add("spec", type=path, metavar="SPEC.yaml", help="which variants, seeds and notebooks")
     add("--data", type=path, metavar="DIR", help="data set; by default the file's")
     add("--out", type=path, metavar="DIR", help="folder of the runs; by default outputs/NAME")
     dry = "show the runs and what is done, ask a --scheduler; start nothing"
     add("--dry-run", action="store_true", help=dry)
     add("--workers", type=int, metavar="N", help="runs at once on this machine; by default one for two cores")
-    add("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, tcp://HOST:PORT")
+    add("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, tcp://HOST:PORT or tls://...")
+    add_tls(parser)
     add("--retry", action="store_true", help="run what failed again")
     add("--json", action="store_true", help="the table as JSON")
 
@@ -119,11 +123,13 @@ def sweep(arguments: argparse.Namespace) -> int:
     table = plan_table(plan)
     if arguments.dry_run:
         if arguments.scheduler is not None:
-            check_cluster(arguments.workers, arguments.scheduler)
+            with tls(arguments):
+                check_cluster(arguments.workers, arguments.scheduler)
         _show(table, as_json=arguments.json)
         return 0
     say(table_text(table))
-    table = run_sweep(plan, workers=arguments.workers, scheduler=arguments.scheduler)
+    with tls(arguments):
+        table = run_sweep(plan, workers=arguments.workers, scheduler=arguments.scheduler)
     _show(table if arguments.json else table[[*SHORT]], as_json=arguments.json)
     say(f"table: {shown(plan.out / 'sweep.csv')}")
     record = compare_variants(plan, table)

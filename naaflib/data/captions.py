@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import NaafError
-from ..files import read_text, shown
+from ..files import leaves, read_text, shown
 
 # word_tokenize splits sentences first; otherwise a full stop inside a line would stay with its word.
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
@@ -73,6 +73,17 @@ def read_filled(path: Path) -> list[str]:
             "belongs one line higher, or write a full stop into it if there is really nothing to say"
         )
     return lines
+
+
+def read_picture_names(path: Path) -> list[str]:
+    """`read_filled` of pictures' paths below images/. Raises NaafError, with the line, for one outside."""
+    names = read_filled(path)
+    for line, name in enumerate(names, 1):
+        if leaves(name):
+            raise NaafError(
+                f"{shown(path)}, line {line}: {name!r} leads out of images/; write the path below images/"
+            )
+    return names
 
 
 def pad(rows: Sequence[Sequence[int] | Sequence[tuple[int, ...]]]) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,8 @@ from pydantic import (
 
 from ..config import FEW_CAPTIONS, OTHER_DATA, PRESETS, SMALL_DATA
 from ..errors import NaafError, UsageError
-from ..files import project_folders, read_yaml, shown
+from ..files import leaves, project_folders, read_yaml, shown
+from ..messages import CONTROLS
 
 SPLITS = ("train", "dev", "test", "testall")
 OWN_MANIFEST = "manifest.yaml"
@@ -38,10 +39,19 @@ Text = Annotated[str, AfterValidator(lambda text: " ".join(text.split()))]  # on
 
 
 def _below_the_folder(path: str) -> str:
-    parts = PurePosixPath(path).parts
-    if not parts or ".." in parts or PurePosixPath(path).is_absolute():
+    if not PurePosixPath(path).parts or leaves(path):
         raise ValueError("must be a relative path below the data set's folder")
     return path
+
+
+def _plain(name: str) -> str:
+    """It becomes a part of files' names."""
+    if name in ("", ".", "..") or CONTROLS.search(name) or not {"/", "\\", "\n", "\t"}.isdisjoint(name):
+        raise ValueError("must be a plain name, without slashes and control characters")
+    return name
+
+
+PlainName = Annotated[str, AfterValidator(_plain)]
 
 
 class SplitCounts(BaseModel, frozen=True, extra="forbid"):
@@ -66,7 +76,7 @@ class DataFile(BaseModel, frozen=True, extra="forbid"):
     shape: tuple[NonNegativeInt | Axis, ...] = ()
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     url: str | None = Field(default=None, pattern=r"^https?://")
-    split: str | None = None
+    split: PlainName | None = None
 
 
 LAYOUT = (
@@ -101,7 +111,7 @@ class Manifest(BaseModel, frozen=True, extra="forbid"):
     Or a benchmark: the files that it lists and nothing else.
     """
 
-    name: str
+    name: PlainName
     kind: Literal["layout", "benchmark"] = "layout"
     title: str = ""
     captions_per_image: NonNegativeInt = CAPTIONS_AN_IMAGE  # 0: pictures without captions
@@ -115,7 +125,7 @@ class Manifest(BaseModel, frozen=True, extra="forbid"):
     licence: Text = ""
     source: Text = ""
     steps: tuple[str, ...] = ()
-    splits: dict[str, SplitCounts] = {}
+    splits: dict[PlainName, SplitCounts] = {}
     files: tuple[DataFile, ...] = LAYOUT
 
     @model_validator(mode="after")
@@ -170,15 +180,15 @@ def load(name: str) -> Manifest:
     """The manifest of a data set by name."""
     if path := _paths().get(name):
         return read_manifest(path)
-    known, asked = names(), _plain(name)
-    near = [one for one in known if len(asked) > 3 and asked in _plain(one + load(one).title)]
+    known, asked = names(), _letters(name)
+    near = [one for one in known if len(asked) > 3 and asked in _letters(one + load(one).title)]
     near.sort(key=lambda one: load(one).kind == "benchmark")  # f30k: rather the pictures than their ids
     near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     raise UsageError(f"no data set is called {name!r}{hint} known: {', '.join(known) or 'none'}")
 
 
-def _plain(text: str) -> str:
+def _letters(text: str) -> str:
     """Letters and digits in lower case: "MS-COCO" and "mscoco" are the same."""
     return re.sub(r"\W|_", "", text).lower()
 

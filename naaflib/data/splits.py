@@ -18,7 +18,7 @@ from ..messages import say
 from ..metric.ranks import captions_of, image_of
 from ..picture_files import open_picture
 from .boxes import check_boxes, check_sizes, read_boxes, read_sizes
-from .captions import read_filled
+from .captions import read_filled, read_picture_names
 from .features import Regions
 from .manifest import CAPTIONS_AN_IMAGE, SPLIT_FILES, SPLITS, find_manifest, layout_path
 from .number_types import READ_AS, other_type
@@ -164,7 +164,7 @@ def open_split(folder: str | Path, split: str, without_captions: bool = False) -
     repeat = 1 if bare else rows_an_image(folder, split, rows.rows, len(captions), per_image)
     _check_numbers(rows)
     regions = Regions(rows.path, repeat)
-    names = _optional(of["names"], read_filled, len(regions), repeat)
+    names = _optional(of["names"], read_picture_names, len(regions), repeat)
     if names and per_image == 1:
         _check_distinct(of["names"], names)
     boxes = _optional(of["boxes"], read_boxes, len(regions), repeat)

@@ -36,6 +36,7 @@ from ..similarity.packing import Packing
 from .arithmetic import arithmetic, mixture
 from .protocols import fold_size
 from .scores import CHUNK, Encoded, SplitScorer, encode_captions, encode_images
+from .tls import certificates_hint, client_security, warn_of_open
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -49,6 +50,9 @@ ADVICE = "`dask scheduler` starts one and prints its address, such as tcp://10.0
 def connect(address: str, patience: float = PATIENCE) -> "Client":
     """A client of the scheduler at an address such as tcp://10.0.0.5:8786; close it when done (a context).
 
+    For tls:// Dask's configuration has the certificates (`tls.certificates` puts files there). Says so where
+    the scheduler listens beyond this machine without them.
+
     Raises UsageError for a text that is no address; NaafError where dask.distributed is not installed and
     where no scheduler answers within `patience` seconds.
     """
@@ -58,24 +62,30 @@ def connect(address: str, patience: float = PATIENCE) -> "Client":
         raise NaafError(
             "a scheduler needs dask.distributed, which is not installed; pip install distributed"
         ) from None
+    security = client_security(address)
     try:  # asked first, in a loop of its own: a Client that fails leaves threads and messages behind
         with ThreadPoolExecutor(1) as thread:
-            identity = thread.submit(asyncio.run, _identity(address, patience)).result()
+            asked = _identity(address, security.get_connection_args("client"), patience)
+            identity = thread.submit(asyncio.run, asked).result()
     except ValueError as error:
         raise UsageError(f"{address!r} is not a scheduler's address ({error}); {ADVICE}") from None
+    except RuntimeError as error:  # Dask's configuration requires encryption
+        raise UsageError(f"{address}: {error}; name it tls://HOST:PORT") from None
     except (OSError, TimeoutError):
         raise NaafError(
-            f"no scheduler answers at {address} within {patience:g} s; is it running? {ADVICE}"
+            f"no scheduler answers at {address} within {patience:g} s; is it running"
+            f"{certificates_hint(address)}? {ADVICE}"
         ) from None
     if identity["type"] != "Scheduler":
         raise NaafError(f"at {address} answers a {identity['type'].lower()}, not the scheduler; {ADVICE}")
-    return Client(address, timeout=patience)
+    warn_of_open(address, identity["address"])
+    return Client(address, timeout=patience, security=security)
 
 
-async def _identity(address: str, patience: float) -> dict[str, Any]:
+async def _identity(address: str, how: dict[str, Any], patience: float) -> dict[str, Any]:
     from distributed.core import rpc
 
-    async with rpc(address, timeout=patience) as server:
+    async with rpc(address, timeout=patience, connection_args=how) as server:
         return await asyncio.wait_for(server.identity(), patience)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from ..files import atomic_path
 from ..metric.detection import image_interval
+from ..spreadsheets import write_csv
 from .detection import FoilDetection
 
 ALL = "all"
@@ -64,7 +65,7 @@ class FoilBenchmark:
         files = {folder / f"{name}.csv": table for name, table in tables.items() if table is not None}
         for file, table in files.items():
             with atomic_path(file) as partial:
-                table.to_csv(partial, index=False)
+                write_csv(table, partial, index=False)
         return list(files)
 
     def sentences(self) -> list[str]:

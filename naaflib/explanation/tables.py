@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..errors import UsageError
 from ..files import atomic_path, shown
+from ..spreadsheets import write_csv
 from .pairs import Explanation
 
 BLOCK = 256  # pairs held at a time
@@ -104,7 +105,7 @@ def _pyarrow(path: Path):
 @contextmanager
 def _csv(path: Path) -> Iterator[Write]:
     with path.open("w", encoding="utf-8", newline="") as file:
-        yield lambda frame: frame.to_csv(file, index=False, header=file.tell() == 0)
+        yield lambda frame: write_csv(frame, file, index=False, header=file.tell() == 0)
 
 
 @contextmanager

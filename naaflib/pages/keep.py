@@ -214,9 +214,12 @@ def readable(table: pd.DataFrame | None, digits: int = 2) -> Styler | None:
     """A table for the eye: headings, rounded numbers, a dash for nothing, texts whole and to the left."""
     if table is None:
         return None
-    shown = table.rename(columns=HEADINGS).rename_axis(index=None, columns=table.index.name)
+    head = table.index.name and html.escape(str(table.index.name))  # the one label that Styler never escapes
+    shown = table.rename(columns=HEADINGS).rename_axis(index=None, columns=head)
     left = [{"selector": "", "props": "text-align: left; white-space: normal; max-width: 40em"}]
     texts = {name: left for name in shown.columns if not pd.api.types.is_numeric_dtype(shown[name])}
-    head = {"selector": "th.row_heading, th.index_name", "props": "text-align: left"}
+    heads = {"selector": "th.row_heading, th.index_name", "props": "text-align: left"}
     styler = Styler(shown, precision=digits, na_rep="–", cell_ids=False, thousands=",", escape="html")
-    return styler.set_table_styles([head]).set_table_styles(texts, overwrite=False)
+    for axis in ("index", "columns"):  # Styler's own option escapes cells alone
+        styler = styler.format_index(escape="html", axis=axis)
+    return styler.set_table_styles([heads]).set_table_styles(texts, overwrite=False)

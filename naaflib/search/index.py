@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import NaafError
-from ..files import fingerprint, missing, read_json, read_object, resolve, shown
+from ..files import fingerprint, leaves, missing, read_json, read_object, resolve, shown
 from ..model.checkpoint import load_checkpoint
 from ..model.model import Model
 
@@ -40,6 +40,8 @@ class Part:
         about = read_part(path)
         remedy = f"index {about['data']}, {about['split']} again (naaf index), which replaces this part"
         for name, seen in about["files"].items():
+            if leaves(name):
+                raise NaafError(f"{shown(path)}: {name!r} leads out of the folder; {DAMAGED}")
             check_file(path.parent / name, seen, remedy)
         own = (about[key] for key in ("split", "captions_per_image", "made_by", "features"))
         return cls(path.parent, Path(about["data"]), *own)
@@ -74,7 +76,10 @@ class Part:
 
     @cached_property
     def names(self) -> list[str]:
-        return self._lines("names")
+        names = self._lines("names")
+        if wrong := next(filter(leaves, names), None):
+            raise NaafError(f"{shown(self.folder)}: the picture {wrong!r} leads out of images/; {DAMAGED}")
+        return names
 
     @cached_property
     def captions(self) -> list[str]:

@@ -1,5 +1,7 @@
 """Dask workers for a sweep: of this machine, which share its cores, or of a cluster that runs already.
 
+Workers of this machine take orders from this process alone: temporary certificates guard their ports.
+
 dask.distributed is imported only here and where a sweep waits, when they are called.
 """
 
@@ -45,7 +47,15 @@ def open_cluster(
         return
     from distributed import Client, LocalCluster
 
+    from ...evaluation.tls import temporary_security
+
     count, threads = worker_threads(workers, runs)
+    security = temporary_security()
+    if security is None:
+        say(
+            "warning: other users of this machine can reach the workers and run programs as you, since "
+            "nothing here makes certificates; pip install cryptography, or install openssl"
+        )
     with _uninterrupted():
         cluster = LocalCluster(
             n_workers=count,
@@ -53,6 +63,7 @@ def open_cluster(
             processes=True,
             memory_limit=0,
             dashboard_address="127.0.0.1:0",
+            security=security,
             silence_logs=logging.CRITICAL,
         )
     with cluster, Client(cluster) as client:

@@ -166,7 +166,7 @@ def _planned(
 def _variants(spec: Spec) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The named variants, then every combination of the grid."""
     for name, values in spec.runs.items():
-        if not re.match(NAME, name):
+        if not re.fullmatch(NAME, name):
             raise UsageError(f"runs: {name!r} cannot name a folder; use letters, digits and . _ + = -")
         yield name, values or {}
     if not spec.grid:

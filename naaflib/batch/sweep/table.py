@@ -11,6 +11,7 @@ from ...evaluation import default_split
 from ...files import atomic_path, read_json, shown
 from ...metric.retrieval import MEASURES, ONE_WAY, WAYS, best_row, named
 from ...runs import SWEEP, VARIANT, Run
+from ...spreadsheets import read_csv, write_csv
 from ..records import read_record
 from .plan import DONE, TO_EXECUTE, Plan, Row
 
@@ -54,7 +55,7 @@ def write_sweep(plan: Plan) -> pd.DataFrame:
     """Write OUT/sweep.csv anew, whole or not at all; the table."""
     table = sweep_table(plan)
     with atomic_path(plan.out / SWEEP) as partial:
-        table.to_csv(partial, index=False)
+        write_csv(table, partial, index=False)
     return table
 
 
@@ -64,7 +65,7 @@ def read_sweep(out: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise NaafError(f"{shown(path)} is missing: `naaf sweep SPEC.yaml --out {shown(out)}` writes it")
     kinds = {"variant": str, "folder": str, "weights": str, "error": str}
-    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])  # "null" can be a name
+    return read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])  # "null" can be a name
 
 
 def _about(row: Row, varied: list[str], out: Path) -> dict[str, object]:

@@ -12,7 +12,7 @@ from PIL import Image
 from ...errors import NaafError, UsageError
 from ...files import atomic_path, checksum, put, read_json, read_yaml, resolve, shown, write_json
 from ...messages import progress_bar, say
-from ..captions import read_filled
+from ..captions import read_picture_names
 from ..manifest import (
     CAPTIONS_AN_IMAGE,
     OWN_MANIFEST,
@@ -93,7 +93,7 @@ def extract(
     found = {}
     with large_pictures():
         for split in splits:
-            names = read_filled(layout_path(folder, split, "names"))
+            names = read_picture_names(layout_path(folder, split, "names"))
             found[split] = _extract_split(
                 folder, split, names, extractor, {**made, "dtype": dtype}, batch, progress
             )

@@ -1,7 +1,8 @@
 """Download what a manifest gives a direct address for; for all else, say the exact steps.
 
 pooch downloads: a file takes its name when it is whole and its checksum is right. A file that is there and
-right is not fetched again.
+right is not fetched again. Without a checksum, nothing comes over an unencrypted connection (http://), where
+anybody on the way can put another file in its place, and what comes over https:// is called unchecked.
 """
 
 import logging
@@ -9,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pooch
 import requests
@@ -21,6 +23,7 @@ from ..manifest import DataFile, Manifest, explain, load
 RETRIES = 2  # after a broken connection or a wrong checksum
 TIMEOUT = (10, 60)  # seconds to connect, seconds of silence
 CHUNK = 2**18
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,15 @@ class Fetched:
     steps: str
 
     def __str__(self) -> str:
-        lines = [f"{outcome:<10}  {shown(self.folder / path)}" for path, outcome in self.outcomes.items()]
+        width = max(map(len, self.outcomes.values()), default=0)
+        lines = [
+            f"{outcome:<{width}}  {shown(self.folder / path)}" for path, outcome in self.outcomes.items()
+        ]
         return "\n".join([*lines, self.steps])
+
+
+class Unencrypted(Exception):
+    """An address that may not be read without a checksum, such as one that a server sends us on to."""
 
 
 def fetch(
@@ -52,6 +62,13 @@ def fetch(
     return Fetched(folder, outcomes, explain(manifest, folder) if missing or not outcomes else "")
 
 
+def _check_address(url: str, sha256: str | None) -> None:
+    """Raises Unencrypted for http:// of another machine where no checksum tells a wrong file."""
+    parts = urlsplit(url)
+    if parts.scheme == "http" and sha256 is None and parts.hostname not in LOOPBACK:
+        raise Unencrypted(url)
+
+
 def _fetch_file(file: DataFile, folder: Path, progress: bool) -> str:
     target = folder / file.path
     was_there = target.is_file()
@@ -64,14 +81,22 @@ def _fetch_file(file: DataFile, folder: Path, progress: bool) -> str:
 
     def download(url: str, output: Any, store: Any) -> None:
         with progress_bar(desc=target.name, total=1, unit="B", unit_scale=True, disable=not progress) as bar:
-            pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK, timeout=TIMEOUT)(url, output, store)
+            hooks = {"response": lambda answer, **_: _check_address(answer.url, file.sha256)}
+            how = {"chunk_size": CHUNK, "timeout": TIMEOUT, "hooks": hooks}
+            pooch.HTTPDownloader(progressbar=bar, **how)(url, output, store)
 
     registry, urls = {file.path: file.sha256}, {file.path: file.url}
     store = pooch.create(folder, "", registry=registry, urls=urls, retry_if_failed=RETRIES)
     level = pooch.get_logger().level
     pooch.get_logger().setLevel(logging.ERROR)  # its lines speak of caches that a user here never sees
     try:
+        _check_address(str(file.url), file.sha256)
         store.fetch(file.path, downloader=download)
+    except Unencrypted as error:
+        raise NaafError(
+            f"{error}: the connection is not encrypted and the manifest has no sha256, so a wrong file would "
+            f"not be noticed; write its sha256 or an https:// address for {file.path} into the manifest"
+        ) from None
     except requests.RequestException as error:
         answer = error.response
         why = type(error).__name__ if answer is None else f"the server answers {answer.status_code}"
@@ -90,4 +115,10 @@ def _fetch_file(file: DataFile, folder: Path, progress: bool) -> str:
         ) from error
     finally:
         pooch.get_logger().setLevel(level)
+    if file.sha256 is None:
+        say(
+            f"{shown(target)} is not checked: the manifest has no sha256 for it; what came has "
+            f"{pooch.file_hash(str(target), alg='sha256')}, to compare with what its source says"
+        )
+        return "downloaded, unchecked"
     return "replaced" if was_there else "downloaded"

@@ -22,6 +22,7 @@ import yaml
 from ...errors import NaafError, UsageError
 from ...files import missing, put, read_text, shown
 from ...messages import progress_bar
+from ...spreadsheets import marked
 from ..manifest import OWN_MANIFEST, layout_path
 from ..pictures import is_plain, large_pictures, read_upright
 from ..writing import write_lines
@@ -195,7 +196,10 @@ def _split_by_file(known: Sequence[ImageCaptions], path: Path) -> list[ImageCapt
 
 
 def _found(known: Sequence[ImageCaptions], images: Path) -> list[Candidate]:
-    """Each image with its picture: by its path below the folder, else by its name, else without an ending."""
+    """Each image with its picture: by its path below the folder, else by its name, else without an ending.
+
+    A path that leads out of the folder is not followed.
+    """
     paths = [path for path in sorted(images.rglob("*")) if path.is_file()]
     by_name: dict[str, list[Path]] = {}
     for path in paths:
@@ -205,9 +209,12 @@ def _found(known: Sequence[ImageCaptions], images: Path) -> list[Candidate]:
     result = []
     for one in known:
         image = Candidate(one.name, one.captions, one.split)
-        exact = images / one.name
+        exact = Path(os.path.abspath(images / one.name))
+        inside = exact.is_relative_to(os.path.abspath(images)) and exact.is_file()
         places = (
-            [exact] if exact.is_file() else by_name.get(one.name.replace("\\", "/").rsplit("/", 1)[-1], [])
+            [images / exact.relative_to(os.path.abspath(images))]
+            if inside
+            else by_name.get(one.name.replace("\\", "/").rsplit("/", 1)[-1], [])
         )
         if len(places) == 1:
             result.append(replace(image, path=places[0]))
@@ -312,7 +319,7 @@ def _write(
             with (folder / LEFT_OUT).open("w", encoding="utf-8", newline="") as file:
                 rows = csv.writer(file)
                 rows.writerow(("image", "reason", "detail"))
-                rows.writerows((one.name, one.reason, one.detail) for one in left_out)
+                rows.writerows(map(marked, (one.name, one.reason, one.detail)) for one in left_out)
         if out.exists():
             out.rmdir()  # empty: looked at before
         put(folder, out)

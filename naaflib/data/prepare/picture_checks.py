@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..boxes import in_pixels, read_boxes, read_sizes
-from ..captions import read_filled
+from ..captions import read_picture_names
 from ..manifest import layout_path
 from .report import CheckLog, Content, Places
 
@@ -44,7 +44,7 @@ def check_pictures(log: CheckLog, folder: Path, lengths: tuple[int, ...], region
 def check_names(log: CheckLog, folder: Path, lengths: tuple[int, ...]) -> list[str]:
     """The image names of the split, checked, and how many of their pictures are there."""
     path = layout_path(folder, log.split, "names")
-    names = _read(log, "image names", path, read_filled, lengths)
+    names = _read(log, "image names", path, read_picture_names, lengths)
     pictures = layout_path(folder, log.split, "pictures")
     if names and pictures.is_dir():
         wanted = set(names)

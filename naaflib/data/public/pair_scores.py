@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import NaafError
 from ...files import atomic_path, read_text, shown
+from ...spreadsheets import marked, unmarked
 from .foils import FoilItem
 
 SCORES = ("score_caption", "score_foil")
@@ -21,7 +22,7 @@ def write_pairs_to_score(path: Path, items: Sequence[FoilItem]) -> None:
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow([*ABOUT, *SCORES])
-        rows.writerows([*(getattr(item, name) for name in ABOUT), "", ""] for item in items)
+        rows.writerows([*(marked(getattr(item, name)) for name in ABOUT), "", ""] for item in items)
 
 
 def read_pair_scores(path: Path, items: Sequence[FoilItem]) -> np.ndarray:
@@ -75,7 +76,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
 
 
 def _key(row: dict[str, str | None], categories: dict[str, list[str]], where: str) -> tuple[str, str]:
-    identifier, category = ((row.get(name) or "").strip() for name in ("id", "category"))
+    identifier, category = (unmarked((row.get(name) or "").strip()) for name in ("id", "category"))
     own = categories.get(identifier, [])
     if not category and len(own) > 1:
         raise NaafError(f"{where}: id {identifier} is in {', '.join(own)}; add the column category")

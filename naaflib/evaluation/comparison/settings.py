@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,6 +22,7 @@ from ...metric.retrieval import RetrievalMetrics
 from ...metric.significance import image_measures
 from ...model import checkpoint
 from ...runs import SWEEP, TRAIN, Run, member_folders
+from ...spreadsheets import read_csv
 from ..judging.formats import READERS
 
 ENCODERS = ("model.image_encoder.", "model.text_encoder.")
@@ -136,7 +136,7 @@ def _of_sweep(path: Path, left_out: list[str]) -> Iterator[Variant]:
     """Rows of one name are one variant; its folders stand in the table."""
     try:
         kinds = {"variant": str, "folder": str}
-        table = pd.read_csv(path / SWEEP, dtype=kinds, keep_default_na=False)[["state", "seed", *kinds]]
+        table = read_csv(path / SWEEP, dtype=kinds, keep_default_na=False)[["state", "seed", *kinds]]
     except (ValueError, KeyError):
         raise NaafError(
             f"{shown(path / SWEEP)} is no table of a sweep; `naaf sweep` writes it anew"

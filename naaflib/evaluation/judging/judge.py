@@ -14,6 +14,7 @@ from ...files import atomic_path, resolve, shown, write_json
 from ...metric.intervals import measured
 from ...metric.ranks import RankCounter
 from ...metric.retrieval import RetrievalMetrics, as_array, metrics_of
+from ...spreadsheets import write_csv
 from .extended import EXTENDED, SITS, Extended, open_extended, text_of
 from .findings import Findings
 from .formats import checked, open_source
@@ -136,7 +137,7 @@ def write_judgement(result: Judgement, folder: Path, name: str) -> None:
         raise NaafError(f"{shown(folder)} is a file; results need a folder: take another --out")
     write_json(folder / f"{name}.json", result.record())
     with atomic_path(folder / f"{name}_queries.csv") as partial:
-        result.query_table().to_csv(partial, index=False)
+        write_csv(result.query_table(), partial, index=False)
 
 
 def _number(value: float, measure: str) -> str:
