@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
+import seeds
 from crash_run import CHANGES, bits, dead_process, of_another_process, recorded, train
 from crash_states import crash_states, write_tree
 
@@ -80,7 +80,7 @@ def expect(right: object, child: Child, what: object) -> None:
 def signals(data: Path, folder: Path, names: list[str], count: int, seed: int) -> Counter:
     """Signals at random moments, and the command that it advises again, until the run is whole."""
     folder.mkdir(parents=True)
-    whole, rng = bits(train(data, folder / "whole")), np.random.default_rng(seed)
+    whole, rng = bits(train(data, folder / "whole")), seeds.rng(seed)
     counts, out, resume = Counter(), folder / "run", False
     started = time.perf_counter()
     first = Child(data, folder / "timed", False)

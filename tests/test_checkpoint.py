@@ -109,8 +109,10 @@ def test_a_failing_save_leaves_the_old_checkpoint(tmp_path, model, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr(Path, "write_bytes", disk_full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(OSError) as raised:
         checkpoint.save(path, model, {})
+    assert raised.value.args == ("no space left",)
+    assert raised.value.filename == str(path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.safetensors"]
 

@@ -151,6 +151,18 @@ def test_blocks_in_any_order_orientation_and_size_equal_the_matrix(scores, tmp_p
     assert np.array_equal(matrix.own(5), expected[np.arange(45) // 5, np.arange(45)])
 
 
+@pytest.mark.parametrize("ending", ["npy", "h5"])
+def test_a_saved_matrix_is_in_order_and_larger_is_better(folder, scores, tmp_path, ending):
+    rows = seeds.rng(13).permutation(9)
+    (folder / "test_image_names.txt").write_text("".join(f"{k}.jpg\n" for k in range(9)))
+    (tmp_path / "ids.txt").write_text("".join(f"{k}\n" for k in rows))
+    mixed = scores.reshape(9, 9, 5)[rows][:, rows].reshape(9, 45)
+    save(tmp_path / f"mixed.{ending}", -mixed.T.astype(np.float64))
+    how = {"ids": [tmp_path / "ids.txt"], "smaller_is_better": True, "save": tmp_path / "ordered.npy"}
+    same(judge(tmp_path / f"mixed.{ending}", folder, **how, **FEW), scores)
+    assert np.array_equal(np.load(tmp_path / "ordered.npy"), scores.astype(np.float64))
+
+
 class TestIds:
     @pytest.fixture
     def named(self, folder, tmp_path):
@@ -427,6 +439,9 @@ class TestCommand:
             (["complex.npy", "--data", "DIR"], 1, "not plain numbers"),
             (["square.npy", "--data", "DIR"], 1, "keep every fifth row"),
             (["good.npy", "--data", "DIR", "--resamples", "3"], 2, "resamples at least"),
+            (["good.npy", "--data", "DIR", "--save", "good.npy"], 2, "is the file that is judged"),
+            (["good.npy", "--data", "DIR", "--save", "new.txt"], 2, "and a .npy"),
+            (["good.npy", "good.pt", "--data", "DIR", "--save", "new.npy"], 2, "name one file of scores"),
         ],
     )
     def test_mistakes_are_one_sentence(

@@ -87,7 +87,7 @@ def test_conda_installs_the_project_itself_last_with_what_conda_forge_lacks():
     assert last == {"pip": ["-e .[benchmarks]"]}
 
 
-EXTRAS = ("fast", "test", "lint", "browser", "parquet", "onnx", "transformers", "benchmarks", "hdf5")
+EXTRAS = ("fast", "test", "lint", "browser", "parquet", "onnx", "transformers", "benchmarks", "hdf5", "tls")
 UNPINNED = ("timm",)  # it brings torchvision, and which one fits depends on how torch was installed
 
 

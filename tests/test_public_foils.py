@@ -133,7 +133,7 @@ def test_a_word_that_tokens_split_has_no_place():
     [
         (
             '{"0": {"filename": "a.jpg", "cap',
-            r"replace_obj.json is not whole JSON .*get it again: data/\*.json",
+            r"replace_obj.json is not whole JSON .*get it again: naaf data fetch sugar_crepe",
         ),
         ("[]", "replace_obj.json is not an object of items by their ids; get it again"),
         ("{}", "is not an object of items"),

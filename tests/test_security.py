@@ -158,7 +158,8 @@ def test_a_name_below_the_folder_stays_allowed(name):
 
 @pytest.mark.parametrize("name", LEAVING[:4])
 def test_an_index_s_names_stay_below_its_folders(tmp_path, name):
-    about = {"data": "x", "split": "test", "captions_per_image": 5, "made_by": None, "features": {}}
+    about = {"data": "x", "split": "test", "captions_per_image": 5, "made_by": None}
+    about |= {"features": {}, "captions": 1}
     write_json(tmp_path / "part.json", {**about, "files": {name: {"bytes": 1}}})
     with pytest.raises(NaafError, match="leads out of the folder"):
         Part.open(tmp_path / "part.json")

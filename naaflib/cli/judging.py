@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from ..errors import UsageError
+from ..files import shown
 from ..messages import say
 from .arguments import add_command, given, path, show, show_json, show_table, show_text
 from .models import PROTOCOLS
@@ -33,7 +35,8 @@ examples:
   naaf judge distances.pt --benchmark f30k-1k --smaller-is-better
   naaf judge scores.npy --benchmark coco-5k --ids image_ids.txt caption_ids.txt
   naaf judge a.npy b.npy --benchmark f30k-1k --out outputs/judged
-  naaf compare a.npy b.npy --benchmark f30k-1k"""
+  naaf judge distances.pt --benchmark f30k-1k --smaller-is-better --save ordered.npy
+  naaf compare ordered.npy b.npy --benchmark f30k-1k"""
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -59,6 +62,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add(
         "--out", type=path, metavar="DIR", help="write NAME.json and NAME_queries.csv (a row a query) into it"
     )
+    ordered = "write one matrix as .npy: images x captions, in the benchmark's order, larger is better"
+    add("--save", type=path, metavar="NPY", help=ordered)
     add("--json", action="store_true", help="the result as JSON")
 
 
@@ -85,7 +90,9 @@ def judge(arguments: argparse.Namespace) -> int:
         "seed",
         "extended",
         "sits",
+        "save",
     )
+    _check(arguments)
     results = []
     for file, stem in zip(arguments.scores, _stems(arguments.scores), strict=True):
         result = judging.judge(file, arguments.data, **given(arguments, *names))
@@ -103,6 +110,15 @@ def judge(arguments: argparse.Namespace) -> int:
     elif len(results) > 1:
         say("`naaf compare` with the same files tells whether their differences are more than chance")
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.save is None:
+        return
+    if len(arguments.scores) > 1 or arguments.save.suffix != ".npy":
+        raise UsageError("--save writes one matrix; name one file of scores, and a .npy")
+    if arguments.save.resolve() == arguments.scores[0].resolve():
+        raise UsageError(f"--save {shown(arguments.save)} is the file that is judged; name another one")
 
 
 def _stems(files: list[Path]) -> list[str]:

@@ -34,9 +34,7 @@ def open_source(path: Path, key: str | None = None) -> Source:
     file that is missing, damaged, or holds no numbers on two axes.
     """
     if path.is_dir():
-        raise UsageError(
-            f"{shown(path)} is a folder; name a file of scores (a run's are in scores/SPLIT.npy)"
-        )
+        raise NaafError(f"{shown(path)} is not a file but a folder; a run's scores are in scores/SPLIT.npy")
     if path.suffix.lower() not in READERS:
         raise UsageError(
             f"{shown(path)}: scores are read from {', '.join(READERS)}; save them as one of these"

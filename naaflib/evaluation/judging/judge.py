@@ -107,6 +107,7 @@ def judge(
     seed: int = 0,
     extended: Sequence[str] | None = None,
     sits: str | Path | None = None,
+    save: str | Path | None = None,
 ) -> Judgement:
     """Recalls, ranks and rsum of a score matrix, with 95 % intervals over images.
 
@@ -114,7 +115,7 @@ def judge(
     (.npy, .npz, .pt, .h5; key: the array's name in it). What they are of: `benchmark` ("coco-5k", "coco-1k",
     "f30k-1k"), or a data set's folder with a split and a protocol; scores that this library saved know it.
     ids: files of ids (`gallery.order_of`). extended: of coco-5k "eccv", "cxc" and "sits", () for none; None:
-    those whose data are here. sits: the file of SITS.
+    those whose data are here. sits: the file of SITS. save: a .npy for the matrix in the benchmark's order.
     Raises UsageError or NaafError where the scores do not fit, are not finite, or cannot be read.
     """
     about = recorded(resolve(scores)) if isinstance(scores, str | Path) else None
@@ -125,6 +126,8 @@ def judge(
     more, missing = open_extended(gallery, extended, sits)
     matrix, notes = open_matrix(scores, gallery, transpose, smaller_is_better, ids, key)
     metrics, findings = ranked(matrix, gallery, more)
+    if save is not None:
+        matrix.save(resolve(save))
     table = measured(metrics, gallery.fold, gallery.captions_per_image, resamples=resamples, seed=seed)
     table = pd.concat([table, more.table(gallery.captions_per_image, seed)]).rename_axis("measure")
     notes = (*notes, *findings.notes(metrics, gallery, smaller_is_better), *missing)

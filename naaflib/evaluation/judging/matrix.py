@@ -4,11 +4,13 @@ The file may hold it the other way round, as distances, in another order, or as 
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...data.npy import release
+from ...files import atomic_path
 from ...metric.ranks import captions_of, cut, image_of
 from .formats import Source
 
@@ -70,6 +72,20 @@ class ScoreMatrix:
         if self.transposed:
             return fold, max(1, BLOCK // (fold * captions_per_image))
         return max(1, BLOCK // (fold * captions_per_image)), None
+
+    def save(self, path: Path) -> None:
+        """Write it as images x captions in the gallery's order, larger being better, block by block."""
+        kind = self.block(slice(0, 1), slice(0, 1)).dtype
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            header = {
+                "descr": np.lib.format.dtype_to_descr(kind),
+                "fortran_order": False,
+                "shape": self.shape,
+            }
+            np.lib.format.write_array_header_1_0(file, header)
+            for images in self.runs(self.shape[0]):
+                file.write(self.block(images, slice(0, self.shape[1])).data)
+                self.release()
 
     def release(self) -> None:
         """Give a memory map's pages back to the system."""
