@@ -205,7 +205,7 @@ class TestIds:
 
     def test_a_benchmark_whose_ids_are_unknown_says_where_they_are(self, named, tmp_path):
         path = self.write(tmp_path / "ids.txt", range(1000))
-        with pytest.raises(NaafError, match=r"f30k-1k are not known here; name its data set with --data"):
+        with pytest.raises(NaafError, match=r"f30k-1k are not known here; name its data set in place of it"):
             judge(f30k(), benchmark="f30k-1k", ids=[path])
 
 
@@ -238,11 +238,11 @@ class TestOdd:
 
     @pytest.mark.parametrize("place", [(0, 0), (4, 20), (4, 3), (8, 44)])
     @pytest.mark.parametrize(
-        ("value", "text"), [(np.nan, "NaN"), (np.inf, "infinite"), (-np.inf, "infinite")]
+        ("value", "text"), [(np.nan, "1 NaN and 0"), (np.inf, "0 NaN and 1"), (-np.inf, "0 NaN and 1")]
     )
     def test_one_cell_that_is_not_finite_is_refused(self, folder, scores, place, value, text):
         scores[place] = value
-        with pytest.raises(NaafError, match=rf"1 .*{text}.*image {place[0]} and caption {place[1]},"):
+        with pytest.raises(NaafError, match=rf"{text}.*image {place[0]} and caption {place[1]},"):
             judge(scores, folder)
 
     def test_half_precision_that_overflowed_is_named(self, folder, scores):
@@ -417,7 +417,8 @@ class TestCommand:
         ("words", "status", "text"),
         [
             (["good.npy"], 2, "name what the scores are of"),
-            (["good.npy", "--benchmark", "coco-5k", "--data", "DIR"], 2, "name what the scores are of"),
+            (["good.npy", "--benchmark", "coco-5k", "--data", "DIR"], 2, "name in one way what"),
+            (["."], 1, "is not a file but a folder"),
             (["good.npy", "--benchmark", "coco"], 2, "there is no benchmark 'coco'"),
             (["good.npy", "--benchmark", "f30k-1k"], 1, "9 x 45"),
             (["good.npy", "--benchmark", "f30k-1k", "--split", "dev"], 2, "leave --split"),
@@ -501,6 +502,7 @@ class TestCompare:
         status, out, err = self.run(capsys, run, tmp_path / "theirs.npy", "--json", "--resamples", 99)
         assert status == 0
         assert "its rows are captions: transposed" in err
+        assert json.loads(out)["note"].startswith("The 95 % intervals cover images")
         row = json.loads(out)["rows"][1]
         assert (row["variant"], row["difference"], row["p"]) == ("theirs", 0, 1)
 
@@ -526,10 +528,11 @@ class TestCompare:
             (["a.npy", "b.npy", "--benchmark", "f30k-1k"], 1, "f30k-1k is 1,000 x 5,000"),
             (["a.npy", "--data", "DIR"], 1, "two settings or more"),
             (["a.npy", "a.npy", "--data", "DIR"], 2, "given twice"),
+            (["A=a.npy,a.npy", "b.npy", "--data", "DIR"], 2, "twice, which is one seed"),
             (["A=a.npy,gone.npy", "b.npy", "--data", "DIR"], 1, "gone.npy does not exist"),
             (["A=a.npy,b", "b.npy", "--data", "DIR"], 2, "no NAME=FILE,FILE"),
             (["=a.npy", "b.npy", "--data", "DIR"], 2, "no NAME=FILE,FILE"),
-            (["a.npy", "nan.npy", "--data", "DIR"], 1, "nan.npy holds 1 scores that are NaN"),
+            (["a.npy", "nan.npy", "--data", "DIR"], 1, "nan.npy holds 1 NaN and 0 infinite scores"),
             (["a.npy", "b.npy", "--benchmark", "f30k-1k", "--protocol", "coco-5k"], 2, "leave --protocol"),
         ],
     )
@@ -560,6 +563,8 @@ class TestCompare:
         assert "only runs scored on the same ones can be compared" in err
         status, _, err = self.run(capsys, one, other, "--split", "test")
         assert status == 2
+        with pytest.raises(UsageError, match="holds scores of dev, not of test"):
+            judge(one, split="test")
 
 
 TWO = (("plain", 1.5), ("other", 1.9))

@@ -154,9 +154,7 @@ def test_a_broken_file_is_one_sentence_with_file_item_and_remedy(tmp_path, conte
 
 
 def test_what_is_not_there_is_named(tmp_path):
-    with pytest.raises(
-        NaafError, match=r"add_att.json is missing; name the folder that holds it \(--files DIR"
-    ):
+    with pytest.raises(NaafError, match=r"add_att.json is missing; name its folder \(--files DIR"):
         read_foils("sugar-crepe", tmp_path)
     with pytest.raises(
         UsageError, match="there is no category 'plural'; categories: foil-it, relations, plurals"

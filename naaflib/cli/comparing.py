@@ -101,8 +101,8 @@ def compare(arguments: argparse.Namespace) -> int:
     readable, note = readable_differences(table, arguments.confidence), coverage_note(table, **statistics)
     for reason in comparison.left_out:
         say(f"left out: {reason}")
-    for note in comparison.notes:
-        say(note)
+    for odd in comparison.notes:
+        say(odd)
     for file in arguments.table:
         _write(file, table, readable, f"{comparison.sentence()}\n{note}")
     sentences = verdicts([run for variant in comparison.variants for run in variant.runs])

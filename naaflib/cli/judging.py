@@ -49,7 +49,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     add("--smaller-is-better", action="store_true", help="the scores are distances")
     add(
         "--ids", type=path, nargs="+", default=[], metavar="FILE",
-        help="the order of the rows, of the columns, or both: an id a line, for each image or caption",
+        help="the order of the rows and of the columns: an id a line, for each image, for each caption, or a "
+        "file of each. Ids of images alone also order the captions, which follow their images",
     )  # fmt: skip
     add("--key", metavar="NAME", help="which array of a file that holds several")
     add(
@@ -125,6 +126,6 @@ def _stems(files: list[Path]) -> list[str]:
     """A name for each file's results: its own, or the whole path where two are alike."""
     stems = [file.stem for file in files]
     return [
-        stem if stems.count(stem) == 1 else "_".join(file.with_suffix("").parts[1:])
+        stem if stems.count(stem) == 1 else "_".join(file.parts[1:])
         for file, stem in zip(files, stems, strict=True)
     ]

@@ -294,8 +294,7 @@ def _new_model(
         model.set_vectors(vectors)
         say(f"GloVe vectors for {len(vectors.ids)} of {len(words)} words; the others start at random")
     model = model.to(PRECISIONS[settings.train.precision])
-    if start is not None:
-        model.boundary = start.boundary  # in float64, whatever the weights' type
+    model.boundary = (start or model).boundary  # in float64, whatever the weights' type
     if settings.mining.fixed_boundary is not None:
         model.boundary = Boundaries(settings.mining.fixed_boundary, settings.mining.fixed_boundary)
     return model

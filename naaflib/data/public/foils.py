@@ -107,7 +107,11 @@ def check_categories(asked: Sequence[str], known: Iterable[str]) -> None:
 
 def _items(benchmark: str, form: Form, path: Path, category: str) -> Iterator[FoilItem]:
     again = f"get it again: {form.source}"
-    content = read_json(path, f"name the folder that holds it (--files DIR), or get it: {form.source}", again)
+    content = read_json(
+        path,
+        f"name its folder (--files DIR), or those that are there (--categories), or get it: {form.source}",
+        again,
+    )
     if not isinstance(content, dict) or not content:
         raise NaafError(f"{shown(path)} is not an object of items by their ids; {again}")
     for number, entry in content.items():

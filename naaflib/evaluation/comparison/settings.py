@@ -187,6 +187,10 @@ def members_apart(variants: list[Variant]) -> list[Variant]:
 def check_seeds(variant: Variant) -> None:
     """Raises NaafError where the runs of a variant differ in more than their seed, or not in it."""
     first, *others = variant.runs
+    paths = [run.path.resolve() for run in variant.runs]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice:
+        raise UsageError(f"{variant.name} names {shown(twice)} twice, which is one seed; name each file once")
     for run in () if isinstance(first, ScoreFile) else others:
         names = [name for name in changed(first.settings, run.settings) if name != SEED]
         if names:

@@ -71,12 +71,11 @@ class Findings:
         """Raises NaafError for values that are not finite: no rank can be told beside them."""
         if self.first is None:
             return
-        counts = [f"{self.nan:,} scores that are NaN"] * bool(self.nan)
-        counts += [f"{self.infinite:,} that are infinite"] * bool(self.infinite)
+        counts = f"{self.nan:,} NaN and {self.infinite:,} infinite scores"
         half = self.infinite and matrix.source.kind == "float16"
         remedy = f"float16 ends at {HALF:,}: save them as float32" if half else "score these pairs again"
         raise NaafError(
-            f"{matrix.name} holds {' and '.join(counts)}, the first for image {self.first[0]} and caption "
+            f"{matrix.name} holds {counts}, the first for image {self.first[0]} and caption "
             f"{self.first[1]}, so ranks cannot be told; {remedy}"
         )
 
@@ -115,8 +114,8 @@ def _of_chance(rsum: float, chance: float, distances: bool) -> list[str]:
     """Distances that are ranked as scores lie below chance, scores in another order at it."""
     if rsum > chance + NEAR_CHANCE * (600 - chance):
         return []
-    remedy = "leave --smaller-is-better out" if distances else "--smaller-is-better"
+    remedy = "leave --smaller-is-better out" if distances else "naaf judge takes --smaller-is-better"
     return [
         f"rsum {rsum:.1f} is no better than blind guessing ({chance:.1f}): if smaller scores are better, "
-        f"{remedy}; if images or captions stand in another order, name it with --ids"
+        f"{remedy}; if images or captions stand in another order, name both orders with its --ids"
     ]

@@ -27,18 +27,23 @@ class Source(NamedTuple):
         return "bfloat16" if self.decode else str(self.array.dtype)
 
 
-def open_source(path: Path, key: str | None = None) -> Source:
-    """The matrix in a file. key: its name, where the file holds several arrays.
-
-    Raises UsageError for an unknown ending and for a key that is wrong or has to be given, NaafError for a
-    file that is missing, damaged, or holds no numbers on two axes.
-    """
+def check_path(path: Path) -> None:
+    """Raises NaafError for what is no file, UsageError for an unknown ending."""
     if path.is_dir():
         raise NaafError(f"{shown(path)} is not a file but a folder; a run's scores are in scores/SPLIT.npy")
     if path.suffix.lower() not in READERS:
         raise UsageError(
             f"{shown(path)}: scores are read from {', '.join(READERS)}; save them as one of these"
         )
+
+
+def open_source(path: Path, key: str | None = None) -> Source:
+    """The matrix in a file. key: its name, where the file holds several arrays.
+
+    Raises UsageError for an unknown ending and for a key that is wrong or has to be given, NaafError for a
+    file that is missing, damaged, or holds no numbers on two axes.
+    """
+    check_path(path)
     if not path.is_file():
         what = f"{shown(path)} is not a file" if path.exists() else missing(path)
         raise NaafError(f"{what}; name the file of a score matrix")
@@ -70,10 +75,8 @@ def _tensor(path: Path, key: str | None) -> Source:
             f"{shown(path)} asks to run code, which is refused; save the tensor alone: "
             "torch.save(scores.cpu(), FILE)"
         ) from None
-    except Exception as error:  # a damaged pickle may raise anything
-        raise NaafError(
-            f"{shown(path)} is not a whole file of tensors ({first_line(error)}); save it again"
-        ) from None
+    except Exception:  # a damaged pickle may raise anything
+        raise NaafError(f"{shown(path)} is not a whole file of tensors; save it again") from None
     if isinstance(content, Mapping):
         content = _pick(
             path, {str(name): one for name, one in content.items() if hasattr(one, "layout")}, key

@@ -84,9 +84,10 @@ def open_gallery(
     or both are named, and for an unknown name.
     """
     if (data is None) == (benchmark is None):
+        how = "name" if data is None else "name in one way"
         raise UsageError(
-            f"name what the scores are of: --benchmark {'|'.join(BENCHMARKS)}, or --data DIR (a data set "
-            "in the SCAN layout, of which the captions are enough)"
+            f"{how} what the scores are of: --benchmark {'|'.join(BENCHMARKS)}, or --data DIR (a data set in "
+            "the SCAN layout, of which the captions are enough)"
         )
     if benchmark is not None:
         if benchmark not in BENCHMARKS:
@@ -269,8 +270,8 @@ def known_ids(gallery: Gallery) -> tuple[list[str], list[str]]:
         return [str(i) for i in known.images], [str(i) for i in known.captions]
     if gallery.folder is None:
         raise NaafError(
-            f"the ids of {gallery.name} are not known here; name its data set with --data DIR, which has "
-            "SPLIT_ids.txt or SPLIT_image_names.txt"
+            f"the ids of {gallery.name} are not known here; name its data set in place of it, --data DIR "
+            "with SPLIT_ids.txt or SPLIT_image_names.txt"
         )
     for path in (
         layout_path(gallery.folder, gallery.split, "names"),

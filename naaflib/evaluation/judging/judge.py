@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...errors import NaafError
+from ...errors import NaafError, UsageError
 from ...files import atomic_path, resolve, shown, write_json
 from ...metric.intervals import measured
 from ...metric.ranks import RankCounter
@@ -17,7 +17,7 @@ from ...metric.retrieval import RetrievalMetrics, as_array, metrics_of
 from ...spreadsheets import write_csv
 from .extended import EXTENDED, SITS, Extended, open_extended, text_of
 from .findings import Findings
-from .formats import checked, open_source
+from .formats import check_path, checked, open_source
 from .gallery import Gallery, check_record, of_record, open_gallery, order_of, orientation, recorded
 from .matrix import ScoreMatrix
 
@@ -118,8 +118,13 @@ def judge(
     those whose data are here. sits: the file of SITS. save: a .npy for the matrix in the benchmark's order.
     Raises UsageError or NaafError where the scores do not fit, are not finite, or cannot be read.
     """
-    about = recorded(resolve(scores)) if isinstance(scores, str | Path) else None
-    if about and data is benchmark is split is None:
+    about = None
+    if isinstance(scores, str | Path):
+        check_path(resolve(scores))
+        about = recorded(resolve(scores))
+    if about and data is benchmark is None:
+        if split not in (None, about["split"]):
+            raise UsageError(f"{shown(resolve(scores))} holds scores of {about['split']}, not of {split}")
         gallery = of_record(about, protocol or "full")
     else:
         gallery = open_gallery(data, benchmark, split, protocol)
