@@ -65,6 +65,7 @@ def executed(scenes, tmp_path_factory):
     from naaflib.batch import run_notebooks
 
     parameters = {"data": str(scenes), "settings": SETTINGS, "members": "2", "pairs": "1", "seed": MEMBERS[0]}
+    parameters["wrong"] = "a large green circle"  # whether a word of the first text has a foil depends on luck
     out = tmp_path_factory.mktemp("outputs") / "walk"
     return run_notebooks(None, out, parameters, progress=False, timeout=600)
 
