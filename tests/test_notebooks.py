@@ -65,7 +65,7 @@ def executed(scenes, tmp_path_factory):
     from naaflib.batch import run_notebooks
 
     parameters = {"data": str(scenes), "settings": SETTINGS, "members": "2", "pairs": "1", "seed": MEMBERS[0]}
-    parameters["wrong"] = "a large green circle"  # whether a word of the first text has a foil depends on luck
+    parameters["wrong"] = "a large green circle"  # whether the first text has a foil depends on the seed
     out = tmp_path_factory.mktemp("outputs") / "walk"
     return run_notebooks(None, out, parameters, progress=False, timeout=600)
 
@@ -199,6 +199,8 @@ def test_a_folder_of_pictures_is_searched_and_only_made_anew_where_it_changed(tr
     assert "3 pictures, each scored" in names["answers"].sentence()
     assert names["first"].score > names["last"].score
     assert make_wrong(names["answers"], "a zebra").after.text == "a zebra"
+    swapped = make_wrong(names["answers"]).after  # None where the vocabulary lacks another colour
+    assert swapped is None or swapped.text not in ("a large red circle", "a zebra")
 
     def opened():
         searcher = open_search(Run.open(run), Run.open(run), "", pictures=str(photos))
