@@ -71,7 +71,8 @@ def page_of(run, *raw):
 
 @pytest.fixture
 def opened(page):
-    """Opens a file; the dialogs and requests that came of it."""
+    """Opens a file in a page of its own; the dialogs and requests that came of it."""
+    page = page.context.browser.new_page()  # leaving JupyterLab's would ask first
     seen = {"dialogs": [], "requests": []}
 
     def dismissed(dialog):
@@ -93,8 +94,7 @@ def opened(page):
         return page, seen
 
     yield go
-    page.remove_listener("dialog", dismissed)
-    page.unroute("https://collect.example/**")
+    page.close()
 
 
 def assert_shown(page, run):
