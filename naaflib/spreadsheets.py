@@ -19,7 +19,7 @@ MARKED = re.compile(f"''*[{SIGNS}]")
 
 def marked(cell: Cell) -> Cell | str:
     """A text that begins like a formula with an apostrophe before it; anything else as it is."""
-    if isinstance(cell, str) and FORMULA.match(cell) and not _is_number(cell):
+    if isinstance(cell, str) and FORMULA.match(cell) and not is_number(cell):
         return f"'{cell}"
     return cell
 
@@ -64,7 +64,8 @@ def _texts(frame: "pd.DataFrame", change: Any) -> "pd.DataFrame":
     return frame
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text is what Python reads as a number."""
     try:
         float(text)
     except ValueError:

@@ -203,6 +203,16 @@ class TestIds:
         with pytest.raises(NaafError, match=text):
             judge(scores, folder, ids=[path])
 
+    def test_a_data_set_s_own_ids_must_be_of_its_images(self, folder, scores, named, tmp_path):
+        path = self.write(tmp_path / "ids.txt", named)
+        own = folder / "test_image_names.txt"
+        for ids in (named[:-1], [*named, *named], [named[c % 9] for c in range(45)]):
+            self.write(own, ids)
+            with pytest.raises(NaafError, match=r"test_image_names\.txt holds .* mend or remove it"):
+                judge(scores, folder, ids=[path])
+        self.write(own, [named[c // 5] for c in range(45)])  # an id a caption
+        same(judge(scores, folder, ids=[path], **FEW), scores)
+
     def test_a_benchmark_whose_ids_are_unknown_says_where_they_are(self, named, tmp_path):
         path = self.write(tmp_path / "ids.txt", range(1000))
         with pytest.raises(NaafError, match=r"f30k-1k are not known here; name its data set in place of it"):

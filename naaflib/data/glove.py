@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import NaafError, first_line
 from ..files import check_regular, shown
+from ..spreadsheets import is_number
 from .npy import DAMAGED
 from .vocabulary import Vocabulary
 
@@ -64,17 +65,9 @@ def _check_count(parts: list[str], dim: int, place: str) -> None:
     A word may hold blanks, but no published one holds a number behind a blank.
     """
     surplus = parts[1:-dim] if len(parts) > dim + 1 else ()
-    if len(parts) <= dim or any(_is_number(part) for part in surplus):
-        found = len(parts) - 1 if len(parts) <= dim else dim + sum(map(_is_number, surplus))
+    if len(parts) <= dim or any(is_number(part) for part in surplus):
+        found = len(parts) - 1 if len(parts) <= dim else dim + sum(map(is_number, surplus))
         raise NaafError(f"{place}: {found} numbers, where the first line has {dim}; get the file again")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _short(lines: io.TextIOBase, path: Path) -> Iterator[str]:

@@ -13,7 +13,8 @@ import numpy as np
 from ..errors import NaafError
 from .ranks import Best, Counts, RankCounter, image_of
 
-WAYS = ("i2t", "t2i")  # image to text, text to image
+IN_WORDS = {"i2t": "image to text", "t2i": "text to image"}
+WAYS = tuple(IN_WORDS)
 RECALL_RANKS = (1, 5, 10)  # the k of R@k
 RECALLS = tuple(f"{way}_at_{k}" for way in WAYS for k in RECALL_RANKS)  # i2t_at_1 ... t2i_at_10
 MEASURES = (*RECALLS, "rsum")

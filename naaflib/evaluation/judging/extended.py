@@ -14,6 +14,7 @@ from ...files import resolve
 from ...metric.grades import spearman_table
 from ...metric.intervals import COLUMNS
 from ...metric.positives import CXC_MEASURES, ECCV_MEASURES, BothWays, PositiveCounter, means
+from ...metric.retrieval import IN_WORDS
 from .gallery import Gallery
 from .matrix import ScoreMatrix
 
@@ -107,7 +108,6 @@ def text_of(measure: str) -> str:
             rest, "SITS rho, other pairs"
         )
     way, _, what = rest.partition("_")
-    ways = {"i2t": "image to text", "t2i": "text to image"}
     kinds = {"map_at_r": "mAP@R", "r_precision": "R-Precision"}
     titles = {"eccv": "ECCV Caption", "cxc": "CxC"}
-    return f"{titles[name]} {ways[way]} {kinds.get(what) or what.replace('at_', 'R@')}"
+    return f"{titles[name]} {IN_WORDS[way]} {kinds.get(what) or what.replace('at_', 'R@')}"

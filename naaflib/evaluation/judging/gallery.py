@@ -15,6 +15,7 @@ import numpy as np
 
 from ...data.captions import read_filled
 from ...data.manifest import CAPTIONS_AN_IMAGE, SPLITS, data_name, find_manifest, layout_path
+from ...data.public.pictures import ids_path
 from ...data.splits import Split
 from ...errors import NaafError, UsageError, unknown
 from ...files import fingerprint, missing, read_json, resolve, shown
@@ -24,7 +25,6 @@ from ..protocols import PROTOCOL_IMAGES, check_protocol, fold_size
 BENCHMARKS = tuple(name for name, images in PROTOCOL_IMAGES.items() if images)
 COCO = ("coco-5k", "coco-1k")
 SAME = ("split", "images", "captions", "captions_per_image", "captions_sha256")  # of scores of one split
-IDS = "{split}_ids.txt"  # of the SCAN layout: an id an image, or an id a caption
 
 
 @dataclass(frozen=True)
@@ -275,16 +275,18 @@ def known_ids(gallery: Gallery) -> tuple[list[str], list[str]]:
         )
     for path in (
         layout_path(gallery.folder, gallery.split, "names"),
-        gallery.folder / IDS.replace("{split}", gallery.split),
+        ids_path(gallery.folder, gallery.split),
     ):
         if path.is_file():
             ids = read_ids(path)
-            each = len(ids) // gallery.images
-            if len(ids) in (gallery.images, gallery.captions):
-                return ids[::each], []
-            raise NaafError(
-                f"{shown(path)} holds {len(ids)} ids for {gallery.images} images; mend or remove it"
-            )
+            each = max(1, len(ids) // gallery.images)
+            images = ids[::each]
+            if len(images) != gallery.images or ids != [one for one in images for _ in range(each)]:
+                raise NaafError(
+                    f"{shown(path)} holds {len(ids)} ids, not one for each of {gallery.images} images, "
+                    "nor one for each of their captions in succession; mend or remove it"
+                )
+            return images, []
     raise NaafError(
         f"{shown(gallery.folder)} has neither {gallery.split}_image_names.txt nor {gallery.split}_ids.txt, "
         "so --ids cannot be matched with its images; add one of them, or bring the scores into its order"

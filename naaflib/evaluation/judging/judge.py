@@ -13,7 +13,7 @@ from ...errors import NaafError, UsageError
 from ...files import atomic_path, resolve, shown, write_json
 from ...metric.intervals import measured
 from ...metric.ranks import RankCounter
-from ...metric.retrieval import RetrievalMetrics, as_array, metrics_of
+from ...metric.retrieval import IN_WORDS, RetrievalMetrics, as_array, metrics_of
 from ...spreadsheets import write_csv
 from .extended import EXTENDED, SITS, Extended, open_extended, text_of
 from .findings import Findings
@@ -160,8 +160,7 @@ def _text(measure: str) -> str:
     if measure.startswith(EXTENDED):
         return text_of(measure)
     way, _, what = measure.partition("_")
-    texts = {"i2t": "image to text", "t2i": "text to image"}
-    return f"{texts[way]} {what.replace('at_', 'R@').replace('_', ' ')}" if way in texts else measure
+    return f"{IN_WORDS[way]} {what.replace('at_', 'R@').replace('_', ' ')}" if way in IN_WORDS else measure
 
 
 def open_matrix(
