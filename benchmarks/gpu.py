@@ -9,7 +9,7 @@ from torch import Tensor
 
 from naaflib.config import model_settings, preset
 from naaflib.data.batches import Batch
-from naaflib.evaluation.scores import CHUNK, Encoded, SplitScorer
+from naaflib.evaluation.encoding import CHUNK, Encoded
 from naaflib.metric.ranks import RankCounter
 from naaflib.model.model import Model
 from naaflib.training.loop import Trainer

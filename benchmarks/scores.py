@@ -10,7 +10,7 @@ from torch import Tensor
 
 from naaflib.config import model_settings
 from naaflib.evaluation import Encoded, score_encoded, score_to_file, streamed_metrics
-from naaflib.evaluation.scores import CHUNK
+from naaflib.evaluation.encoding import CHUNK
 from naaflib.metric.retrieval import retrieval_metrics
 from naaflib.model.model import Model
 from naaflib.similarity.matrix import BLOCK_WORDS, Scorer

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from naaflib.data.splits import Split, open_split
-from naaflib.evaluation.scores import encode_images
+from naaflib.evaluation.encoding import encode_images
 from naaflib.model.checkpoint import data_folder, load_checkpoint
 from naaflib.model.model import Model
 from naaflib.runs import Run

@@ -18,7 +18,8 @@ from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
 from naaflib.evaluation import arithmetic, cluster, evaluate, protocols
 from naaflib.evaluation.cluster import Source, clustered_metrics, connect
-from naaflib.evaluation.scores import encode_split, streamed_metrics
+from naaflib.evaluation.encoding import encode_split
+from naaflib.evaluation.scores import streamed_metrics
 from naaflib.files import read_json
 from naaflib.model import checkpoint
 from naaflib.model.model import Model

@@ -97,12 +97,12 @@ def test_scores_are_the_model_s_scores_of_everything_at_once(data, settings, dty
 
 
 def test_rows_come_in_blocks_and_chunks_of_captions_change_nothing(data, model, monkeypatch):
-    from naaflib.evaluation import scores
+    from naaflib.evaluation import encoding
 
     monkeypatch.setattr("naaflib.similarity.matrix.BLOCK_IMAGES", 8)
     split = open_split(data, "train")
     whole = score_encoded(model, encode_split(model, split), progress=False)
-    monkeypatch.setattr(scores, "CHUNK", 3)
+    monkeypatch.setattr(encoding, "CHUNK", 3)
     encoded = encode_split(model, split)
     assert [len(rows) for rows in score_rows(model, encoded, progress=False)] == [8, 3]
     np.testing.assert_allclose(score_encoded(model, encoded, progress=False), whole, rtol=0, atol=2e-6)

@@ -16,7 +16,8 @@ from naaflib.data.captions import tokenize
 from naaflib.data.inspection import feature_norms
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
-from naaflib.evaluation.scores import PRODUCTS, encode_split, score_encoded
+from naaflib.evaluation.encoding import encode_split
+from naaflib.evaluation.scores import PRODUCTS, score_encoded
 from naaflib.explanation import explain, matched_samples
 from naaflib.explanation.pointing import pointing_game
 from naaflib.model.model import Model

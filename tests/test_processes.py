@@ -123,8 +123,8 @@ def measured(data, processes, small=False):
     model = Model(settings, split.regions.shape[2], len(words), words).eval()
     found = []
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "CHUNK", CHUNK)
         for module in (scores, shared):
-            patch.setattr(module, "CHUNK", CHUNK)
             patch.setattr(
                 module, "fold_size", lambda protocol, images: FOLD if protocol != "full" else images
             )

@@ -14,8 +14,17 @@ from naaflib.cli.models import memory
 from naaflib.config import Settings, model_settings
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluation import encode_split, evaluate, protocol_metrics, protocols, score_encoded, scores
-from naaflib.evaluation.scores import Encoded, SplitScorer, encode_captions, encode_images, streamed_metrics
+from naaflib.evaluation import (
+    encode_split,
+    encoding,
+    evaluate,
+    protocol_metrics,
+    protocols,
+    score_encoded,
+    scores,
+)
+from naaflib.evaluation.encoding import Encoded, encode_captions, encode_images
+from naaflib.evaluation.scores import split_scorer, streamed_metrics
 from naaflib.metric.ranks import RankCounter, best_answers
 from naaflib.metric.retrieval import metrics_of
 from naaflib.model import checkpoint
@@ -30,8 +39,8 @@ EVERYTHING = slice(0, IMAGES), slice(0, IMAGES * PER_IMAGE)
 
 @pytest.fixture(autouse=True)
 def small_grid(monkeypatch):
-    monkeypatch.setattr(scores, "CHUNK", 16)
-    monkeypatch.setattr(scores, "ENCODED", 8)
+    monkeypatch.setattr(encoding, "CHUNK", 16)
+    monkeypatch.setattr(encoding, "ENCODED", 8)
     monkeypatch.setattr("naaflib.similarity.matrix.BLOCK_IMAGES", 8)
 
 
@@ -85,13 +94,12 @@ def assert_same(found, expected):
 # ---- sharded equals unsharded
 
 
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_a_block_is_the_matrix_s_block_to_the_last_bit(model, encoded, form, threads, precision):
+def test_a_block_is_the_matrix_s_block_to_the_last_bit(model, encoded, form, threads):
     threads(1)
-    whole = SplitScorer(model, encoded, precision).block(*EVERYTHING)
+    whole = split_scorer(model, encoded).block(*EVERYTHING)
     for count in (1, 2, 3):
         threads(count)
-        scorer = SplitScorer(model, encoded, precision)
+        scorer = split_scorer(model, encoded)
         for images in (
             slice(0, IMAGES),
             slice(0, 1),
@@ -127,12 +135,12 @@ def test_a_part_of_a_split_is_encoded_as_the_whole_is(model, data, encoded, thre
 
 def test_a_tile_of_parts_is_the_matrix_s_tile_to_the_last_bit(model, data, encoded, form):
     """What a worker of a cluster does: it sees some images and some captions only."""
-    split, whole = open_split(data, "test"), SplitScorer(model, encoded).block(*EVERYTHING)
+    split, whole = open_split(data, "test"), split_scorer(model, encoded).block(*EVERYTHING)
     for images in (slice(0, 16), slice(32, 43)):
         for band in (slice(16, 32), slice(16, 43)):
             captions = slice(band.start * PER_IMAGE, band.stop * PER_IMAGE)
             parts = encode_captions(model, split.captions[captions], PER_IMAGE)
-            scorer = SplitScorer(model, Encoded(encode_images(model, split, images), *parts))
+            scorer = split_scorer(model, Encoded(encode_images(model, split, images), *parts))
             found = scorer.block(*(slice(0, size) for size in scorer.shape))
             np.testing.assert_array_equal(found, whole[images, captions])
 
@@ -171,7 +179,7 @@ def test_each_fold_is_streamed_on_its_own(model, encoded, monkeypatch):
     first = slice(0, 40 * PER_IMAGE)
     packing, columns = encoded.packing.part(slice(0, 48 * PER_IMAGE))
     part = Encoded(encoded.images[:40], encoded.words[columns], packing)
-    whole = SplitScorer(model, part).block(slice(0, 40), slice(0, packing.captions))[:, first]
+    whole = split_scorer(model, part).block(slice(0, 40), slice(0, packing.captions))[:, first]
     found = streamed_metrics(model, part, PER_IMAGE, protocol="coco-1k", top=3, progress=False)
     assert_same(found, protocol_metrics(whole, "coco-1k", PER_IMAGE, top=3))
     folds = [retrieval_metrics(whole[f : f + 8, 5 * f : 5 * f + 40]) for f in range(0, 40, 8)]
@@ -219,7 +227,7 @@ def test_the_command_streams_and_says_the_same(model, data, tmp_path, capsys):
     checkpoint.save(run.checkpoint("best"), model, {})
     common = ["evaluate", str(run.path), "--data", str(data), "--json", "--precision", "bf16"]
     printed = []
-    for options in (["--out", str(tmp_path / "kept")], ["--no-scores", "--memory", "28kB"]):
+    for options in (["--out", str(tmp_path / "kept")], ["--no-scores", "--memory", "148kB"]):
         assert main([*common, *options]) == 0
         printed.append(json.loads(capsys.readouterr().out))
     assert printed[0] == printed[1]

@@ -15,12 +15,11 @@ The ranking loop of all of them lies in `metric.ranks`.
 
 from .comparison.compare import Comparison, compare, compare_runs
 from .comparison.differences import difference_table, spread_table
+from .encoding import Encoded, encode_split
 from .ensembles import ensemble, ensemble_members
 from .evaluate import Evaluation, evaluate, save_evaluation, saved_scores
 from .protocols import FOLD, PROTOCOLS, check_protocol, default_split, protocol_metrics
 from .scores import (
-    Encoded,
-    encode_split,
     score_encoded,
     score_rows,
     score_to_file,

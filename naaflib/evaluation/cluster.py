@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from itertools import islice
@@ -19,7 +19,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from torch import Tensor
 
 from ..data.splits import Split, open_split
@@ -34,8 +33,10 @@ from ..model.model import Model
 from ..runs import Run
 from ..similarity.packing import Packing
 from .arithmetic import arithmetic, mixture
+from .encoding import CHUNK, Encoded, encode_captions, encode_images
 from .protocols import fold_size
-from .scores import CHUNK, Encoded, SplitScorer, encode_captions, encode_images
+from .rescoring import Bounds, Known, RoughScorer
+from .scores import SplitScorer, split_scorer
 from .tls import certificates_hint, client_security, warn_of_open
 
 if TYPE_CHECKING:
@@ -142,10 +143,11 @@ def clustered_metrics(
             _warn_of_mixture(client, source.device)
             bands = cut(slice(0, len(split)), tile)
             found = dict(_results(client, _own_scores, source, bands, progress, "own captions"))
-            own = np.concatenate([found[start] for start in sorted(found)])  # in the model's type
-            counter = RankCounter(own, per_image, top, fold)
+            known = Known.of([found[start] for start in sorted(found)])  # in the model's type
+            counter = RankCounter(known.own, per_image, top, fold)
             tiles = counter.tiles(tile, tile)  # in bands of captions: a worker encodes each once
-            return metrics_of(counter, _results(client, _counts, source, tiles, progress, "scoring"))
+            jobs = ((each, known.bounds) for each in tiles)
+            return metrics_of(counter, _results(client, _counts, source, jobs, progress, "scoring"))
         finally:
             with suppress(Exception):  # workers that are gone hold nothing; what went wrong is said already
                 client.run(_forget)
@@ -237,26 +239,28 @@ def _result(future: "Future") -> Any:
 _one_at_a_time = Lock()  # a worker may have several threads; what they share is made once
 
 
-def _own_scores(source: Source, images: slice) -> tuple[int, np.ndarray]:
+def _own_scores(source: Source, images: slice) -> tuple[int, Known]:
     """A task: the first of these images, and the scores of their captions with their own image."""
     scorer, per_image = _scorer(source, images, images)
-    return images.start, scorer.own(slice(0, scorer.shape[0]), per_image)
+    return images.start, scorer.known(slice(0, scorer.shape[0]), per_image)
 
 
-def _counts(source: Source, tile: Tile) -> Counts:
+def _counts(source: Source, job: tuple[Tile, Bounds]) -> Counts:
     """A task: what a tile adds to the ranks."""
+    tile, bounds = job
     ends = (image_of(end, tile.captions_per_image) for end in (tile.captions.start, tile.captions.stop))
     scorer, _ = _scorer(source, tile.images, slice(*ends))
-    return tile.counts(scorer.block(*(slice(0, size) for size in scorer.shape)))
+    images, captions = (slice(0, size) for size in scorer.shape)
+    return tile.counts(scorer.scores_of(replace(tile, images=images, captions=captions), bounds))
 
 
-def _scorer(source: Source, images: slice, band: slice) -> tuple[SplitScorer, int]:
+def _scorer(source: Source, images: slice, band: slice) -> tuple[SplitScorer | RoughScorer, int]:
     """Scores these images with the captions of the images of a band; the split's captions an image."""
     with _one_at_a_time:
         split, model = _opened(source)
         words = _words(source, band.start, band.stop)
     encoded = Encoded(encode_images(model, split, images), *words)
-    return SplitScorer(model, encoded, source.precision), split.captions_per_image
+    return split_scorer(model, encoded, source.precision), split.captions_per_image
 
 
 @lru_cache(maxsize=1)

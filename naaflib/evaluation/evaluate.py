@@ -29,11 +29,11 @@ from ..model.checkpoint import data_folder, load_checkpoint, one_member
 from ..model.model import Model
 from ..processes import joined, own_device
 from ..runs import Run
+from .encoding import encode_split
 from .protocols import check_protocol, default_split, fold_size, protocol_metrics
 from .scores import (
     MEMORY,
     check_memory,
-    encode_split,
     score_encoded,
     score_to_file,
     streamed_metrics,
@@ -203,7 +203,8 @@ def _counted(
     model: Model, split: Split, *, protocol: str, top: int, precision: str, memory: float
 ) -> RetrievalMetrics:
     """What a protocol makes of scores that are counted and not kept, by as many processes as there are."""
-    check_memory(memory, fold_size(protocol, len(split)), split.captions_per_image, model.device)
+    images, per_image = fold_size(protocol, len(split)), split.captions_per_image
+    check_memory(memory, images, per_image, model.device, precision, streamed=True)
     how: dict[str, Any] = {"protocol": protocol, "top": top, "precision": precision, "memory": memory}
     with joined() as processes:
         if processes.size > 1:
@@ -286,7 +287,7 @@ def _scored(
     """Scores, written into the run where there is one, with what they are scores of; or why they are not."""
     if run is None:
         return score_encoded(model, encode_split(model, split), precision=precision), None
-    check_memory(memory, len(split), split.captions_per_image, model.device)
+    check_memory(memory, len(split), split.captions_per_image, model.device, precision)
     encoded, path = encode_split(model, split), run.scores_path(split.name)
     try:
         scores = score_to_file(model, encoded, path, precision=precision, memory=memory)

@@ -6,107 +6,46 @@ block is cut out of the grid's blocks. Sharded results equal unsharded ones by c
 and with one version of the libraries; numbers of threads and memory budgets change nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from ..data.captions import pad
-from ..data.splits import Split
 from ..errors import UsageError, unknown
 from ..files import atomic_path
 from ..messages import progress_bar
-from ..metric.ranks import Counts, RankCounter, captions_of, cut, image_of
+from ..metric.ranks import Counts, RankCounter, Tile, captions_of, cut, image_of
 from ..metric.retrieval import RetrievalMetrics, metrics_of
 from ..model.model import Model
-from ..similarity.matrix import BLOCK_WORDS, Scorer, block_images
-from ..similarity.packing import Group, Packing, pack
-from ..similarity.threads import in_threads
+from ..similarity.base import Similarity
+from ..similarity.matrix import Scorer, block_images
+from . import encoding
+from .encoding import Encoded
 from .protocols import fold_size
+from .rescoring import Bounds, Known, RoughScorer, tile_images
 
-CHUNK = 200  # images whose captions are packed together; a fold of 1000 holds whole chunks
-ENCODED = 40  # images encoded at a time
 MEMORY = 2.0**30  # bytes for blocks of scores
 SCORE_BYTES = 16  # a score as it is computed, in the split's order, and compared
-PRODUCTS = {"float32": None, "bf16": torch.bfloat16}
-
-
-class Encoded(NamedTuple):
-    """A split's unit vectors: images (N, R, D); words on the packed axis (W, D)."""
-
-    images: Tensor
-    words: Tensor
-    packing: Packing
-
-
-def encode_split(model: Model, split: Split) -> Encoded:
-    """Encode a split: every caption beside captions of its own length, so nothing is padded."""
-    words, packing = encode_captions(model, split.captions, split.captions_per_image)
-    return Encoded(encode_images(model, split, slice(0, len(split))), words, packing)
-
-
-def encode_captions(model: Model, captions: Sequence[str], captions_per_image: int) -> tuple[Tensor, Packing]:
-    """Words (W, D) on the packed axis, and the packing. A part of a split has to start with a chunk."""
-    tokens, lengths = pad([model.text_encoder.ids(caption) for caption in captions])
-    packing = pack(torch.from_numpy(lengths), BLOCK_WORDS, CHUNK * captions_per_image)
-    ids = torch.from_numpy(tokens)
-    words = model.image_encoder.fc.bias.new_empty(packing.words, model.settings.dim)
-
-    @torch.no_grad()
-    def encode(group: Group) -> None:
-        rows = packing.order[group.packed_captions]
-        states = model.encode_captions(ids[rows, : group.length], torch.full((group.captions,), group.length))
-        words[group.words] = states.transpose(0, 1).flatten(0, 1)
-
-    _each(encode, packing.groups, model)
-    return words, packing.to(model.device)
-
-
-def encode_images(model: Model, split: Split, images: slice) -> Tensor:
-    """Regions (N, R, D) of a run of images that starts with a chunk."""
-    shape = (images.stop - images.start, split.regions.shape[1], model.settings.dim)
-    result = model.image_encoder.fc.bias.new_empty(shape)
-
-    @torch.no_grad()
-    def encode(start: int) -> None:
-        rows = np.arange(images.start + start, min(images.start + start + ENCODED, images.stop))
-        result[start : start + ENCODED] = model.encode_images(torch.from_numpy(split.regions.gather(rows)))
-        split.regions.release()
-
-    _each(encode, range(0, len(result), ENCODED), model)
-    return result
-
-
-def _each(work, jobs: Sequence, model: Model) -> None:
-    """On a CPU every job is one thread's: what it gives does not depend on how many there are."""
-    if model.device.type == "cpu":
-        in_threads(work, jobs)
-    else:
-        for job in jobs:
-            work(job)
+PRODUCTS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class SplitScorer:
     """Scores any block of the matrix of encoded images and captions."""
 
-    def __init__(self, model: Model, encoded: Encoded, precision: str = "float32", first: int = 0) -> None:
-        """precision: "float32", or "bf16" for the matrix product alone, where the processor has it.
-
-        first: where the encoded images start in their split, at a chunk.
-        """
-        if precision not in PRODUCTS:
-            raise unknown("precision", precision, PRODUCTS)
+    def __init__(self, encoded: Encoded, similarity: Similarity, boundary: float, first: int = 0) -> None:
+        """first: where the encoded images start in their split, at a chunk."""
         self.encoded, self.packing, self.first = encoded, encoded.packing, first
-        self.score = Scorer(
-            encoded.words, encoded.packing, model.similarity, model.boundary.inference, PRODUCTS[precision]
-        )
+        self.score = Scorer(encoded.words, encoded.packing, similarity, boundary)
 
     @property
     def shape(self) -> tuple[int, int]:
         return len(self.encoded.images), self.packing.captions
+
+    def scores_of(self, tile: Tile, bounds: Bounds) -> np.ndarray:
+        """Scores (image, caption) of a tile."""
+        return self.block(tile.images, tile.captions)
 
     def block(self, images: slice, captions: slice) -> np.ndarray:
         """Scores (image, caption), captions in the split's order."""
@@ -118,19 +57,40 @@ class SplitScorer:
         scores = self.packing.part(whole)[0].unpack(packed)
         return scores[:, captions.start - first : captions.stop - first].cpu().numpy()
 
-    def rows_within(self, memory: float, captions: int) -> int:
-        """How many images' scores with so many captions fit: at least one block of the grid."""
-        fit = int(memory // (captions * SCORE_BYTES))
-        return max(self.score.block, min(fit, CHUNK) // self.score.block * self.score.block)
+    def rows(self, memory: float) -> Iterator[np.ndarray]:
+        """The whole matrix, some images at a time."""
+        images, captions = self.shape
+        for rows in cut(slice(0, images), self.tiling(memory, captions)[0]):
+            yield self.block(rows, slice(0, captions))
 
-    def own(self, images: slice, captions_per_image: int, memory: float = MEMORY) -> np.ndarray:
-        """The score (caption,) of each caption of these images with its own image."""
+    def tiling(self, memory: float, captions: int) -> tuple[int, int | None]:
+        """How many images' scores with so many captions fit, at least one block of the grid; all captions."""
+        fit = int(memory // (captions * SCORE_BYTES))
+        return max(self.score.block, min(fit, encoding.CHUNK) // self.score.block * self.score.block), None
+
+    def known(self, images: slice, captions_per_image: int, memory: float = MEMORY) -> Known:
+        """The score of each caption of these images with its own image."""
         result = []
-        for rows in cut(images, min(CHUNK, self.rows_within(memory, self.packing.chunk))):
+        for rows in cut(images, min(encoding.CHUNK, self.tiling(memory, self.packing.chunk)[0])):
             block = self.block(rows, captions_of(rows, captions_per_image))
             columns = np.arange(block.shape[1])
             result.append(block[image_of(columns, captions_per_image), columns])
-        return np.concatenate(result)
+        return Known(np.concatenate(result))
+
+
+def split_scorer(
+    model: Model, encoded: Encoded, precision: str = "float32", first: int = 0
+) -> SplitScorer | RoughScorer:
+    """precision: "float32" (the model's type), or "bf16" and "fp16", which score again what recalls hang on.
+
+    first: where the encoded images start in their split, at a chunk. Raises UsageError for another precision.
+    """
+    if precision not in PRODUCTS:
+        raise unknown("precision", precision, PRODUCTS)
+    product, boundary = PRODUCTS[precision], model.boundary.inference
+    if product is None:
+        return SplitScorer(encoded, model.similarity, boundary, first)
+    return RoughScorer(encoded, model.similarity, boundary, product, first)
 
 
 def score_rows(
@@ -144,12 +104,11 @@ def score_rows(
 
     memory: bytes for such a block; what holds the encoded split is not counted.
     """
-    scorer = SplitScorer(model, encoded, precision)
-    images, captions = scorer.shape
-    with _bar(images, progress) as bar:
-        for rows in cut(slice(0, images), scorer.rows_within(memory, captions)):
-            yield scorer.block(rows, slice(0, captions))
-            bar.update(rows.stop - rows.start)
+    scorer = split_scorer(model, encoded, precision)
+    with _bar(scorer.shape[0], progress) as bar:
+        for rows in scorer.rows(memory):
+            yield rows
+            bar.update(len(rows))
 
 
 def score_encoded(
@@ -196,24 +155,34 @@ def streamed_metrics(
     images and their own captions at a time; then every block is counted and forgotten. top: best answers
     to keep of each query (`.i2t.best`, `.t2i.best`).
     """
-    scorer = SplitScorer(model, encoded, precision)
+    scorer = split_scorer(model, encoded, precision)
     images = scorer.shape[0]
     fold = fold_size(protocol, images)
-    own = scorer.own(slice(0, images), captions_per_image, memory)
-    counter = RankCounter(own, captions_per_image, top, fold)
+    known = scorer.known(slice(0, images), captions_per_image, memory)
+    counter = RankCounter(known.own, captions_per_image, top, fold)
 
     def counts() -> Iterator[Counts]:
         with _bar(images, progress) as bar:
-            for tile in counter.tiles(scorer.rows_within(memory, fold * captions_per_image)):
-                yield tile.counts(scorer.block(tile.images, tile.captions))
+            for tile in counter.tiles(*scorer.tiling(memory, fold * captions_per_image)):
+                yield tile.counts(scorer.scores_of(tile, known.bounds))
                 bar.update(tile.images.stop - tile.images.start)
 
     return metrics_of(counter, counts())
 
 
-def check_memory(memory: float, images: int, captions_per_image: int, device: torch.device) -> None:
+def check_memory(
+    memory: float,
+    images: int,
+    captions_per_image: int,
+    device: torch.device,
+    precision: str = "float32",
+    streamed: bool = False,
+) -> None:
     """Raises UsageError for less than one block of such a score matrix takes."""
-    block, captions = min(images, block_images(device)), images * captions_per_image
+    rows, columns = block_images(device), images
+    if precision != "float32":
+        rows, columns = tile_images(), min(images, tile_images()) if streamed else images
+    block, captions = min(images, rows), columns * captions_per_image
     least = block * captions * SCORE_BYTES
     if memory < least:
         raise UsageError(

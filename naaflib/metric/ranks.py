@@ -60,13 +60,8 @@ class Tile:
     def counts(self, block: np.ndarray) -> Counts:
         """block: its scores (image, caption). Raises NaafError for scores that are not all finite."""
         check_finite(block, self.images.start)
-        captions = np.arange(self.captions.start, self.captions.stop)
-        row = image_of(captions, self.captions_per_image) - self.images.start
-        column = np.flatnonzero((row >= 0) & (row < len(block)))
-        right = row[column], column
-        if (block[right] != self.own[column]).any():  # then the best answers, too, go by the given own scores
-            block = block.copy()
-            block[right] = self.own[column]
+        right = self._right()
+        block = self.with_own(block)  # the best answers, too, go by the given own scores
         return Counts(
             self.images,
             self.captions,
@@ -75,6 +70,37 @@ class Tile:
             best_answers(block, self.k, self.captions.start),
             best_answers(block.T, self.k, self.images.start),
         )
+
+    def with_own(self, block: np.ndarray) -> np.ndarray:
+        """The block with the given own scores in their places; a copy where they differ."""
+        right = self._right()
+        if (block[right] != self.own[right[1]]).any():
+            block = block.copy()
+            block[right] = self.own[right[1]]
+        return block
+
+    def _right(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the own pairs that lie in the tile."""
+        captions = np.arange(self.captions.start, self.captions.stop)
+        row = image_of(captions, self.captions_per_image) - self.images.start
+        column = np.flatnonzero((row >= 0) & (row < self.images.stop - self.images.start))
+        return row[column], column
+
+
+def undecided(
+    scores: np.ndarray, margin: np.ndarray, best_own: np.ndarray, own: np.ndarray, k: int
+) -> np.ndarray:
+    """Pairs (image, caption) whose place above or below an own score can decide a recall at k or less.
+
+    A score may be wrong by its margin. Own scores are right: own (caption,), and best_own (image,) of an
+    image's captions. A query is decided where k answers lie above its own score by more than their margins.
+    """
+    result = np.zeros(scores.shape, bool)
+    for axis, right in ((0, own), (1, best_own[:, None])):
+        above = scores - right
+        open_ = (above > margin).sum(axis=axis, keepdims=True) < k
+        result |= (np.abs(above) <= margin) & open_
+    return result
 
 
 def _wrong(reach: np.ndarray, right: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

@@ -15,7 +15,7 @@ from ..data.scenes.maker import record_path
 from ..data.splits import Split
 from ..errors import NaafError, UsageError
 from ..evaluation import Encoded, encode_split, score_encoded, streamed_metrics
-from ..evaluation.scores import encode_captions, encode_images
+from ..evaluation.encoding import encode_captions, encode_images
 from ..explanation import Explanation, explain_pairs
 from ..explanation.choice import find_caption, find_image
 from ..explanation.drawing import attention_page, matrix_page, pair_page, words_page

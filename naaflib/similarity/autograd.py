@@ -22,7 +22,14 @@ from torch import Tensor
 
 from ..errors import UsageError
 from .axes import Boundary, ByCaption, ByRegion, ByWord, Gram, Groups
-from .packed import Constants, block_gradient, block_scores, caption_lengths, spread_to_words
+from .packed import (
+    Constants,
+    block_doubts,
+    block_gradient,
+    block_scores,
+    caption_lengths,
+    spread_to_words,
+)
 from .threads import in_threads
 
 BLOCK_COSINES = 500_000  # cosines reduced at a time on a CPU
@@ -99,6 +106,17 @@ def fused_scores(
     intra = cosine.new_empty(0) if how.intra is None else how.intra
     _run_kernel("scores_of_images", (cosine, gram, boundary), how, (intra, sums, best, below))
     return sums / lengths, best, below
+
+
+def naaf_doubts(cosine: ByRegion, best: ByWord, boundary: Boundary, how: Constants, near: float) -> ByCaption:
+    """`packed.block_doubts`, by the kernels where they take these cosines."""
+    if not use_fused(cosine, how.lambda_softmax):
+        parts = [block_doubts(cosine[r], best[r], boundary, how, near) for r in image_blocks(cosine)]
+        return torch.cat(parts)
+    sums = cosine.new_empty(len(cosine), sum(g.captions for g in how.groups))
+    intra = cosine.new_empty(0) if how.intra is None else how.intra
+    _run_kernel("doubts_of_images", (cosine, best, boundary), how, (intra, cosine.new_tensor([near]), sums))
+    return sums
 
 
 def fused_gradients(

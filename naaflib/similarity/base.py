@@ -128,6 +128,20 @@ class Similarity(ABC):
         """
         return cosine.amax(dim=1)
 
+    def doubts(
+        self,
+        block: Block,
+        best: ByWord | None,
+        boundary: Boundary | None,
+        prepared: Tensor | None,
+        near: float,
+    ) -> ByCaption:
+        """How far scores of rounded cosines may jump, times the caption's words; near: the largest rounding.
+
+        0 for a method whose scores follow its cosines without a jump.
+        """
+        return block.cosine.new_zeros(len(block.cosine), sum(g.captions for g in block.groups))
+
     @abstractmethod
     def parts(self, regions: Regions, words: Words, boundary: float = 0.0) -> Parts:
         """The readable form: one caption with each image, differentiable. `vmap` takes it over pairs."""

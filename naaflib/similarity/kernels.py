@@ -324,6 +324,39 @@ def gradients_of_images(
                 by_gram[i, q, r] = by_gram[i, r, q]
 
 
+@_kept(nogil=True)
+def doubts_of_images(
+    cosine, best_of_words, boundary, groups, runs, lambda_softmax, effects, intra, near, sums, images
+):
+    """Sums of the words' doubts (image, caption); see `packed.block_doubts`. near: an array of one number."""
+    widest = runs[:, 3].max() if len(runs) else 0
+    count = np.empty(widest, np.float32)
+    above = np.empty(widest, np.float32)
+    mixed = np.empty(widest, np.float32)
+    total = np.empty(widest, np.float32)
+    for i in range(images[0], images[1]):
+        for run in range(len(runs)):
+            first_group, end, first, words, column, captions = runs[run]
+            members = groups[first_group:end]
+            limit, best = boundary[first : first + words], best_of_words[i, first : first + words]
+            count[:words] = ZERO
+            for r in range(cosine.shape[1]):
+                s = cosine[i, r, first : first + words]
+                for w in range(words):
+                    count[w] += ONE if abs(s[w] - limit[w]) <= near[0] else ZERO
+            for w in range(words):
+                above[w] = best[w] - limit[w]
+                mixed[w] = above[w]
+            if len(intra):
+                _propagate(above, first, members, intra, mixed)
+            for w in range(words):
+                share = min(ONE, count[w] * _exp(-lambda_softmax * max(above[w], ZERO)))
+                undecided = abs(above[w]) if abs(mixed[w]) <= TWO * near[0] else ZERO
+                total[w] = effects[1] * share + effects[0] * undecided
+            to = sums[i, column : column + captions]
+            _caption_sums(total, first, members, to)
+
+
 if not scores_of_images.stats.cache_path:
     say(
         "the compiled kernels are kept nowhere, as no folder for them can be written: each process compiles "

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import linear, pad
 
 from ..errors import UsageError
-from .axes import ByCaption, ByRegion, Groups, Regions, Words
+from .axes import Boundary, ByCaption, ByRegion, Groups, Regions, Words
 from .base import ABSENT, ALL_EFFECTS, Block, Effects, Scores, Similarity, check_constant, padding
 from .inputs import as_tensor, check_pairs, checked_boundary, checked_lengths
 from .methods import DEFAULT, make
@@ -26,6 +26,7 @@ from .threads import in_threads
 BLOCK_WORDS = 1024  # words of a block of cosines
 BLOCK_IMAGES = 20  # a chunk of captions, 200 images, holds whole blocks
 GPU_WORDS, GPU_IMAGES = 32_768, 200
+CLOSE = 0.05  # of the boundary: where a cosine may change sides by rounding
 FEWEST = 16  # rows of a factor of a matrix product
 
 
@@ -143,11 +144,23 @@ class Scorer:
             prepared = similarity.prepare(part, groups)
             self.pieces.append(Piece(part, factor, captions, groups, limit, prepared, shift))
 
-    @torch.no_grad()
     def __call__(self, images: Regions, captions: slice | None = None) -> ByCaption:
         """Scores, columns in packed order; captions: those of a run of whole chunks, packed."""
+        return self._scores(images, captions, None)[0]
+
+    def with_doubts(
+        self, images: Regions, captions: slice | None, near: float
+    ) -> tuple[ByCaption, ByCaption]:
+        """Scores, and `Similarity.doubts` of them. near: how far a cosine near the boundary moves at most."""
+        return self._scores(images, captions, near)
+
+    @torch.no_grad()
+    def _scores(
+        self, images: Regions, captions: slice | None, near: float | None
+    ) -> tuple[ByCaption, ByCaption]:
         wanted = slice(0, self.captions) if captions is None else captions
         scores = images.new_empty(len(images), wanted.stop - wanted.start)
+        doubts = scores if near is None else torch.empty_like(scores)
         gram = images.new_empty(len(images), images.shape[1], images.shape[1])
         moved = images if self.product is None else images.to(self.product)
         absent = padding(images)
@@ -164,13 +177,33 @@ class Scorer:
             cosine = _without(_cosines(moved[rows], piece, self.similarity.words_first), absent[rows])
             columns = slice(piece.captions.start - wanted.start, piece.captions.stop - wanted.start)
             own = Block(cosine, gram[rows], piece.words, piece.groups)
-            scores[rows, columns] = block_scores(self.similarity, own, piece.boundary, piece.prepared).pairs
+            found = block_scores(self.similarity, own, piece.boundary, piece.prepared)
+            scores[rows, columns] = found.pairs
+            if near is not None:
+                limit = _limit(self.similarity, own, piece.boundary)
+                doubts[rows, columns] = self.similarity.doubts(own, found.best, limit, piece.prepared, near)
 
         pieces = [p for p in self.pieces if wanted.start <= p.captions.start < wanted.stop]
         starts = range(0, len(images), self.block)
         self._each(multiply, starts)
         self._each(fill, [(piece, start) for piece in pieces for start in starts])
-        return scores
+        return scores, doubts
+
+    @torch.no_grad()
+    def moved(self, images: Regions, captions: slice) -> float:
+        """How far the product's type moves a cosine at most that lies within CLOSE of the boundary.
+
+        captions: those of a run of whole chunks, packed.
+        """
+        found = [0.0]
+        for piece in self.pieces:
+            if self.similarity.needs_boundary and captions.start <= piece.captions.start < captions.stop:
+                exact = _product(images, piece.words, False)
+                rough = _cosines(images.to(piece.factor.dtype), piece, False)
+                limit = word_boundary(piece.boundary, piece.groups, exact)
+                error = (rough - exact).abs_().masked_fill_((exact - limit).abs_() > CLOSE, 0.0)
+                found.append(float(error.max()))
+        return max(found)
 
     def _each(self, work: Callable[[Any], None], blocks: Sequence[Any]) -> None:
         if self.on_cpu:
@@ -221,9 +254,13 @@ def block_scores(
 
     boundary: a number or one a caption, in packed order. prepared: by the similarity, if it is there already.
     """
-    limit = None
-    if similarity.needs_boundary and boundary is not None:
-        limit = word_boundary(boundary, block.groups, block.cosine)
     if prepared is None:
         prepared = similarity.prepare(block.words, block.groups)
-    return similarity.scores(block, limit, prepared)
+    return similarity.scores(block, _limit(similarity, block, boundary), prepared)
+
+
+def _limit(similarity: Similarity, block: Block, boundary: float | Tensor | None) -> Boundary | None:
+    """The boundary at each word, for a method that needs one."""
+    if not similarity.needs_boundary or boundary is None:
+        return None
+    return word_boundary(boundary, block.groups, block.cosine)

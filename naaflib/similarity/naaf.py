@@ -15,8 +15,8 @@ from torch.nn.functional import leaky_relu
 
 from ..errors import UsageError
 from . import packed
-from .autograd import naaf_scores
-from .axes import Boundary, ByRegion, ByWord, Gram, Groups, Regions, Words
+from .autograd import naaf_doubts, naaf_scores
+from .axes import Boundary, ByCaption, ByRegion, ByWord, Gram, Groups, Regions, Words
 from .base import (
     ABSENT,
     ALL_EFFECTS,
@@ -127,8 +127,22 @@ class Naaf(Similarity):
     def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         if boundary is None:
             raise UsageError("method 'naaf' needs a boundary; a model has one: model.boundary.inference")
-        how = packed.Constants(block.groups, self.lambda_softmax, prepared, self.kept_effects)
-        return Scores(*naaf_scores(block.cosine, block.gram, boundary, how))
+        return Scores(*naaf_scores(block.cosine, block.gram, boundary, self._constants(block, prepared)))
+
+    def doubts(
+        self,
+        block: Block,
+        best: ByWord | None,
+        boundary: Boundary | None,
+        prepared: Tensor | None,
+        near: float,
+    ) -> ByCaption:
+        """A region that crosses the boundary comes or goes (`packed.block_doubts`)."""
+        assert best is not None and boundary is not None  # `scores` gave them
+        return naaf_doubts(block.cosine, best, boundary, self._constants(block, prepared), near)
+
+    def _constants(self, block: Block, prepared: Tensor | None) -> packed.Constants:
+        return packed.Constants(block.groups, self.lambda_softmax, prepared, self.kept_effects)
 
 
 def naaf_score(

@@ -152,6 +152,26 @@ def block_scores(
     return caption_means(effect, how.groups), best
 
 
+def block_doubts(
+    cosine: ByRegion, best: ByWord, boundary: Boundary, how: Constants, near: float
+) -> ByCaption:
+    """How far the scores may jump where cosines are rounded by at most `near`: summed over a caption's words.
+
+    A region so close to the boundary may stand on the other side of it, and then its share of the word's
+    attention comes or goes: at most all of it, at most exp(lambda (t - best)) of the best region's. Where the
+    propagated value is so close to 0, the negative effect may come or go.
+    """
+    above = best - boundary
+    doubt = torch.zeros_like(best)
+    if how.effects.feature:
+        count = ((cosine - boundary).abs_() <= near).sum(dim=1)
+        doubt += (count * (-how.lambda_softmax * above.clamp_min(0.0)).exp_()).clamp_max_(1.0)
+    if how.effects.negative:
+        decided = above if how.intra is None else propagated(above, how.groups, how.intra)
+        doubt += above.abs().masked_fill_(decided.abs() > 2 * near, 0.0)
+    return caption_sums(doubt, how.groups)
+
+
 def block_gradient(
     share: ByWord, cosine: ByRegion, gram: Gram, boundary: Boundary, how: Constants
 ) -> tuple[ByRegion, Gram]:

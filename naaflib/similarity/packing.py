@@ -9,6 +9,7 @@ alone: its words lie together, whatever stands before and after it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -51,6 +52,11 @@ class Packing:
     def captions(self) -> int:
         return len(self.order)
 
+    @property
+    def lengths(self) -> Tensor:
+        """Words of each packed caption."""
+        return self._places[0]
+
     def to(self, device: torch.device | str) -> "Packing":
         moved = {name: getattr(self, name).to(device) for name in ("order", "position", "caption")}
         return replace(self, **moved)
@@ -74,6 +80,36 @@ class Packing:
     def unpack(self, packed: Tensor) -> Tensor:
         """Values (..., packed caption) in the captions' original order."""
         return packed.index_select(-1, torch.argsort(self.order))
+
+    def chosen(self, captions: Tensor) -> "tuple[tuple[Group, ...], Tensor, Tensor]":
+        """Some packed captions side by side, shorter ones first, on a packed axis of their own.
+
+        Gives their groups, their order (which of the chosen stands at each place), and where each of their
+        words stands on this axis.
+        """
+        length, first, step = self._places
+        order = torch.argsort(length[captions], stable=True)
+        captions = captions[order]
+        values, counts = torch.unique_consecutive(length[captions], return_counts=True)
+        sizes = values * counts
+        ends, starts = sizes.cumsum(0), (counts.cumsum(0) - counts)
+        group = torch.repeat_interleave(torch.arange(len(values), device=sizes.device), sizes)
+        place = torch.arange(len(group), device=sizes.device) - (ends - sizes)[group]
+        position = place // counts[group]
+        caption = captions[starts[group] + place % counts[group]]
+        columns = zip(*(x.tolist() for x in (values, counts, ends - sizes, starts)), strict=True)
+        groups = tuple(Group(*column) for column in columns)
+        return groups, order, first[caption] + position * step[caption]
+
+    @cached_property
+    def _places(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each packed caption: its length, its first word, and the steps between its words."""
+        table = [[g.length, g.word - g.caption, g.captions] for g in self.groups]
+        captions = torch.tensor([g.captions for g in self.groups], dtype=torch.long)
+        spread = torch.tensor(table, dtype=torch.long).reshape(-1, 3).repeat_interleave(captions, dim=0)
+        spread = spread.to(self.order.device)
+        number = torch.arange(len(spread), device=spread.device)
+        return spread[:, 0], spread[:, 1] + number, spread[:, 2]
 
     def pieces(self, most_words: int) -> "list[tuple[slice, slice, tuple[Group, ...]]]":
         """Runs of whole groups of one chunk with at most so many words (one group at least).
