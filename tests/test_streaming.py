@@ -236,7 +236,7 @@ def test_the_command_streams_and_says_the_same(model, data, tmp_path, capsys):
     for kept in ([], ["--no-scores"]):
         assert main([*common, *kept, "--memory", "27kB"]) == 2
         error = capsys.readouterr().err
-        assert "one block of scores, 8 images with 215 captions, takes more than a memory of 27,000" in error
+        assert "one block of scores, 43 images with 215 captions, takes more than a memory of 27,000" in error
         assert error.endswith("bytes; give it 28kB at least\n")
         assert error.count("\n") == 1
     assert main([*common, "--scheduler", "nowhere"]) == 2

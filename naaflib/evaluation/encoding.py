@@ -1,6 +1,6 @@
 """Images and captions of a split as unit vectors, on one grid that counts from the split's first image.
 
-Captions are packed in chunks of CHUNK images. A vector is the same to the last bit whatever it is encoded beside.
+Captions are packed in chunks of CHUNK images. A vector is the same to the last bit whatever stands beside it.
 """
 
 from collections.abc import Sequence

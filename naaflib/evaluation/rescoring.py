@@ -1,20 +1,21 @@
-"""Scores from a product of fewer digits, and float32's wherever a recall at 10 or less could hang on it.
+"""Scores by a product of fewer digits, and float32's wherever a recall at 10 or less could hang on them.
 
-A reduced product (bfloat16, float16) moves a cosine a little, and a score with it. A query's recall depends on
-the own score and on those near it, so these are computed again in float32:
+A reduced product (bfloat16, float16) moves a cosine a little, and a score with it. A recall depends on
+its own score and on those near it, so these are computed again in float32:
 
 1. Own scores are exact, all of them (`RoughScorer.known`).
 2. Each pair has a margin: ERRORS times the largest smooth error of a sample of every chunk, and the pair's
-   `doubts`, what regions may add that stand so near the boundary that they may have crossed it.
-3. A query is decided where ten wrong answers lie above its own score by more than their margins. Of the others,
+   `doubts`: what regions may add that stand so near the boundary that they may have crossed it.
+3. A query is decided where ten answers lie above its own score by more than their margins. Of the others,
    every answer within its margin of the own score is computed again.
 
-So recalls at 1, 5 and 10 are float32's as long as no score has moved by more than its margin. Each score that is
-computed again tells whether it has, and one that did is said. Which pairs these are depends on a tile of TILE
-chunks of images and as many of captions, so that all ranks are the same whatever the memory.
+So recalls at 1, 5 and 10 are float32's as long as no score has moved by more than its margin. Each score that
+is computed again tells whether it has, and one that did is said. Which pairs these are depends on a tile of
+TILE chunks of images and as many of captions, so that all ranks are the same whatever the memory. Ranks
+beyond ten are the reduced product's.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ from .encoding import Encoded
 ERRORS = 3.0  # times the largest smooth error of the sample: what no other exceeds
 CROSSING = 2.0  # times the largest error of a cosine near the boundary: how near it may have crossed
 SAMPLED = 200  # captions of each image of a chunk's first block
+OWN = 10  # images whose own captions are scored together
 MEASURED = 4  # images of a chunk whose cosines are compared
 TILE = 5  # chunks of images and of captions that are decided on together
 
@@ -63,36 +65,58 @@ class Known(NamedTuple):
 
 
 class Exact:
-    """float32 scores of single pairs, an image at a time with all captions that it is asked for."""
+    """float32 scores of single pairs: some images with all captions that are asked for of them."""
 
     def __init__(self, encoded: Encoded, similarity: Similarity, boundary: float) -> None:
         self.encoded, self.similarity, self.boundary = encoded, similarity, boundary
 
     def __call__(self, images: np.ndarray, captions: np.ndarray) -> np.ndarray:
         """Scores (pair,) of images, equal ones in succession, and packed captions."""
-        scores = np.empty(len(images), self.encoded.images.detach()[:0].cpu().numpy().dtype)
-        edges = [0, *(np.flatnonzero(np.diff(images)) + 1), len(images)]
-        runs = [slice(*ends) for ends in pairwise(edges)] if len(images) else []
+        edges = [0, *(np.flatnonzero(np.diff(images)) + 1), len(images)] if len(images) else []
+        runs = [slice(*ends) for ends in pairwise(edges)]
+        scores = np.empty(len(images), self._type)
 
         def score(run: slice) -> None:
-            scores[run] = self._of_image(int(images[run.start]), captions[run])
+            image = int(images[run.start])
+            scores[run] = self._scores(slice(image, image + 1), captions[run])[0]
 
-        if self.encoded.images.device.type == "cpu":
-            in_threads(score, runs)
-        else:
-            for run in runs:
-                score(run)
+        self._each(score, runs)
         return scores
 
+    def own(self, images: slice, captions: np.ndarray) -> np.ndarray:
+        """Scores (caption,) of the packed captions of some images with their own one."""
+        per_image = len(captions) // (images.stop - images.start)
+        scores = np.empty(len(captions), self._type)
+
+        def score(some: slice) -> None:
+            mine = captions_of(slice(some.start - images.start, some.stop - images.start), per_image)
+            columns = np.arange(mine.stop - mine.start)
+            scores[mine] = self._scores(some, captions[mine])[image_of(columns, per_image), columns]
+
+        self._each(score, list(cut(images, OWN)))
+        return scores
+
+    @property
+    def _type(self) -> np.dtype:
+        return self.encoded.images[:0].cpu().numpy().dtype
+
+    def _each(self, work: Callable[[slice], None], jobs: Sequence[slice]) -> None:
+        if self.encoded.images.device.type == "cpu":
+            in_threads(work, jobs)
+        else:
+            for job in jobs:
+                work(job)
+
     @torch.no_grad()
-    def _of_image(self, image: int, captions: np.ndarray) -> np.ndarray:
-        regions = self.encoded.images[image : image + 1]
+    def _scores(self, images: slice, captions: np.ndarray) -> np.ndarray:
+        """Scores (image, caption)."""
+        regions = self.encoded.images[images]
         groups, order, columns = self.encoded.packing.chosen(torch.from_numpy(captions).to(regions.device))
         words = self.encoded.words[columns]
         cosine = all_cosines(regions, words, words_first=self.similarity.words_first)
         block = Block(cosine, regions @ regions.mT, words, groups)
-        packed = block_scores(self.similarity, block, self.boundary).pairs[0]
-        return torch.empty_like(packed).index_copy_(0, order, packed).cpu().numpy()
+        packed = block_scores(self.similarity, block, self.boundary).pairs
+        return torch.empty_like(packed).index_copy_(1, order, packed).cpu().numpy()
 
 
 class RoughScorer:
@@ -107,9 +131,7 @@ class RoughScorer:
         self.exact = Exact(encoded, similarity, boundary)
         self.packed = torch.argsort(self.packing.order).cpu().numpy()  # where each caption is packed
         self.words = self.packing.lengths[self.packing.order.argsort()].cpu().numpy()  # of each caption
-        self.again = self.beyond = (
-            0  # pairs that were computed again, and those that moved beyond their margin
-        )
+        self.again = self.beyond = 0  # pairs computed again, and those that moved by more than their margin
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -135,9 +157,9 @@ class RoughScorer:
     def _of_chunk(self, images: slice, captions_per_image: int) -> Known:
         captions = np.arange(*captions_of(images, captions_per_image).indices(self.packing.captions))
         part = slice(int(captions[0]), int(captions[-1]) + 1)
-        rows = image_of(captions, captions_per_image) - self.first
-        own = self.exact(rows, self.packed[captions])
-        sample = np.arange(rows[0], min(rows[0] + self.score.block, rows[-1] + 1))
+        rows = slice(images.start - self.first, images.stop - self.first)
+        own = self.exact.own(rows, self.packed[captions])
+        sample = np.arange(*slice(rows.start, rows.start + self.score.block).indices(rows.stop))
         near = CROSSING * self.score.moved(self.encoded.images[sample[:MEASURED]], part)
         step = max(1, len(captions) // SAMPLED)
         asked = [captions[row % step :: step] for row in sample]
