@@ -200,6 +200,7 @@ def scores_of_images(
             for w in range(words):
                 effect = effects[2] * weighted[w] / total[w]
                 effect += effects[0] * best[w] if mixed[w] < ZERO else ZERO
+                energy[w] = max(energy[w], projection[w] * projection[w])  # as `base.bounded`
                 length_of_attended = np.sqrt(max(energy[w], TINY))
                 effect += effects[1] * projection[w] / length_of_attended if energy[w] > ZERO else ZERO
                 below[w] = mixed[w] < ZERO
@@ -254,6 +255,7 @@ def gradients_of_images(
                     energy[w] += own[w] * to[w]
             _spread_to_words(share[i, column : column + captions], first, members, shares)
             for w in range(words):
+                energy[w] = max(energy[w], projection[w] * projection[w])  # as `base.bounded`
                 inverse = ONE / np.sqrt(energy[w]) if energy[w] > ZERO else ZERO
                 direct[w] = effects[1] * shares[w] * inverse
                 through[w] = direct[w] * projection[w] * inverse * inverse
