@@ -137,6 +137,20 @@ def test_the_order_of_scores_is_all_that_matters():
             np.testing.assert_array_equal(first.top1, second.top1)
 
 
+@pytest.mark.parametrize("kind", ["bool", "uint8", "uint64", "int8", "float16"])
+def test_scores_of_any_number_type_have_the_same_best_answers(kind):
+    """-scores is nothing for booleans, and puts 0 before 255 in unsigned numbers."""
+    scores = (random_scores(11, 5, levels=4) > 0 if kind == "bool" else random_scores(11, 5) * 5 + 20).astype(
+        kind
+    )
+    found, wanted = (retrieval_metrics(one, top=4) for one in (scores, scores.astype(float)))
+    for way in WAYS:
+        np.testing.assert_array_equal(getattr(found, way).best.answers, getattr(wanted, way).best.answers)
+        np.testing.assert_array_equal(getattr(found, way).ranks, getattr(wanted, way).ranks)
+    order = np.argsort(-scores.astype(float), axis=1, kind="stable")[:, :4]
+    np.testing.assert_array_equal(found.i2t.best.answers, order)
+
+
 def test_the_order_of_images_does_not_matter():
     scores = random_scores(11, 5)
     order = seeds.rng(1).permutation(11)
