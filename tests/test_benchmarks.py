@@ -24,7 +24,7 @@ def test_a_competitor_has_the_number_of_threads_that_suits_it(better):
 
     def job(name):
         seen[name].add(torch.get_num_threads())
-        time.sleep(0.001 if torch.get_num_threads() == better else 0.05)
+        time.sleep(0.001 if torch.get_num_threads() == better else 0.2)
 
     torch.set_num_threads(3)
     try:
@@ -33,8 +33,8 @@ def test_a_competitor_has_the_number_of_threads_that_suits_it(better):
     finally:
         torch.set_num_threads(before)
     assert seen == {"ours": {3}, "loop": {1, 3}}
-    assert seconds["loop"] < 0.05
-    assert (seconds["ours"] < 0.05) == (better == 3)
+    assert seconds["loop"] < 0.2
+    assert (seconds["ours"] < 0.2) == (better == 3)
 
 
 def test_a_core_is_at_work_unless_it_idles_or_waits_for_a_disk():
