@@ -1,12 +1,16 @@
-"""`python -m benchmarks [--quick] [CASE ...]`: a table of ratios, and the same as JSON."""
+"""`python -m benchmarks [--quick] [CASE ...]`: a table of ratios, and the same as JSON.
+
+No ratio is given where other processes take more than a tenth of the cores' time.
+"""
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from . import cases, gpu, scores, text
-from .measure import machine
+from .measure import Others, machine
 from .rows import Row
 
 CASES: dict[str, Callable[[bool], list[Row]]] = {
@@ -38,21 +42,25 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no case {unknown.pop()!r}; cases: {', '.join(CASES)}")
     about = machine()
-    print("{processor}, {threads} threads, load {load:.1f}, torch {torch}\n".format(**about))
+    print("{processor}, {cores} cores, {threads} threads, torch {torch}".format(**about), end="")
+    print("\n" if about["others"] is None else f"; others take {about['others']:.2f} cores\n")
     print("| what | ours | ours : floor | loop : ours | goal |\n|---|---|---|---|---|")
     rows = []
     for name in arguments.cases or CASES:
-        for row in CASES[name](arguments.quick):
-            rows.append(row)
-            ratios = f"{_number(row.floor)} | {_number(row.faster_than_loop)}"
-            print(f"| {row.what} | {row.ours} | {ratios} | {row.goal} |", flush=True)
+        with Others() as others:
+            found = CASES[name](arguments.quick)
+        for row in found:
+            print(row.line(others.loaded), flush=True)
+            rows.append({**row.record(others.loaded), "others": others.cores})
+        if others.loaded:
+            print(
+                f"warning: others took {others.cores:.2f} cores during {name}; run it again on quiet cores",
+                file=sys.stderr,
+                flush=True,
+            )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    content = {"machine": about, "quick": arguments.quick, "rows": [row._asdict() for row in rows]}
+    content = {"machine": about, "quick": arguments.quick, "rows": rows}
     arguments.out.write_text(json.dumps(content, indent=1) + "\n")
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
 
 
 main()

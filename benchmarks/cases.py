@@ -67,6 +67,7 @@ def _step_rows(
     seconds = in_turns(
         {"ours": lambda: trainer.step(batch, 1), "parts": _parts(model, batch), **plainly},
         rounds=1 if quick else 5,
+        competitors=others,
     )
     return [
         Row(

@@ -1,4 +1,4 @@
-"""Timing in turns, memory of a process of its own, and what machine this is."""
+"""Timing in turns, memory of a process of its own, what machine this is and what others do on it."""
 
 import os
 import platform
@@ -6,26 +6,90 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
 import torch
 
+LOADED = 0.1  # share of our cores' time; beside more than that no ratio is given
 
-def in_turns(jobs: Mapping[str, Callable[[], object]], rounds: int = 3) -> dict[str, float]:
-    """Median seconds of each job; the jobs take turns, so that a machine's drift meets all of them."""
-    for job in jobs.values():
-        job()
-    _settle()
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for _ in range(rounds):
-        for name, job in jobs.items():
-            started = time.perf_counter()
-            job()
-            _settle()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: median(values) for name, values in seconds.items()}
+
+def in_turns(
+    jobs: Mapping[str, Callable[[], object]], rounds: int = 3, competitors: Collection[str] = ()
+) -> dict[str, float]:
+    """Median seconds of each job; the jobs take turns, so that a machine's drift meets all of them.
+
+    competitors: names of jobs that are timed with one thread and with all, of which the faster counts: torch
+    shares each operation among its threads, which wait for each other, and a loop of small ones loses by it.
+    """
+    every = torch.get_num_threads()
+    turns = [(name, count) for name in jobs for count in ({1, every} if name in competitors else {every})]
+    seconds: dict[tuple[str, int], list[float]] = {turn: [] for turn in turns}
+    for measured in [False] + [True] * rounds:
+        for name, count in turns:
+            with _threads(count):
+                started = time.perf_counter()
+                jobs[name]()
+                _settle()
+                if measured:
+                    seconds[name, count].append(time.perf_counter() - started)
+    return {name: min(median(seconds[turn]) for turn in turns if turn[0] == name) for name in jobs}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """In it torch shares an operation among so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Others:
+    """The CPU time that other processes take while a block runs, in cores; Linux, else unknown (None).
+
+    On the cores that this process may use, time that a hypervisor gives to other machines (steal) included.
+    """
+
+    cores: float | None = None
+
+    def __enter__(self) -> "Others":
+        self.start = self._now()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end = self._now()
+        if self.start is not None and end is not None:
+            wall, busy, own = (b - a for a, b in zip(self.start, end, strict=True))
+            self.cores = max(0.0, (busy - own) / wall)
+
+    @property
+    def loaded(self) -> bool:
+        return self.cores is not None and self.cores > LOADED * len(os.sched_getaffinity(0))
+
+    @staticmethod
+    def _now() -> tuple[float, float, float] | None:
+        """Seconds: of the clock, of the cores at work, of this process and its finished children."""
+        table = Path("/proc/stat")
+        if not table.exists():
+            return None
+        ticks = busy_ticks(table.read_text(), os.sched_getaffinity(0))
+        return time.monotonic(), ticks / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4])
+
+
+def busy_ticks(table: str, cores: Collection[int]) -> int:
+    """Ticks at work since the start of the machine, by /proc/stat's lines of these cores."""
+    total = 0
+    for line in table.splitlines():
+        name, *numbers = line.split() or [""]
+        if name.removeprefix("cpu") in map(str, cores):
+            user, nice, system, _idle, _waiting, *more = (int(number) for number in numbers[:8])
+            total += user + nice + system + sum(more)  # more: interrupts, and steal
+    return total
 
 
 def _settle() -> None:
@@ -35,7 +99,9 @@ def _settle() -> None:
 
 
 def machine() -> dict[str, object]:
-    """What the numbers were measured on."""
+    """What the numbers are measured on, and what others do there for a second before."""
+    with Others() as others:
+        time.sleep(1)
     model = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -44,7 +110,7 @@ def machine() -> dict[str, object]:
         "processor": model,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0],
+        "others": others.cores,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "blas": "mkl" if torch.backends.mkl.is_available() else "other",

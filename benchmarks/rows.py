@@ -24,6 +24,18 @@ class Row(NamedTuple):
     faster_than_loop: float | None
     goal: str
 
+    def line(self, loaded: bool = False) -> str:
+        """As the table has it; loaded: others were at work, which slows one side of a ratio more."""
+        cells = (
+            "" if x is None else "loaded" if loaded else f"{x:.2f}"
+            for x in (self.floor, self.faster_than_loop)
+        )
+        return f"| {self.what} | {self.ours} | {' | '.join(cells)} | {self.goal} |"
+
+    def record(self, loaded: bool = False) -> dict[str, object]:
+        """As JSON has it."""
+        return (self._replace(floor=None, faster_than_loop=None) if loaded else self)._asdict()
+
 
 def lengths_like_f30k(captions: int, seed: int = 0) -> Tensor:
     shares = np.array(LENGTHS) / sum(LENGTHS)

@@ -60,6 +60,7 @@ def scoring(quick: bool) -> list[Row]:
             "loop": lambda: plain.looped_scores(loop_images, padded, slice_lengths, 0.1),
         },
         rounds=2,
+        competitors=["loop"],
     )
     scale = images * packing.words / (part * int(slice_lengths.sum()))
     size = f"{images} x {captions}, D {dim}"

@@ -204,7 +204,7 @@ def test_no_difference_at_all_is_no_finding():
 
 def test_its_variance_is_that_of_the_two_way_layout():
     """Mean squares of images, of seeds, and of what both leave, as analysis of variance has them."""
-    seeds, images = 3, 7
+    seeds, images = 5, 7
     runs = RNG.normal(size=(seeds, images)) + 9 * np.arange(seeds)[:, None] + 9 * np.arange(images)
     by_image = seeds * ((runs.mean(axis=0) - runs.mean()) ** 2).sum()
     by_seed = images * ((runs.mean(axis=1) - runs.mean()) ** 2).sum()
@@ -228,16 +228,34 @@ def test_independent_runs_that_happen_to_be_equal_have_the_interval_of_their_see
         assert 1.96 * error < found.high[0] < 1.001 * stats.t.ppf(0.975, 1) * error
 
 
-@pytest.mark.parametrize("members", [3, 6])
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("members", [2, 3, 6])
 @pytest.mark.parametrize("spreads", [(1, 1, 1), (0, 5, 20), (2, 10, 30), (0, 0, 10)])
-def test_the_interval_over_images_and_seeds_covers_what_it_says(spreads, members):
-    """Spreads of seeds, of images, of both together: the parts that two equal settings are drawn from."""
+def test_the_interval_over_images_and_seeds_covers_what_it_says(spreads, members, paired):
+    """Spreads of seeds, of images, of both together: the parts that two equal settings are drawn from.
+
+    Each of 1500 measures is a draw.
+    """
     rng = seeds.rng(1)
-    shapes = (1500, 2, members, 1, 1), (1500, 2, 1, 29, 1), (1500, 2, members, 29, 1)
-    runs = sum(rng.normal(0, spread, shape) for spread, shape in zip(spreads, shapes, strict=True))
-    found = [crossed_difference(*pair) for pair in runs]
-    covered = np.mean([one.low[0] <= 0 <= one.high[0] for one in found])
+    shapes = (2, members, 1, 1500), (2, 1, 29, 1500), (2, members, 29, 1500)
+    first, second = sum(rng.normal(0, spread, shape) for spread, shape in zip(spreads, shapes, strict=True))
+    found = crossed_difference(first, second, paired=paired)
+    covered = ((found.low <= 0) & (found.high >= 0)).mean()
     assert 0.925 <= covered <= 0.998  # 0.95 to 0.99 over many draws; their standard deviation is 0.006
+
+
+def test_images_and_seeds_together_leave_no_less_open_than_either_alone():
+    """Two seeds that lie close have one degree of freedom, whatever the images have; so have two images."""
+    close, apart = np.array([0.5, -0.5]), RNG.permutation(np.linspace(-8, 8, 23))
+    for by_seed, by_image in ((close, apart), (apart, close)):
+        gap = (3 + by_seed[:, None] + by_image)[..., None]
+        found = crossed_difference(gap, np.zeros_like(gap), paired=True)
+        for alone in (by_seed, by_image):
+            wanted = stats.ttest_1samp(3 + alone, 0)
+            low, high = wanted.confidence_interval(0.95)
+            assert found.low[0] <= low + 1e-9
+            assert found.high[0] >= high - 1e-9
+            assert found.p[0] >= wanted.pvalue - 1e-9
 
 
 def test_a_pooled_variance_over_seeds_is_students_t_test_with_all_settings():
@@ -279,6 +297,13 @@ def test_holm_multiplies_the_smallest_by_all_and_never_falls_back():
     np.testing.assert_array_equal(corrected(p, "none"), p)
     with pytest.raises(UsageError, match="no correction 'bonferroni'; corrections: holm, bh, none"):
         corrected(p, "bonferroni")
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), 1.2, -0.1])
+@pytest.mark.parametrize("correction", ["holm", "bh", "none"])
+def test_what_is_no_p_value_is_refused(wrong, correction):
+    with pytest.raises(UsageError, match=f"p-value 2 of 3 is {wrong:g}; it must lie between 0 and 1"):
+        corrected([0.0, wrong, 1.0], correction)
 
 
 @pytest.mark.parametrize(

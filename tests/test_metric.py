@@ -137,6 +137,18 @@ def test_the_order_of_scores_is_all_that_matters():
             np.testing.assert_array_equal(first.top1, second.top1)
 
 
+@pytest.mark.parametrize("kind", ["bool", "uint8", "uint64", "int8", "float16"])
+def test_scores_of_any_number_type_have_the_same_best_answers(kind):
+    """-scores means nothing for booleans, and with unsigned numbers 0 comes first."""
+    scores = np.maximum(4 * random_scores(11, 5) - 3, 0).astype(kind)  # so few above 0 that 0 is an answer
+    found, wanted = (retrieval_metrics(one, top=4) for one in (scores, scores.astype(float)))
+    for way in WAYS:
+        np.testing.assert_array_equal(getattr(found, way).best.answers, getattr(wanted, way).best.answers)
+        np.testing.assert_array_equal(getattr(found, way).ranks, getattr(wanted, way).ranks)
+    order = np.argsort(-scores.astype(float), axis=1, kind="stable")[:, :4]
+    np.testing.assert_array_equal(found.i2t.best.answers, order)
+
+
 def test_the_order_of_images_does_not_matter():
     scores = random_scores(11, 5)
     order = seeds.rng(1).permutation(11)

@@ -40,6 +40,48 @@ def test_no_boundary_nearby_costs_less(case):
     assert all(cost(t) <= cost(t + step) for step in (-0.05, -1e-3, 1e-3, 0.05))
 
 
+def lowest(case) -> tuple[float, float]:
+    """The cost at the boundary, and the lowest of any, that of taking all words or none included."""
+    mp, sp, mn, sn, alpha = case
+
+    def cost(t):
+        return alpha * norm.sf(t, mn, sn) + norm.cdf(t, mp, sp)
+
+    ends = (min(mp - 9 * sp, mn - 9 * sn), max(mp + 9 * sp, mn + 9 * sn))
+    anywhere = cost(np.linspace(*ends, 20_001)).min()
+    return cost(naaflib.optimal_boundary(*case)), min(anywhere, alpha, 1.0)
+
+
+@pytest.mark.parametrize("case", SITUATIONS)
+def test_no_boundary_at_all_costs_less(case):
+    found, least = lowest(case)
+    assert found <= least + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("case", "cheapest"),
+    [
+        ((0.4, 0.1, 0.6, 0.2, 2.0), 1.0),  # matched words are the lower ones: none is taken as matched
+        ((0.4, 0.2, 0.6, 0.1, 0.5), 0.5),  # all are
+        ((0.5, 0.1, 0.3, 0.2, 3.25), 1.0),  # a price too high for any boundary
+        ((0.5, 0.2, 0.3, 0.1, 0.3077), 0.3077),  # one too low
+    ],
+)
+def test_a_boundary_can_cost_more_than_none(case, cheapest):
+    found, least = lowest(case)
+    assert least == pytest.approx(cheapest, abs=1e-6)
+    assert found > 1.005 * cheapest
+
+
+def test_the_least_cost_is_at_the_boundary_or_at_an_end():
+    rng = seeds.rng(7)
+    for mp, sp, mn, sn, price in rng.uniform((0, 0.03, 0, 0.03, -3), (1, 0.4, 1, 0.4, 3), (200, 5)):
+        case = mp, sp, mn, sn, math.exp(price)
+        found, least = lowest(case)
+        ends = min(1.0, case[-1])
+        assert least == pytest.approx(ends if math.isnan(found) else min(found, ends), abs=1e-5)
+
+
 def test_equal_deviations_give_the_limit():
     t = naaflib.optimal_boundary(0.6, 0.1, 0.2, 0.1, alpha=2.0)
     assert t == pytest.approx(0.4 + 0.01 * math.log(2) / 0.4, rel=1e-12)
@@ -73,6 +115,12 @@ def test_released_form_agrees_where_both_are_defined():
     mp, sp, mn, sn, alpha = SITUATIONS[0]
     released = released_boundary(Samples(mp, sp, mn, sn), alpha)
     assert released == pytest.approx(naaflib.optimal_boundary(mp, sp, mn, sn, alpha), rel=1e-6)
+
+
+@pytest.mark.parametrize("samples", [(0.5, 0.0, 0.2, 0.1), (0.5, 0.1, 0.2, 0.0), (0.5, 0.0, 0.2, 0.0)])
+def test_a_sample_without_spread_gives_the_released_form_no_boundary_either(samples):
+    assert math.isnan(released_boundary(Samples(*samples), 2.0))
+    assert math.isnan(naaflib.optimal_boundary(*samples))
 
 
 @pytest.mark.parametrize(

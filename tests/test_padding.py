@@ -200,6 +200,21 @@ def test_padding_changes_no_step_of_training(folders, mode):
         torch.testing.assert_close(more, plain, rtol=1e-6, atol=1e-9, equal_nan=True)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("method", METHODS)
+def test_padding_adds_nothing_to_the_first_gradient(folders, method, precision):
+    """A new model has no bias, so padding is encoded as zeros, where the slope of a norm is 1e8."""
+    changes = {"train.batch_size": 29, "model.dim": 19, "model.word_dim": 13, "train.precision": precision}
+    norms = []
+    for folder in folders:
+        split = open_split(folder, "train")
+        model = new_model(split, method)
+        torch.nn.init.zeros_(model.image_encoder.fc.bias)
+        trainer = Trainer(model, preset("scenes", {**changes, "model.method": method}))
+        norms.append(trainer.step(next(Batches(split, model.text_encoder.ids, 29, 0).epoch(1)), 1).grad_norm)
+    assert norms[1] == pytest.approx(norms[0], rel=1e-3)
+
+
 def test_padding_changes_no_sample_of_similarities(folders):
     splits = [open_split(folder, "dev") for folder in folders]
     model = new_model(splits[0])

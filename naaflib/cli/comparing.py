@@ -24,7 +24,9 @@ What an interval covers is said below the table:
                      permutation test by sign flips; an image stays together with all its captions, in both
                      directions. Another seed may give another result.
   images and seeds   two seeds or more of both settings: trained anew and asked other images. A t interval
-                     over both sources, and its p-value; the interval over images alone stands beside it.
+                     over both sources, never shorter than Student's over one of them, and its p-value; the
+                     interval over images alone stands beside it. Of two seeds a 95 % interval is long and
+                     covers up to 99 %.
 Seeds that share their trained weights (a switch at inference alone) are compared in pairs. --pool-seeds takes
 the variance over seeds as one for all settings: narrower with few seeds, right where it is nearly so.
 

@@ -205,7 +205,8 @@ def best_answers(scores: np.ndarray, k: int, first: int = 0) -> Best:
         return Best(top + first, np.take_along_axis(scores, top, 1))
     limit = np.partition(scores, answers - k, axis=1)[:, answers - k, None]
     query, answer = np.nonzero(scores >= limit)  # k of each query, and what equals the last of them
-    order = np.lexsort((answer, -scores[query, answer], query))
+    # backwards, as -scores means something else in unsigned numbers and nothing in booleans
+    order = np.lexsort((-answer, scores[query, answer], -query))[::-1]
     starts = np.searchsorted(query, np.arange(queries))
     top = answer[order[starts[:, None] + np.arange(k)]]
     return Best(top + first, np.take_along_axis(scores, top, 1))

@@ -14,11 +14,12 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from ..data.captions import tokenize
 from ..data.vocabulary import END, START, Vocabulary
 from ..errors import NaafError
-from ..similarity.base import EPSILON
+from ..similarity.base import EPSILON, in_float32
 
 
 def unit(vectors: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
-    """Vectors divided by their L2 norm; a zero vector stays zero."""
+    """Vectors divided by their L2 norm, in float32 at least; a zero vector stays zero."""
+    vectors = in_float32(vectors)  # autocast's float16 has no EPSILON: 0 / 0
     return vectors / (torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) + EPSILON)
 
 

@@ -165,6 +165,11 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def in_float32(values: Tensor) -> Tensor:
+    """float16 and bfloat16 as float32, which scores are computed in: float16 takes EPSILON for 0."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
 def pair_parts(
     similarity: Similarity,
     regions: Float[Tensor, "region dim"],
@@ -172,8 +177,8 @@ def pair_parts(
     boundary: float,
 ) -> Parts:
     """The parts of one pair, without the image axis; NaN for the cosines of a region that is padding."""
-    absent = padding(regions)
-    parts = similarity.parts(regions.unsqueeze(0), words, boundary)
+    absent, regions = padding(regions), in_float32(regions)
+    parts = similarity.parts(regions.unsqueeze(0), in_float32(words), boundary)
     one = Parts(*(value.squeeze(0) for value in parts))
     return one._replace(cosine=one.cosine.masked_fill(absent, torch.nan))
 
@@ -201,9 +206,20 @@ def attended_cosine(
     gram is V V^T per image. With it the attended vector w V is never built: its product with the word
     is w . s, and its squared length is w G w.
     """
-    energy = ((weight @ gram) * weight).sum(dim=-1)
+    projection = (weight * cosine).sum(dim=-1)
+    energy = bounded(((weight @ gram) * weight).sum(dim=-1), projection)
     length = energy.where(energy > 0, 1.0).sqrt()  # sqrt'(0) is infinite: NaN gradients without this
-    return (weight * cosine).sum(dim=-1) / length
+    return projection / length
+
+
+def bounded(energy: Float[Tensor, "*axes"], projection: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """A vector's squared length, w G w, but at least its squared projection on a unit vector.
+
+    No vector is shorter than its projection. Where regions cancel, w G w loses its digits and would give
+    cosines far above 1. The gradient is that of w G w, with the bound as its value.
+    """
+    most = torch.maximum(energy, projection.square()).detach()
+    return most + (energy - energy.detach())  # energy + (most - energy) would round
 
 
 def relevance_weight(

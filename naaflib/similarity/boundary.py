@@ -36,9 +36,11 @@ def optimal_boundary(
 ) -> Any:
     """Eq. 4: the raw root, not clipped: where alpha N(mean_neg, std_neg) and N(mean_pos, std_pos) cross.
 
-    Minimises alpha P(mismatched taken as matched) + P(matched taken as mismatched). Numbers give a float;
-    if any argument is a tensor, elementwise, a float64 tensor. NaN where there is no boundary: no real
-    crossing (discriminant <= 0), or equal deviations with mean_pos <= mean_neg.
+    A local minimum of the expected cost, alpha P(mismatched taken as matched) + P(matched taken as
+    mismatched). It is the global one unless to take every word as matched, which costs alpha, or none, which
+    costs 1, is cheaper; that happens where mean_pos < mean_neg, or where alpha is very high or very low.
+    Numbers give a float; if any argument is a tensor, elementwise, a float64 tensor. NaN where there is no
+    boundary: no real crossing (discriminant <= 0), or equal deviations with mean_pos <= mean_neg.
     """
     given = (mean_pos, std_pos, mean_neg, std_neg, alpha)
     mp, sp, mn, sn, price = (torch.as_tensor(value, dtype=torch.float64) for value in given)
@@ -59,7 +61,8 @@ def released_boundary(samples: Samples, alpha: float) -> float:
     mp, sp, mn, sn = samples
     b1 = sp**2 - sn**2
     b2 = 2 * (mp * sn**2 - mn * sp**2)
-    b3 = (sp * mn) ** 2 - (sn * mp) ** 2 + 2 * (sp * sn) ** 2 * math.log(sn / (alpha * sp) + 1e-8)
+    ratio = sn / (alpha * sp) if sp else math.inf  # as torch divides; then there is no boundary
+    b3 = (sp * mn) ** 2 - (sn * mp) ** 2 + 2 * (sp * sn) ** 2 * math.log(ratio + 1e-8)
     discriminant = b2**2 - 4 * b1 * b3
     return (-b2 + math.sqrt(discriminant)) / (2 * b1 + 1e-10) if discriminant > 0 else math.nan
 

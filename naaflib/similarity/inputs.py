@@ -8,22 +8,23 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from .base import in_float32
 
 
 def as_tensor(name: str, values: Any) -> Tensor:
     """A tensor as it is; of a numpy array or a flat list of numbers a tensor of its own.
 
-    Raises UsageError for anything else; name: what the sentence calls it.
+    float16 and bfloat16 become float32. name: what the sentence calls it. Raises UsageError for other types.
     """
     if isinstance(values, Tensor):
-        return values
+        return in_float32(values)
     kind = f"a {type(values).__name__}"
     if isinstance(values, list) and all(isinstance(value, Real) for value in values):
         values = np.array(values)
     if isinstance(values, np.ndarray):
         kind = f"an array of {values.dtype}"
         if values.dtype.kind in "fiu" and values.dtype.itemsize <= 8:  # torch has no longer ones
-            return torch.from_numpy(values.astype(values.dtype.newbyteorder("="), order="C"))
+            return in_float32(torch.from_numpy(values.astype(values.dtype.newbyteorder("="), order="C")))
     raise UsageError(f"{name} must be a tensor or a numpy array of numbers, not {kind}")
 
 

@@ -29,6 +29,7 @@ from .base import (
     Similarity,
     attended_cosine,
     cosines,
+    in_float32,
     relevance_weight,
 )
 
@@ -154,8 +155,12 @@ def naaf_score(
     lambda_intra: float | None = 5.0,
     effects: Effects = ALL_EFFECTS,
 ) -> Float[Tensor, " image"]:
-    """The readable score of one caption with each image; differentiable any number of times."""
-    return Naaf(lambda_softmax, lambda_intra, *effects).parts(regions, words, boundary).score
+    """The readable score of one caption with each image; differentiable any number of times.
+
+    Of float16 and bfloat16 the score is float32.
+    """
+    similarity = Naaf(lambda_softmax, lambda_intra, *effects)
+    return similarity.parts(in_float32(regions), in_float32(words), boundary).score
 
 
 def intra_attention(words: Float[Tensor, "word dim"], lambda_intra: float) -> Float[Tensor, "word word"]:

@@ -15,7 +15,7 @@ from torch.nn.functional import leaky_relu
 
 from ..errors import unknown
 from .axes import Boundary, ByCaption, ByRegion, ByWord, Gram, Groups, Words
-from .base import ABSENT, ALL_EFFECTS, EPSILON, POOLINGS, SLOPE, TINY, Effects, inverse_length
+from .base import ABSENT, ALL_EFFECTS, EPSILON, POOLINGS, SLOPE, TINY, Effects, bounded, inverse_length
 
 
 def caption_sums(values: Float[Tensor, "*axes word"], groups: Groups) -> Float[Tensor, "*axes caption"]:
@@ -110,9 +110,9 @@ class Attended(NamedTuple):
 
 
 def attended(cosine: ByRegion, weight: ByRegion, gram: Gram) -> Attended:
-    gram_weight = gram @ weight
-    energy = (gram_weight * weight).sum(dim=1)
-    return Attended(weight, gram_weight, (weight * cosine).sum(dim=1), inverse_length(energy))
+    gram_weight, projection = gram @ weight, (weight * cosine).sum(dim=1)
+    energy = bounded((gram_weight * weight).sum(dim=1), projection)
+    return Attended(weight, gram_weight, projection, inverse_length(energy))
 
 
 def feature_weight(cosine: ByRegion, best: ByWord, boundary: Boundary, lambda_softmax: float) -> ByRegion:
@@ -195,7 +195,7 @@ def block_gradient(
 def _feature_gradient(
     share: ByWord, cosine: ByRegion, best: ByWord, gram: Gram, boundary: Boundary, lambda_softmax: float
 ) -> tuple[ByRegion, Gram]:
-    """With w the weights, p = w . s and E = w G w:
+    """With w the weights, p = w . s and E = w G w, or p^2 where that is more (`base.bounded`):
 
     d(p / sqrt E) / ds = w [(1 + lambda s) / sqrt E - lambda p (G w) / E^1.5], d / dG = -p w w^T / (2 E^1.5).
     """

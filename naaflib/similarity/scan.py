@@ -21,6 +21,7 @@ from .base import (
     Scores,
     Similarity,
     attended_cosine,
+    bounded,
     cosines,
     inverse_length,
     padding,
@@ -103,7 +104,7 @@ class ScanI2t(Similarity):
         projection = (weight * by_word.unflatten(0, (length, -1)).flatten(2)).sum(dim=0)
         own = words.unflatten(0, (length, -1)).transpose(0, 1)  # caption, position, dim
         weight = weight.transpose(0, 1)
-        energy = ((own @ own.mT @ weight) * weight).sum(dim=1)
+        energy = bounded(((own @ own.mT @ weight) * weight).sum(dim=1), projection)
         parts = (projection * inverse_length(energy)).unflatten(1, cosine.shape[:2])
         padded = absent if bool(absent.any()) else None
         return pooled(parts, self.pooling, self.lambda_lse, padded).mT

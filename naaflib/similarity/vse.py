@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .axes import Boundary, Regions, Words
-from .base import ABSENT, Block, Parts, Scores, Similarity, cosines, inverse_length, padding
+from .base import ABSENT, Block, Parts, Scores, Similarity, bounded, cosines, inverse_length, padding
 from .packed import caption_means
 
 
@@ -29,14 +29,16 @@ class Vse(Similarity):
         cosine, here = cosines(words, regions), (~padding(regions)).to(regions)
         weight = here / here.sum(dim=-1, keepdim=True)
         image, caption = (weight.unsqueeze(-1) * regions).sum(dim=-2), words.mean(dim=0)
-        effect = image @ words.mT * inverse_length(image.square().sum(dim=-1, keepdim=True))
-        effect = effect * inverse_length(caption.square().sum())
+        projection = image @ words.mT * inverse_length(image.square().sum(dim=-1, keepdim=True))
+        mean = projection.mean(dim=-1, keepdim=True)
+        effect = projection * inverse_length(bounded(caption.square().sum().expand_as(mean), mean))
         return Parts.of(cosine, weight.unsqueeze(-2).expand_as(cosine), effect, effect.mean(dim=-1))
 
     def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
         here = (block.cosine[..., :1] != ABSENT).to(block.cosine)
         weight, groups = here / here.sum(dim=1, keepdim=True), block.groups
         mean = caption_means((block.cosine * weight).sum(dim=1), groups)
-        image = (weight.mT @ block.gram @ weight).squeeze(-1)
         captions = [block.words[g.words].unflatten(0, (g.length, g.captions)).mean(dim=0) for g in groups]
-        return Scores(mean * inverse_length(image) * inverse_length(torch.cat(captions).square().sum(dim=-1)))
+        projection = mean * inverse_length(torch.cat(captions).square().sum(dim=-1))
+        image = bounded((weight.mT @ block.gram @ weight).squeeze(-1).expand_as(projection), projection)
+        return Scores(projection * inverse_length(image))
