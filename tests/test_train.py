@@ -291,6 +291,7 @@ def test_a_run_that_is_stopped_again_and_again_arrives(train, whole, tmp_path, m
     "changes",
     [
         {"train.precision": "bf16"},
+        {"train.precision": "fp16"},
         {"train.precision": "float64"},
         {"mining.mode": "sequential"},
         {"model.method": "scan-t2i"},
@@ -525,13 +526,46 @@ def test_glove_of_another_dimension_is_refused_before_anything_is_written(train,
     assert not (tmp_path / "a").exists()
 
 
-def test_bf16_trains_float32_weights_a_little_differently(train, whole, tmp_path):
-    run = train(tmp_path / "a", {"train.precision": "bf16"})
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_products_train_float32_weights_a_little_differently(train, whole, tmp_path, precision):
+    run = train(tmp_path / "a", {"train.precision": precision})
     kinds = {value.dtype for name, value in weights(run).items() if "boundary" not in name}
     assert kinds == {torch.float32}
     assert run.steps().loss[0] != whole.steps().loss[0]
     assert run.steps().loss[0] == pytest.approx(whole.steps().loss[0], rel=0.05)
     assert np.isfinite(run.steps().loss).all()
+
+
+def test_a_step_of_fp16_whose_gradients_overflow_is_left_out_and_the_next_ones_are_scaled_less(
+    train, tmp_path, monkeypatch
+):
+    """Resumed in between, too: the scale belongs to the checkpoint, which has no optimizer state then."""
+    start = 2.0**40  # the first steps overflow
+    scalers = []
+
+    def scaler(device, enabled, real=torch.amp.GradScaler):
+        scalers.append(real(device, init_scale=start, enabled=enabled))
+        return scalers[-1]
+
+    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
+    changes = {"train.precision": "fp16", "train.checkpoint_steps": 1}
+    never_stopped = train(tmp_path / "whole", changes)
+    norms, left_out = never_stopped.steps().grad_norm, ~np.isfinite(never_stopped.steps().grad_norm)
+    assert left_out[:2].all()
+    assert scalers[0].get_scale() == start / 2 ** left_out.sum()
+    assert (norms[~left_out] > 0).all()
+    with monkeypatch.context() as patch:
+        kill(patch, "reading a batch", 4)  # one batch is read ahead of the step
+        with pytest.raises(Killed):
+            train(tmp_path / "a", changes)
+    assert 1 <= checkpoint.header(Run.open(tmp_path / "a").checkpoint("last"))["progress"]["step"] <= 3
+    assert_same_run(train(tmp_path / "a", changes, resume=True), never_stopped)
+
+
+def test_tf32_says_that_a_cpu_has_float32_and_trains_so(train, whole, tmp_path, capsys):
+    run = train(tmp_path / "a", {"train.precision": "tf32", "train.epochs": 1})
+    assert "train.precision tf32 is float32 on cpu" in capsys.readouterr().err
+    assert_steps_equal(run, whole, STEPS_AN_EPOCH)
 
 
 def test_float64_is_float64_from_end_to_end(train, whole, tmp_path):

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from ..data.captions import tokenize
 from ..data.vocabulary import END, START, Vocabulary
@@ -18,7 +18,8 @@ from ..similarity.base import EPSILON
 
 
 def unit(vectors: Float[Tensor, "*axes dim"]) -> Float[Tensor, "*axes dim"]:
-    """Vectors divided by their L2 norm; a zero vector stays zero."""
+    """Vectors divided by their L2 norm, in float32 at least; a zero vector stays zero."""
+    vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))  # EPSILON is 0 in float16
     return vectors / (torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) + EPSILON)
 
 
@@ -117,6 +118,9 @@ class GruEncoder(TextEncoder):
         packed = pack_padded_sequence(
             self.embed(tokens), lengths.cpu(), batch_first=True, enforce_sorted=False
         )
-        states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=tokens.shape[1])
-        forward, backward = states.chunk(2, dim=-1)
+        states = self.rnn(packed)[0]
+        # the order is undone below: torch would fetch it from a GPU, and wait
+        longest_first = PackedSequence(states.data, states.batch_sizes)
+        padded, _ = pad_packed_sequence(longest_first, batch_first=True, total_length=tokens.shape[1])
+        forward, backward = padded.index_select(0, states.unsorted_indices).chunk(2, dim=-1)
         return unit((forward + backward) / 2)

@@ -13,7 +13,7 @@ from ..data.glove import read_glove
 from ..data.manifest import data_name, layout_path, made_by
 from ..data.splits import Split, evaluation_split, open_split, split_names
 from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
-from ..devices import pick_device
+from ..devices import check_precision, pick_device, precision_of
 from ..errors import NaafError, UsageError
 from ..evaluation import validation_metrics
 from ..explanation import matched_samples
@@ -28,7 +28,7 @@ from ..processes import ALONE, Processes, joined, own_device
 from ..runs import FINISHED, NEWEST, TRAIN, VARIANT, Run, check_free, open_group
 from ..similarity.boundary import Boundaries
 from ..verdict import verdicts
-from .loop import PRECISIONS, fit
+from .loop import fit
 from .mending import mend
 
 Source = str | Path | None
@@ -91,11 +91,12 @@ def _train(
         if resume:
             start = {name: (dead.config.get("start") or {}).get(name) for name in STARTS}
         resume, restart = False, True
+    check_precision(settings.train.precision, target)
     train, dev = open_splits(data, settings)
     if not (resume or restart):
         check_free(out)
     _check_shares(min(settings.train.batch_size, len(train.captions)), settings, processes)
-    _repeatable(settings.train.seed, target)
+    torch.manual_seed(settings.train.seed)
     if resume:
         Run.open(out)  # or there is nothing to lock
     else:
@@ -134,7 +135,7 @@ def _train_with_first(data: Path, out: Path, target: torch.device, processes: Pr
     processes.wait()  # until it is there
     run = Run.open(out)
     settings = run.settings
-    _repeatable(settings.train.seed, target)
+    torch.manual_seed(settings.train.seed)
     train, dev = open_splits(data, settings)
     model = checkpoint.load_checkpoint(run.checkpoint("last")).to(target)
     fit(
@@ -256,14 +257,6 @@ def open_splits(data: Path, settings: Settings) -> tuple[Split, Split]:
     return train, dev
 
 
-def _repeatable(seed: int, device: torch.device) -> None:
-    """The same seed gives the same run on one machine, on a GPU too."""
-    torch.manual_seed(seed)
-    if device.type == "cuda":
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
-
-
 def _new_model(
     train: Split, settings: Settings, init: Source, glove: Source, vocabulary: Source, bert: Source
 ) -> Model:
@@ -293,7 +286,7 @@ def _new_model(
         vectors = read_glove(Path(glove), words)
         model.set_vectors(vectors)
         say(f"GloVe vectors for {len(vectors.ids)} of {len(words)} words; the others start at random")
-    model = model.to(PRECISIONS[settings.train.precision])
+    model = model.to(precision_of(settings.train.precision).weights)
     model.boundary = (start or model).boundary  # in float64, whatever the weights' type
     if settings.mining.fixed_boundary is not None:
         model.boundary = Boundaries(settings.mining.fixed_boundary, settings.mining.fixed_boundary)
