@@ -27,8 +27,10 @@ from naaflib.evaluation.arithmetic import arithmetic
 from naaflib.explanation import explain_pairs, matched_samples, pair_rows
 from naaflib.model.encoders import unit
 from naaflib.model.model import Model
+from naaflib.processes import ALONE
 from naaflib.similarity.matrix import score_matrix
 from naaflib.similarity.packing import pack
+from naaflib.training import folder
 from naaflib.training.loop import Trainer
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -286,6 +288,17 @@ def test_a_tensor_that_was_made_on_the_cpu_is_refused(monkeypatch):
         assert packing.unpack(there[:3]).tolist() == wrong.unpack(torch.arange(3.0)).tolist()
         with pytest.raises(RuntimeError, match="on the same device"):
             wrong.unpack(there[:3])
+
+
+@pytest.mark.parametrize(("device", "readers", "pinned"), [(CPU, 1, False), (GPU, 2, True)])
+def test_two_threads_read_for_a_gpu_into_memory_that_it_copies_from(
+    data, monkeypatch, device, readers, pinned
+):
+    split = open_split(data, "train")
+    model, settings = small_model(split)
+    monkeypatch.setattr(Model, "device", device)
+    found = folder._batches(split, model, settings, ALONE)
+    assert (found.readers, found.pinned) == (readers, pinned)
 
 
 # ---- how often the program waits

@@ -152,7 +152,10 @@ def _train_with_first(data: Path, out: Path, target: torch.device, processes: Pr
 
 
 def _batches(train: Split, model: Model, settings: Settings, processes: Processes) -> Batches:
-    return Batches(train, model.text_encoder.ids, settings.train.batch_size, settings.train.seed, processes)
+    ids, how = model.text_encoder.ids, settings.train
+    on_gpu = model.device.type == "cuda"  # it is done with a batch before one thread has read the next
+    reading = {"readers": 2, "pinned": True} if on_gpu else {}
+    return Batches(train, ids, how.batch_size, how.seed, processes, **reading)
 
 
 def _check_shares(pairs: int, settings: Settings, processes: Processes) -> None:
