@@ -1,7 +1,6 @@
 """What is measured on a GPU: scoring and training. Without one each row says that it was not measured."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from naaflib.config import model_settings, preset
 from naaflib.data.batches import Batch
+from naaflib.devices import products
 from naaflib.evaluation.scores import CHUNK, Encoded, SplitScorer
 from naaflib.metric.ranks import RankCounter
 from naaflib.model.model import Model
@@ -49,7 +49,7 @@ def gpu_scoring(quick: bool) -> list[Row]:
 
 def _scored(what: str, images: int, precision: str, goal: str) -> Row:
     model, split = _encoded(images, images)
-    with tf32():
+    with products("tf32"):
         scorer = SplitScorer(model, split, "bf16" if precision == "bf16" else "float32")
         kind = torch.bfloat16 if precision == "bf16" else torch.float32
         factors = split.images.flatten(0, 1).to(kind), split.words.to(kind)
@@ -113,7 +113,7 @@ def _trained(what: str, features: int, vocabulary: int, goal: str) -> Row:
         "ours": lambda: [trainer.step(batch, 1) for _ in range(STEPS)],
         "plain": lambda: plain_step(model, there, plain.looped_scores),
     }
-    with tf32():
+    with products("tf32"):
         seconds = in_turns(jobs, rounds=3)
     step = seconds["ours"] / STEPS
     return Row(what, f"{1 / step:.1f} steps a second", None, seconds["plain"] / step, goal)
@@ -134,14 +134,3 @@ def _unit(rows: int, at_once: int = 2**18) -> Tensor:
         part = vectors[start : start + at_once].normal_()
         part /= part.norm(dim=1, keepdim=True)
     return vectors
-
-
-@contextmanager
-def tf32() -> Iterator[None]:
-    """float32 products in TF32, as `torch.set_float32_matmul_precision("high")` has them."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

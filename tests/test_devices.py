@@ -6,6 +6,7 @@
 import copy
 import os
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -65,7 +66,10 @@ def test_float32_products_are_of_one_kind_in_every_library(name, monkeypatch):
     with ampere(monkeypatch):
         assert product_kinds(GPU) == "matmul ieee, GRU tf32, convolution tf32"
         with products(name):
-            assert product_kinds(GPU) == ("tf32" if name == "tf32" else "ieee")
+            kind = "tf32" if name == "tf32" else "ieee"
+            assert product_kinds(GPU) == kind
+            on = torch.backends
+            assert {on.cuda.matmul.fp32_precision, on.cudnn.rnn.fp32_precision} == {kind}
             assert product_kinds(CPU) == "ieee"
     assert fields() == before
 
@@ -84,6 +88,21 @@ def test_switches_are_turned_back_after_an_error_and_inside_of_each_other(monkey
     assert fields() == before
     with pytest.raises(UsageError, match=r"no precision 'float16'.*float32, tf32"), products("float16"):
         pass
+
+
+def test_a_torch_before_2_9_has_the_older_switches(monkeypatch):
+    on = SimpleNamespace(
+        cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=False)), cudnn=SimpleNamespace(allow_tf32=True)
+    )
+    monkeypatch.setattr(devices, "torch", SimpleNamespace(backends=on, cuda=torch.cuda))
+    with ampere(monkeypatch):
+        assert product_kinds(GPU) == "matmul ieee, GRU and convolution tf32"
+        with products("float32"):
+            assert product_kinds(GPU) == "ieee"
+            assert not on.cudnn.allow_tf32
+        with products("tf32"):
+            assert on.cuda.matmul.allow_tf32
+        assert (on.cuda.matmul.allow_tf32, on.cudnn.allow_tf32) == (False, True)
 
 
 def test_float32_is_exact_whatever_the_program_around_has_chosen():
@@ -132,6 +151,22 @@ def test_a_half_vector_has_its_unit_in_float32_and_zero_stays_zero(kind):
     assert found.dtype == torch.float32
     assert torch.equal(found, unit(vectors.float()))
     assert found[2].eq(0).all()
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
+def test_a_step_of_any_precision_has_about_float32_s_loss_and_gradients(data, monkeypatch, precision):
+    split = open_split(data, "train")
+    real = torch.amp.GradScaler  # a scale of its default overflows first
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device, enabled: real(device, 16.0, enabled=enabled))
+    losses, norms = [], []
+    for name in ("float32", precision):
+        model, settings = small_model(split, {"train.precision": name})
+        step = Trainer(model, settings).step(next(batches_of(split, model).epoch(1)), 1)
+        losses.append(step.loss)
+        norms.append(step.grad_norm)
+    tolerance = 1e-6 if precision == "tf32" else 0.1
+    assert losses[1] == pytest.approx(losses[0], rel=tolerance)
+    assert norms[1] == pytest.approx(norms[0], rel=tolerance)
 
 
 # ---- repeatable

@@ -371,6 +371,7 @@ class Watched(Regions):
 
 @pytest.mark.parametrize("readers", [1, 2, 3])
 def test_batches_come_in_order_whoever_reads_them_and_no_more_than_asked_for(batches, readers):
+    batches.batch_size = 3
     whole = list(batches.epoch(3))
     batches.split = dataclasses.replace(batches.split, regions=Watched(batches.split.regions))
     batches.readers, watched = readers, batches.split.regions
@@ -396,12 +397,22 @@ def test_pinned_batches_are_the_same(batches, monkeypatch):
 
 
 @pytest.mark.parametrize("readers", [1, 2])
-def test_no_reader_is_left_where_an_epoch_is_left(batches, readers):
-    batches.readers = readers
+def test_an_epoch_that_is_left_leaves_no_thread_and_reads_nothing_more(batches, readers, monkeypatch):
+    asked, leave, real = [], threading.Event(), batches.batch
+
+    def batch(captions):
+        asked.append(captions)
+        if len(asked) > 1:
+            leave.wait(10)
+        return real(captions)
+
+    monkeypatch.setattr(batches, "batch", batch)
+    batches.batch_size, batches.readers = 3, readers
     epoch = batches.epoch(1)
     next(epoch)
-    assert any(thread.name.startswith("batches") for thread in threading.enumerate())
+    threading.Timer(0.1, leave.set).start()  # those that are being read end by themselves
     epoch.close()
+    assert len(asked) <= 1 + readers
     assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
 
 

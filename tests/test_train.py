@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -456,6 +457,41 @@ def test_the_best_checkpoint_is_the_first_epoch_of_the_best_rsum(data, tmp_path,
     assert [same_tensors(found, one) for one in after] == [epoch == best for epoch in (1, 2, 3, 4)]
     assert same_tensors(load_checkpoint(run.checkpoint("last")).state_dict(), after[-1])
     assert run.history().rsum.tolist() == pytest.approx([6 * percent for percent in percents])
+
+
+def test_switches_of_torch_are_on_while_a_run_is_trained_and_validated_alone(train, tmp_path, monkeypatch):
+    seen, devices = [], []
+
+    def validated(model, real=folder.validation_metrics, **how):
+        seen.append(torch.backends.cuda.matmul.fp32_precision)
+        return real(model, **how)
+
+    @contextmanager
+    def repeatable(device):
+        devices.append(device.type)
+        yield
+        devices.append("done")
+
+    monkeypatch.setattr(folder, "validation_metrics", validated)
+    monkeypatch.setattr(loop, "repeatable", repeatable)
+    before = torch.backends.cuda.matmul.fp32_precision
+    for precision, kind in (("float32", "ieee"), ("tf32", "tf32")):
+        train(tmp_path / precision, {"train.precision": precision, "train.epochs": 1})
+        assert seen.pop() == kind
+        assert torch.backends.cuda.matmul.fp32_precision == before
+    assert devices == ["cpu", "done"] * 2
+
+
+def test_a_model_that_is_resumed_takes_everything_from_the_checkpoint(train, data, tmp_path):
+    """Also one of other weights and boundaries."""
+    run = train(tmp_path / "a")
+    other = load_checkpoint(run.checkpoint("best"))
+    other.boundary = Boundaries(0.9, 0.8)
+    split = open_split(data, "train")
+    batches = Batches(split, other.text_encoder.ids, SETTINGS.train.batch_size, SETTINGS.train.seed)
+    trainer = loop.Trainer(other, SETTINGS)
+    loop._restore(run, trainer, len(batches))
+    assert trainer.boundary == other.boundary == load_checkpoint(run.checkpoint("last")).boundary
 
 
 # ---- settings act
