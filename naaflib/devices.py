@@ -92,9 +92,15 @@ def products(name: str) -> Iterator[None]:
         yield
 
 
-def product_kinds(device: torch.device) -> str:
-    """How the device computes products of float32 numbers now: "ieee", or each kind of product apart."""
-    kinds = {switch.product: switch.kind(device) for switch in _switches() if switch.device == device.type}
+def product_kinds(device: torch.device, name: str | None = None) -> str:
+    """How the device computes products of float32 numbers: "ieee", or each kind of product apart.
+
+    name: the precision that is asked of it; None: as the switches stand now.
+    """
+    with nullcontext() if name is None else products(name):
+        kinds = {
+            switch.product: switch.kind(device) for switch in _switches() if switch.device == device.type
+        }
     if len(set(kinds.values())) <= 1:
         return next(iter(kinds.values()), "ieee")
     return ", ".join(f"{product} {kind}" for product, kind in kinds.items())

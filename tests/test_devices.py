@@ -64,9 +64,10 @@ def test_float32_products_are_of_one_kind_in_every_library(name, monkeypatch):
     """torch's defaults are not: that is what this mends."""
     before = fields()
     with ampere(monkeypatch):
+        kind = "tf32" if name == "tf32" else "ieee"
         assert product_kinds(GPU) == "matmul ieee, GRU tf32, convolution tf32"
+        assert product_kinds(GPU, name) == kind
         with products(name):
-            kind = "tf32" if name == "tf32" else "ieee"
             assert product_kinds(GPU) == kind
             on = torch.backends
             assert {on.cuda.matmul.fp32_precision, on.cudnn.rnn.fp32_precision} == {kind}

@@ -602,6 +602,9 @@ def test_tf32_says_that_a_cpu_has_float32_and_trains_so(train, whole, tmp_path, 
     run = train(tmp_path / "a", {"train.precision": "tf32", "train.epochs": 1})
     assert "train.precision tf32 is float32 on cpu" in capsys.readouterr().err
     assert_steps_equal(run, whole, STEPS_AN_EPOCH)
+    record = json.loads((run.path / "config.json").read_text())
+    assert record["settings"]["train"]["precision"] == "tf32"
+    assert record["start"]["float32_products"] == "ieee"
 
 
 def test_float64_is_float64_from_end_to_end(train, whole, tmp_path):

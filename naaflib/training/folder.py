@@ -13,7 +13,7 @@ from ..data.glove import read_glove
 from ..data.manifest import data_name, layout_path, made_by
 from ..data.splits import Split, evaluation_split, open_split, split_names
 from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
-from ..devices import check_precision, pick_device, precision_of
+from ..devices import check_precision, pick_device, precision_of, product_kinds
 from ..errors import NaafError, UsageError
 from ..evaluation import validation_metrics
 from ..explanation import matched_samples
@@ -108,7 +108,7 @@ def _train(
             run = _resumable(out, data, settings)
             model = checkpoint.load_checkpoint(run.checkpoint("last"))
         else:
-            record = start_record(start, target, processes)
+            record = start_record(start, target, settings.train.precision, processes)
             run = _new_run(out, data, settings, model, record, restart)
         model = model.to(target)
         batches = _batches(train, model, settings, processes)
@@ -320,7 +320,7 @@ def _new_run(
 
 
 def start_record(
-    start: Mapping[str, Source], device: torch.device, processes: Processes = ALONE
+    start: Mapping[str, Source], device: torch.device, precision: str, processes: Processes = ALONE
 ) -> dict[str, object]:
     """What a training started from, and what a repetition needs beside settings and data."""
     several = {"processes": processes.size} if processes.size > 1 else {}
@@ -328,6 +328,7 @@ def start_record(
         **{name: None if path is None else named(path) for name, path in start.items()},
         "files": {name: start_fingerprint(name, path) for name, path in start.items() if path is not None},
         "device": str(device),
+        "float32_products": product_kinds(device, precision),
         "threads": torch.get_num_threads(),
         **several,
     }
