@@ -1,15 +1,17 @@
 """What is measured on a GPU: scoring and training. Without one each row says that it was not measured."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from naaflib.config import model_settings, preset
 from naaflib.data.batches import Batch
+from naaflib.devices import products
 from naaflib.evaluation.encoding import CHUNK, Encoded
+from naaflib.evaluation.scores import MEMORY, split_scorer
 from naaflib.metric.ranks import RankCounter
 from naaflib.model.model import Model
 from naaflib.training.loop import Trainer
@@ -34,7 +36,7 @@ PAIRS, STEPS = 128, 20
 
 
 def gpu_scoring(quick: bool) -> list[Row]:
-    """All pairs at D 1024, scores in the GPU's memory, beside the bare product."""
+    """All pairs at D 1024 beside the bare product: scores in the GPU's memory; bf16: float32's recalls, in ours."""
     rows = []
     for name, (images, goal) in SCORING.items():
         for precision in ("tf32", "bf16"):
@@ -49,14 +51,16 @@ def gpu_scoring(quick: bool) -> list[Row]:
 
 def _scored(what: str, images: int, precision: str, goal: str) -> Row:
     model, split = _encoded(images, images)
-    with tf32():
-        scorer = SplitScorer(model, split, "bf16" if precision == "bf16" else "float32")
+    with products("tf32"):
+        scorer = split_scorer(model, split, precision)
         kind = torch.bfloat16 if precision == "bf16" else torch.float32
         factors = split.images.flatten(0, 1).to(kind), split.words.to(kind)
         rows = range(0, images, CHUNK)
         seconds = in_turns(
             {
-                "ours": lambda: [scorer.score(split.images[start : start + CHUNK]) for start in rows],
+                "ours": (lambda: sum(len(part) for part in scorer.rows(MEMORY)))
+                if precision == "bf16"
+                else lambda: [scorer.score(split.images[start : start + CHUNK]) for start in rows],
                 "gemm": lambda: product(*factors, rows=REGIONS * CHUNK),
             },
             rounds=3,
@@ -72,16 +76,18 @@ def gpu_streaming(quick: bool) -> list[Row]:
     if quick:
         return []
     model, split = _encoded(TENTH, WHOLE)
-    scorer = SplitScorer(model, split, "bf16")
-    captions = slice(0, scorer.shape[1])
+    scorer = split_scorer(model, split, "bf16")
 
     def tenth() -> None:
-        own = torch.zeros(captions.stop).numpy()  # of images that are not scored here: any values do
-        own[: TENTH * PER_IMAGE] = scorer.own(slice(0, TENTH), PER_IMAGE)
-        counter = RankCounter(own, PER_IMAGE)
-        for start in range(0, TENTH, CHUNK):
-            images = slice(start, start + CHUNK)
-            counter.add(scorer.block(images, captions), images, captions)
+        known = scorer.known(slice(0, TENTH), PER_IMAGE)
+        rest = np.zeros(
+            PER_IMAGE * (WHOLE - TENTH), known.own.dtype
+        )  # of images not scored here: any values do
+        counter = RankCounter(np.concatenate([known.own, rest]), PER_IMAGE)
+        rows, columns = scorer.tiling(MEMORY, PER_IMAGE * WHOLE)
+        for tile in counter.tiles(rows, columns):
+            if tile.images.stop <= TENTH:
+                counter.merge(tile.counts(scorer.scores_of(tile, known.bounds)))
 
     seconds = in_turns({"tenth": tenth}, rounds=1)["tenth"]
     ours = f"a tenth: {seconds:.0f} s measured, so {10 * seconds:.0f} s"
@@ -113,7 +119,7 @@ def _trained(what: str, features: int, vocabulary: int, goal: str) -> Row:
         "ours": lambda: [trainer.step(batch, 1) for _ in range(STEPS)],
         "plain": lambda: plain_step(model, there, plain.looped_scores),
     }
-    with tf32():
+    with products("tf32"):
         seconds = in_turns(jobs, rounds=3)
     step = seconds["ours"] / STEPS
     return Row(what, f"{1 / step:.1f} steps a second", None, seconds["plain"] / step, goal)
@@ -134,14 +140,3 @@ def _unit(rows: int, at_once: int = 2**18) -> Tensor:
         part = vectors[start : start + at_once].normal_()
         part /= part.norm(dim=1, keepdim=True)
     return vectors
-
-
-@contextmanager
-def tf32() -> Iterator[None]:
-    """float32 products in TF32, as `torch.set_float32_matmul_precision("high")` has them."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -173,6 +173,26 @@ def test_the_version_is_the_package_s(naaf):
             ["--set has train.seed twice"],
         ),
         (
+            [
+                "train",
+                "--data",
+                "SCENES",
+                "--out",
+                "x",
+                "--set",
+                "train.precision=bf16",
+                "--precision",
+                "fp16",
+            ],
+            2,
+            ["train.precision twice; give it one value"],
+        ),
+        (
+            ["train", "--data", "SCENES", "--out", "x", "--precision", "half"],
+            2,
+            ["setting train.precision: input should be 'float32', 'tf32', 'bf16', 'fp16' or 'float64'"],
+        ),
+        (
             ["train", "--data", "SCENES", "--out", "x", "--set", "train.epochs=many"],
             2,
             ["train.epochs", "'many'"],

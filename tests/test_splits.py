@@ -1,7 +1,10 @@
 """Splits: which caption belongs to which image, whatever the files' rows are; batches of them."""
 
+import dataclasses
 import json
 import shutil
+import threading
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -346,6 +349,73 @@ def test_an_epoch_goes_on_where_it_stopped(batches):
             assert all(torch.equal(getattr(one, name), getattr(other, name)) for name in vars(one))
 
 
+class Watched(Regions):
+    """Features that every other thread waits for, and that one batch of images has none of."""
+
+    def __init__(self, real: Regions, broken: Sequence[int] = ()):
+        super().__init__(real.path, real.repeat, real.images)
+        self.broken, self.started, self.finished, self.overtaken = list(broken), [], [], threading.Event()
+
+    def gather(self, images, into=None):
+        self.started.append(images)
+        if len(self.started) % 2 == 1:
+            self.overtaken.clear()
+            self.overtaken.wait(0.05)  # until the batch after it is read, if another thread reads that
+        if images.tolist() == self.broken:
+            raise NaafError("broken")
+        found = super().gather(images, into)
+        self.finished.append(images)
+        self.overtaken.set()
+        return found
+
+
+@pytest.mark.parametrize("readers", [1, 2, 3])
+def test_batches_come_in_order_whoever_reads_them_and_no_more_than_asked_for(batches, readers):
+    batches.batch_size = 3
+    whole = list(batches.epoch(3))
+    batches.split = dataclasses.replace(batches.split, regions=Watched(batches.split.regions))
+    batches.readers, watched = readers, batches.split.regions
+    for taken, (one, other) in enumerate(zip(batches.epoch(3), whole, strict=True), start=1):
+        assert len(watched.started) <= taken + readers + 1
+        assert all(torch.equal(getattr(one, name), getattr(other, name)) for name in vars(one))
+    assert len(watched.finished) == len(whole)
+
+
+def test_pinned_batches_are_the_same(batches, monkeypatch):
+    """torch pins memory only where a GPU is; here it is asked to."""
+    whole, asked = list(batches.epoch(3)), []
+
+    def empty(*shape, pin_memory=False, real=torch.empty, **how):
+        asked.append(pin_memory)
+        return real(*shape, **how).fill_(torch.nan)
+
+    monkeypatch.setattr(torch, "empty", empty)
+    batches.pinned = True
+    for one, other in zip(batches.epoch(3), whole, strict=True):
+        assert all(torch.equal(getattr(one, name), getattr(other, name)) for name in vars(one))
+    assert asked == [True] * len(whole)
+
+
+@pytest.mark.parametrize("readers", [1, 2])
+def test_an_epoch_that_is_left_leaves_no_thread_and_reads_nothing_more(batches, readers, monkeypatch):
+    asked, leave, real = [], threading.Event(), batches.batch
+
+    def batch(captions):
+        asked.append(captions)
+        if len(asked) > 1:
+            leave.wait(10)
+        return real(captions)
+
+    monkeypatch.setattr(batches, "batch", batch)
+    batches.batch_size, batches.readers = 3, readers
+    epoch = batches.epoch(1)
+    next(epoch)
+    threading.Timer(0.1, leave.set).start()  # those that are being read end by themselves
+    epoch.close()
+    assert len(asked) <= 1 + readers
+    assert not any(thread.name.startswith("batches") for thread in threading.enumerate())
+
+
 def test_a_batch_that_is_too_large_takes_all_captions(folder):
     split = open_split(folder, "dev")
     batches = Batches(split, Vocabulary.build(split.captions, 1).encode, batch_size=128, seed=seeds.shifted())
@@ -354,13 +424,26 @@ def test_a_batch_that_is_too_large_takes_all_captions(folder):
     assert sorted(batch.images.tolist()) == split.image_of_caption.tolist()
 
 
-def test_a_broken_feature_reaches_the_trainer_as_one_sentence(folder):
+@pytest.mark.parametrize("readers", [1, 2])
+def test_a_broken_feature_reaches_the_trainer_as_one_sentence(folder, readers):
     def edit(features):
         features[:, 0, 0] = np.nan
         return features
 
     change(folder / "train_ims.npy", edit)
     split = open_split(folder, "train")
-    batches = Batches(split, Vocabulary.build(split.captions, 1).encode, batch_size=11, seed=seeds.shifted())
+    ids = Vocabulary.build(split.captions, 1).encode
+    batches = Batches(split, ids, batch_size=11, seed=seeds.shifted(), readers=readers)
     with pytest.raises(NaafError, match=r"train_ims\.npy, image \d: its features are not finite"):
         list(batches.epoch(1))
+
+
+@pytest.mark.parametrize("readers", [1, 2])
+def test_a_reader_s_error_comes_in_its_turn(batches, readers):
+    second = list(batches.epoch(1))[1].images.tolist()
+    batches.split = dataclasses.replace(batches.split, regions=Watched(batches.split.regions, second))
+    batches.readers = readers
+    epoch = batches.epoch(1)
+    next(epoch)
+    with pytest.raises(NaafError, match="broken"):
+        next(epoch)

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -291,6 +292,7 @@ def test_a_run_that_is_stopped_again_and_again_arrives(train, whole, tmp_path, m
     "changes",
     [
         {"train.precision": "bf16"},
+        {"train.precision": "fp16"},
         {"train.precision": "float64"},
         {"mining.mode": "sequential"},
         {"model.method": "scan-t2i"},
@@ -457,6 +459,41 @@ def test_the_best_checkpoint_is_the_first_epoch_of_the_best_rsum(data, tmp_path,
     assert run.history().rsum.tolist() == pytest.approx([6 * percent for percent in percents])
 
 
+def test_switches_of_torch_are_on_while_a_run_is_trained_and_validated_alone(train, tmp_path, monkeypatch):
+    seen, devices = [], []
+
+    def validated(model, real=folder.validation_metrics, **how):
+        seen.append(torch.backends.cuda.matmul.fp32_precision)
+        return real(model, **how)
+
+    @contextmanager
+    def repeatable(device):
+        devices.append(device.type)
+        yield
+        devices.append("done")
+
+    monkeypatch.setattr(folder, "validation_metrics", validated)
+    monkeypatch.setattr(loop, "repeatable", repeatable)
+    before = torch.backends.cuda.matmul.fp32_precision
+    for precision, kind in (("float32", "ieee"), ("tf32", "tf32")):
+        train(tmp_path / precision, {"train.precision": precision, "train.epochs": 1})
+        assert seen.pop() == kind
+        assert torch.backends.cuda.matmul.fp32_precision == before
+    assert devices == ["cpu", "done"] * 2
+
+
+def test_a_model_that_is_resumed_takes_everything_from_the_checkpoint(train, data, tmp_path):
+    """Also one of other weights and boundaries."""
+    run = train(tmp_path / "a")
+    other = load_checkpoint(run.checkpoint("best"))
+    other.boundary = Boundaries(0.9, 0.8)
+    split = open_split(data, "train")
+    batches = Batches(split, other.text_encoder.ids, SETTINGS.train.batch_size, SETTINGS.train.seed)
+    trainer = loop.Trainer(other, SETTINGS)
+    loop._restore(run, trainer, len(batches))
+    assert trainer.boundary == other.boundary == load_checkpoint(run.checkpoint("last")).boundary
+
+
 # ---- settings act
 
 
@@ -525,13 +562,49 @@ def test_glove_of_another_dimension_is_refused_before_anything_is_written(train,
     assert not (tmp_path / "a").exists()
 
 
-def test_bf16_trains_float32_weights_a_little_differently(train, whole, tmp_path):
-    run = train(tmp_path / "a", {"train.precision": "bf16"})
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_products_train_float32_weights_a_little_differently(train, whole, tmp_path, precision):
+    run = train(tmp_path / "a", {"train.precision": precision})
     kinds = {value.dtype for name, value in weights(run).items() if "boundary" not in name}
     assert kinds == {torch.float32}
     assert run.steps().loss[0] != whole.steps().loss[0]
     assert run.steps().loss[0] == pytest.approx(whole.steps().loss[0], rel=0.05)
     assert np.isfinite(run.steps().loss).all()
+
+
+def test_a_step_of_fp16_whose_gradients_overflow_is_left_out_and_the_next_ones_are_scaled_less(
+    train, tmp_path, monkeypatch
+):
+    """Resumed in between, too: the scale belongs to the checkpoint, which has no optimizer state then."""
+    start = 2.0**40  # the first steps overflow
+    scalers = []
+
+    def scaler(device, enabled, real=torch.amp.GradScaler):
+        scalers.append(real(device, init_scale=start, enabled=enabled))
+        return scalers[-1]
+
+    monkeypatch.setattr(torch.amp, "GradScaler", scaler)
+    changes = {"train.precision": "fp16", "train.checkpoint_steps": 1}
+    never_stopped = train(tmp_path / "whole", changes)
+    norms, left_out = never_stopped.steps().grad_norm, ~np.isfinite(never_stopped.steps().grad_norm)
+    assert left_out[:2].all()
+    assert scalers[0].get_scale() == start / 2 ** left_out.sum()
+    assert (norms[~left_out] > 0).all()
+    with monkeypatch.context() as patch:
+        kill(patch, "reading a batch", 4)  # one batch is read ahead of the step
+        with pytest.raises(Killed):
+            train(tmp_path / "a", changes)
+    assert 1 <= checkpoint.header(Run.open(tmp_path / "a").checkpoint("last"))["progress"]["step"] <= 3
+    assert_same_run(train(tmp_path / "a", changes, resume=True), never_stopped)
+
+
+def test_tf32_says_that_a_cpu_has_float32_and_trains_so(train, whole, tmp_path, capsys):
+    run = train(tmp_path / "a", {"train.precision": "tf32", "train.epochs": 1})
+    assert "train.precision tf32 is float32 on cpu" in capsys.readouterr().err
+    assert_steps_equal(run, whole, STEPS_AN_EPOCH)
+    record = json.loads((run.path / "config.json").read_text())
+    assert record["settings"]["train"]["precision"] == "tf32"
+    assert record["start"]["float32_products"] == "ieee"
 
 
 def test_float64_is_float64_from_end_to_end(train, whole, tmp_path):

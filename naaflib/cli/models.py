@@ -102,6 +102,8 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     changes = "replace settings of the preset"
     add("--set", action="extend", nargs="+", default=[], metavar="NAME=VALUE", help=changes)
+    kinds = "of products: float32 (default), tf32, bf16, fp16 or float64; as --set train.precision=NAME"
+    add("--precision", metavar="NAME", help=kinds)
     add("--resume", action="store_true", help="continue the run in --out")
     add("--init", type=path, metavar="CHECKPOINT", help="start from these weights")
     add("--glove", type=path, metavar="FILE", help="start the words from GloVe (.txt or .zip)")
@@ -223,11 +225,12 @@ def _show(result, *, as_json: bool, **more: object) -> int:
 
 
 def _settings(arguments: argparse.Namespace):
-    """The preset's with the --set values; a run that is resumed without --preset brings its own."""
+    """The preset's with --set and --precision; a run that is resumed without --preset brings its own."""
     from ..config import assignments, preset, replace
     from ..runs import Run
 
-    overrides = assignments(arguments.set, "--set")
+    precision = [] if arguments.precision is None else [f"train.precision={arguments.precision}"]
+    overrides = assignments([*arguments.set, *precision], "--set")
     if arguments.resume and arguments.preset is None:
         return replace(Run.open(arguments.out).settings, overrides)
     return preset(arguments.preset or _preset_of(arguments.data), overrides)

@@ -1,5 +1,6 @@
 """Which captions make a batch, and their tensors. The order depends on the seed and the epoch alone."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from .captions import pad
 from .splits import Split
 
 RELEASE_EVERY = 8  # batches between two returns of mapped pages
-AHEAD = 2  # batches prepared while one is trained on
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,10 @@ def epoch_batches(captions: int, batch_size: int, seed: int, epoch: int) -> list
 
 
 class Batches:
-    """Training batches of a split, read ahead by one thread while the model works."""
+    """Training batches of a split, read ahead by threads while the model works.
+
+    How many threads there are changes neither the order nor a bit; each holds one batch, and one more waits.
+    """
 
     def __init__(
         self,
@@ -44,9 +47,15 @@ class Batches:
         batch_size: int,
         seed: int,
         processes: Processes = ALONE,
+        *,
+        readers: int = 1,
+        pinned: bool = False,
     ):
-        """ids: of a caption's words, such as a text encoder's `ids`."""
+        """ids: of a caption's words, such as a text encoder's `ids`. pinned: features in memory that a GPU
+        copies from while the program goes on.
+        """
         self.split, self.batch_size, self.seed, self.processes = split, batch_size, seed, processes
+        self.readers, self.pinned = readers, pinned
         self.tokens = [ids(caption) for caption in split.captions]
         self.image_of_caption = split.image_of_caption
         self.waited = 0.0  # seconds that training waited for data
@@ -59,20 +68,32 @@ class Batches:
         images = self.image_of_caption[captions]
         tokens, lengths = pad([self.tokens[caption] for caption in captions])
         own = images[self.processes.share(len(images))]
-        arrays = self.split.regions.gather(own), tokens, lengths, images
-        return Batch(*(torch.from_numpy(array) for array in arrays))
+        return Batch(self._features(own), *(torch.from_numpy(array) for array in (tokens, lengths, images)))
+
+    def _features(self, images: np.ndarray) -> Tensor:
+        if not self.pinned:
+            return torch.from_numpy(self.split.regions.gather(images))
+        shape = len(images), *self.split.regions.shape[1:]
+        found = torch.empty(shape, dtype=torch.float32, pin_memory=True)  # torch keeps it for a later batch
+        self.split.regions.gather(images, found.numpy())
+        return found
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The epoch's batches from a position on (resuming in the middle)."""
         todo = epoch_batches(len(self.tokens), self.batch_size, self.seed, epoch)[first:]
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as reader:
-            ahead = [reader.submit(self.batch, captions) for captions in todo[:AHEAD]]
-            for index in range(len(todo)):
-                started = perf_counter()
-                ready = ahead.pop(0).result()
-                self.waited += perf_counter() - started
-                if index + AHEAD < len(todo):
-                    ahead.append(reader.submit(self.batch, todo[index + AHEAD]))
-                if index % RELEASE_EVERY == 0:
-                    self.split.regions.release()
-                yield ready
+        ahead = self.readers + 1
+        with ThreadPoolExecutor(self.readers, thread_name_prefix="batches") as pool:
+            waiting = deque(pool.submit(self.batch, captions) for captions in todo[:ahead])
+            try:
+                for index in range(len(todo)):
+                    started = perf_counter()
+                    ready = waiting.popleft().result()
+                    self.waited += perf_counter() - started
+                    next_one = todo[index + ahead : index + ahead + 1]
+                    waiting.extend(pool.submit(self.batch, captions) for captions in next_one)
+                    if index % RELEASE_EVERY == 0:
+                        self.split.regions.release()
+                    yield ready
+            finally:  # also where training stops within the epoch
+                for batch in waiting:
+                    batch.cancel()

@@ -48,24 +48,25 @@ class Regions:
             return self.rows[: self.images * self.repeat : self.repeat][key]
         return self.gather(np.array([key + self.images if key < 0 else key]))[0]
 
-    def gather(self, images: np.ndarray) -> np.ndarray:
-        """Features of several images (image, region, feature), float32.
+    def gather(self, images: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
+        """Features of several images (image, region, feature), float32; into: the array that takes them.
 
         Raises NaafError for an image with a NaN, a number that no network gives, or nothing but zeros.
         """
         if len(images) and (images.min() < 0 or images.max() >= self.images):
             raise IndexError(f"image outside 0 to {self.images - 1}")
         order = np.argsort(images, kind="stable")  # the file is read forwards
-        result = np.empty((len(images), *self.rows.shape[1:]), np.float32)
-        with np.errstate(over="ignore"):  # of float64; `_check` speaks of it
+        result = np.empty((len(images), *self.rows.shape[1:]), np.float32) if into is None else into
+        low, high = np.empty((2, len(images)), np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # of float64, of NaN; `_check` speaks of both
             for place in order:
                 result[place] = self.rows[images[place] * self.repeat]
-        self._check(images, result)
+                low[place], high[place] = result[place].min(), result[place].max()  # while it is in the cache
+        self._check(images, low, high)
         return result
 
-    def _check(self, images: np.ndarray, features: np.ndarray) -> None:
-        with np.errstate(invalid="ignore"):  # a NaN goes through both
-            low, high = features.min(axis=(1, 2)), features.max(axis=(1, 2))
+    def _check(self, images: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        """low, high: the least and the largest feature of each image; NaN where one is."""
         usable = (low >= -LARGEST) & (high <= LARGEST) & ((low != 0) | (high != 0))
         if usable.all():
             return

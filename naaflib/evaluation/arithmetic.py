@@ -6,19 +6,23 @@ from importlib.metadata import version
 
 import torch
 
-from ..devices import pick_device
+from ..devices import pick_device, product_kinds
 from ..similarity.autograd import kernels
 
 MKL = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")  # settings that pick its instructions
 
 
-def arithmetic(device: str = "auto") -> dict[str, str]:
-    """Device, instruction set, library versions and kernels of this process, each a short text."""
+def arithmetic(device: str = "auto", precision: str = "float32") -> dict[str, str]:
+    """Device, instruction set, library versions, kernels and products of this process, each a short text.
+
+    precision: the one that is computed with; a device may make another one of it (`devices.products`).
+    """
     chosen = pick_device(device)
     return {
         "device": torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else chosen.type,
         "instruction set": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
+        "float32 products": product_kinds(chosen, precision),
         "fused kernels": _kernels(),
         "MKL": " ".join(f"{name}={os.environ[name]}" for name in MKL if name in os.environ) or "as it comes",
     }

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from ..data.captions import tokenize
 from ..data.vocabulary import END, START, Vocabulary
@@ -118,6 +118,9 @@ class GruEncoder(TextEncoder):
         packed = pack_padded_sequence(
             self.embed(tokens), lengths.cpu(), batch_first=True, enforce_sorted=False
         )
-        states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=tokens.shape[1])
-        forward, backward = states.chunk(2, dim=-1)
+        states = self.rnn(packed)[0]
+        # the order is undone below: torch would fetch it from a GPU, and wait
+        longest_first = PackedSequence(states.data, states.batch_sizes)
+        padded, _ = pad_packed_sequence(longest_first, batch_first=True, total_length=tokens.shape[1])
+        forward, backward = padded.index_select(0, states.unsorted_indices).chunk(2, dim=-1)
         return unit((forward + backward) / 2)

@@ -13,7 +13,7 @@ from ..data.glove import read_glove
 from ..data.manifest import data_name, layout_path, made_by
 from ..data.splits import Split, evaluation_split, open_split, split_names
 from ..data.vocabulary import SPECIAL, Vocabulary, warn_of_unknown
-from ..devices import pick_device
+from ..devices import check_precision, pick_device, precision_of, product_kinds
 from ..errors import NaafError, UsageError
 from ..evaluation import validation_metrics
 from ..explanation import matched_samples
@@ -28,7 +28,7 @@ from ..processes import ALONE, Processes, joined, own_device
 from ..runs import FINISHED, NEWEST, TRAIN, VARIANT, Run, check_free, open_group
 from ..similarity.boundary import Boundaries
 from ..verdict import verdicts
-from .loop import PRECISIONS, fit
+from .loop import fit
 from .mending import mend
 
 Source = str | Path | None
@@ -91,11 +91,12 @@ def _train(
         if resume:
             start = {name: (dead.config.get("start") or {}).get(name) for name in STARTS}
         resume, restart = False, True
+    check_precision(settings.train.precision, target)
     train, dev = open_splits(data, settings)
     if not (resume or restart):
         check_free(out)
     _check_shares(min(settings.train.batch_size, len(train.captions)), settings, processes)
-    _repeatable(settings.train.seed, target)
+    torch.manual_seed(settings.train.seed)
     if resume:
         Run.open(out)  # or there is nothing to lock
     else:
@@ -107,7 +108,7 @@ def _train(
             run = _resumable(out, data, settings)
             model = checkpoint.load_checkpoint(run.checkpoint("last"))
         else:
-            record = start_record(start, target, processes)
+            record = start_record(start, target, settings.train.precision, processes)
             run = _new_run(out, data, settings, model, record, restart)
         model = model.to(target)
         batches = _batches(train, model, settings, processes)
@@ -134,7 +135,7 @@ def _train_with_first(data: Path, out: Path, target: torch.device, processes: Pr
     processes.wait()  # until it is there
     run = Run.open(out)
     settings = run.settings
-    _repeatable(settings.train.seed, target)
+    torch.manual_seed(settings.train.seed)
     train, dev = open_splits(data, settings)
     model = checkpoint.load_checkpoint(run.checkpoint("last")).to(target)
     fit(
@@ -151,7 +152,10 @@ def _train_with_first(data: Path, out: Path, target: torch.device, processes: Pr
 
 
 def _batches(train: Split, model: Model, settings: Settings, processes: Processes) -> Batches:
-    return Batches(train, model.text_encoder.ids, settings.train.batch_size, settings.train.seed, processes)
+    ids, how = model.text_encoder.ids, settings.train
+    on_gpu = model.device.type == "cuda"  # it is done with a batch before one thread has read the next
+    reading = {"readers": 2, "pinned": True} if on_gpu else {}
+    return Batches(train, ids, how.batch_size, how.seed, processes, **reading)
 
 
 def _check_shares(pairs: int, settings: Settings, processes: Processes) -> None:
@@ -256,14 +260,6 @@ def open_splits(data: Path, settings: Settings) -> tuple[Split, Split]:
     return train, dev
 
 
-def _repeatable(seed: int, device: torch.device) -> None:
-    """The same seed gives the same run on one machine, on a GPU too."""
-    torch.manual_seed(seed)
-    if device.type == "cuda":
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.backends.cudnn.benchmark = False
-
-
 def _new_model(
     train: Split, settings: Settings, init: Source, glove: Source, vocabulary: Source, bert: Source
 ) -> Model:
@@ -293,7 +289,7 @@ def _new_model(
         vectors = read_glove(Path(glove), words)
         model.set_vectors(vectors)
         say(f"GloVe vectors for {len(vectors.ids)} of {len(words)} words; the others start at random")
-    model = model.to(PRECISIONS[settings.train.precision])
+    model = model.to(precision_of(settings.train.precision).weights)
     model.boundary = (start or model).boundary  # in float64, whatever the weights' type
     if settings.mining.fixed_boundary is not None:
         model.boundary = Boundaries(settings.mining.fixed_boundary, settings.mining.fixed_boundary)
@@ -324,7 +320,7 @@ def _new_run(
 
 
 def start_record(
-    start: Mapping[str, Source], device: torch.device, processes: Processes = ALONE
+    start: Mapping[str, Source], device: torch.device, precision: str, processes: Processes = ALONE
 ) -> dict[str, object]:
     """What a training started from, and what a repetition needs beside settings and data."""
     several = {"processes": processes.size} if processes.size > 1 else {}
@@ -332,6 +328,7 @@ def start_record(
         **{name: None if path is None else named(path) for name, path in start.items()},
         "files": {name: start_fingerprint(name, path) for name, path in start.items() if path is not None},
         "device": str(device),
+        "float32_products": product_kinds(device, precision),
         "threads": torch.get_num_threads(),
         **several,
     }

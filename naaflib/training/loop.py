@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 
 from ..config import Settings
 from ..data.batches import Batch, Batches
+from ..devices import autocast, precision_of, products, repeatable
 from ..errors import NaafError, first_line
 from ..files import blamed, shown
 from ..messages import progress_bar, say
@@ -38,7 +39,6 @@ from .mining import Mined, batch_mining, mine_in_order
 Validate = Callable[[Model], RetrievalMetrics]
 Observe = Callable[[Model], Mapping[str, np.ndarray]]
 STARTED = 10.0  # times the chance of a running in-batch R@1 that has left its start
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bf16": torch.float32}
 
 
 class Step(NamedTuple):
@@ -59,6 +59,10 @@ class Trainer:
         others = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
         groups = [{"params": others}, *([{"params": came_trained}] if came_trained else [])]
         self.optimizer = torch.optim.Adam(groups, lr=settings.train.learning_rate)
+        # fp16 has no gradient below 6e-8: the loss is scaled up, and a step whose gradients overflow left out
+        half = precision_of(settings.train.precision).autocast is torch.float16
+        self.scaler = torch.amp.GradScaler(model.device.type, enabled=half)
+        self.boundary = model.boundary  # as floats: on a GPU, reading the model's waits for it
         self.samples = Samples()  # of the last estimate
         self.steps = 0  # done so far
         self.highest_recall = 0.0  # that the running one has reached
@@ -85,29 +89,39 @@ class Trainer:
             group["lr"] = rate
         negatives, self.hardest_weight = self._negatives(epoch)
         loss, recalls, mined = self._loss(batch, negatives)
-        if not torch.isfinite(loss):
+        value = loss.item()
+        if not math.isfinite(value):
             raise NaafError(
                 "the loss is not finite; lower train.learning_rate, or train with precision float32"
             )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        learning = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.processes.sum_gradients(learning)
-        norm = nn.utils.clip_grad_norm_(learning, self.settings.train.clip)
-        self.optimizer.step()
+        norm = self._descend(loss)
         if mined is not None:
-            self.model.boundary = mined.boundaries
+            self.model.boundary = self.boundary = mined.boundaries
             if not math.isnan(mined.samples.mean_matched):
                 self.samples = mined.samples
         self.steps += 1
         momentum = self.settings.loss.recall_momentum
         self.recall = momentum * recalls.mean + (1 - momentum) * self.recall
         self.highest_recall = max(self.highest_recall, self.recall)
-        return Step(loss.item(), recalls, norm.item())
+        return Step(value, recalls, norm.item())
+
+    def _descend(self, loss: Tensor) -> Tensor:
+        """Gradients, clipped, and the optimizer's step; the norm before. It is infinite or NaN where fp16's
+        gradients overflow: the scaler then leaves the step out.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        learning = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.processes.sum_gradients(learning)  # scaled still: an overflow in one process is all processes'
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(learning, self.settings.train.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return norm
 
     def row(self, epoch: int, loss: float, i2t: float, t2i: float) -> dict[str, float]:
         """What steps.csv and history.csv both keep; i2t, t2i: recall in batches, percent."""
-        boundary = self.model.boundary
+        boundary = self.boundary
         return {
             "epoch": epoch,
             "step": self.steps,
@@ -137,7 +151,7 @@ class Trainer:
     def _loss(self, batch: Batch, negatives: str) -> tuple[Tensor, BatchRecalls, Mined | None]:
         device, dtype = self.model.device, self.model.image_encoder.fc.bias.dtype
         packing = pack(batch.lengths).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.train.precision == "bf16"):
+        with autocast(self.settings.train.precision, device):
             images = self.model.image_encoder(batch.regions.to(device, dtype, non_blocking=True))
             captions = self._captions(batch.tokens.to(device, non_blocking=True), batch.lengths)
             words = packing.gather(captions)
@@ -184,15 +198,15 @@ class Trainer:
         if not similarity.needs_boundary:
             return self._joined(block_scores(similarity, block, None).pairs, rows), None
         rules = {"alpha": mining.alpha, "momentum": mining.momentum, "min_words": mining.min_words}
-        mined, boundary = None, self.model.boundary.training
+        mined, boundary = None, self.boundary.training
         if mining.mode == "sequential":
-            mined = mine_in_order(block, packing, similarity, self.model.boundary, **rules)
+            mined = mine_in_order(block, packing, similarity, self.boundary, **rules)
             boundary = mined.by_caption[packing.order.cpu()].to(cosine)
         scores, best = (self._joined(part, rows) for part in block_scores(similarity, block, boundary))
         if mined is None:
-            mined = batch_mining(scores.detach(), best, packing, self.model.boundary, **rules)
+            mined = batch_mining(scores.detach(), best, packing, self.boundary, **rules)
         if mining.fixed_boundary is not None:
-            mined = replace(mined, boundaries=self.model.boundary)
+            mined = replace(mined, boundaries=self.boundary)
         return scores, mined
 
     def _joined(self, own: Tensor, images: Tensor) -> Tensor:
@@ -233,9 +247,9 @@ def fit(
     if done:
         return
     processes.check_equal(model.state_dict())
-    if processes.is_first and trainer.steps == 0:
-        run.save_samples(0, observe(model))
-    with _board(run, trainer) as board:
+    with repeatable(model.device), products(settings.train.precision), _board(run, trainer) as board:
+        if processes.is_first and trainer.steps == 0:
+            run.save_samples(0, observe(model))
         while position.epoch <= settings.train.epochs:
             position = _epoch(run, trainer, batches, position, validate, observe, board)
 
@@ -305,7 +319,7 @@ def _epoch(
         progress.set_postfix(
             loss=f"{position.loss / position.batch:.1f}",
             R1=f"{100 * trainer.recall:.0f}",
-            t=f"{model.boundary.training:.2f}",
+            t=f"{trainer.boundary.training:.2f}",
             refresh=False,
         )
         inside = position.batch < len(batches)
@@ -370,6 +384,8 @@ def _save(run: Run, trainer: Trainer, position: _Position, which: str) -> None:
         return
     samples = [None if math.isnan(x) else x for x in trainer.samples]
     progress = {**vars(position), "step": trainer.steps, "samples": samples, "recall": trainer.recall}
+    if trainer.scaler.is_enabled():
+        progress["scaler"] = trainer.scaler.state_dict()
     extra: dict[str, Tensor] = {}
     if which == "last":
         run.flush_logs()  # it counts their rows
@@ -416,6 +432,9 @@ def _take_over(
     torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors and trainer.model.device.type == "cuda":
         torch.cuda.set_rng_state(tensors["random.cuda"], trainer.model.device)
+    if trainer.scaler.is_enabled():
+        trainer.scaler.load_state_dict(progress["scaler"])
+    trainer.boundary = trainer.model.boundary
     trainer.samples = Samples(*(math.nan if x is None else x for x in progress["samples"]))
     trainer.recall = trainer.highest_recall = float(progress.get("recall", 0.0))  # the first ones have none
     trainer.steps = int(progress["step"])

@@ -43,7 +43,8 @@ def _check(run: Run, which: str) -> dict:
     progress = checkpoint_progress(path)
     with safe_open(path, framework="np") as file:
         kinds = {name.partition(".")[0] for name in file.keys()}  # noqa: SIM118  # no mapping
-    needed = ("model", "random", *(("optimizer",) if progress["step"] else ()))
+    stepped = progress["step"] and "scaler" not in progress  # fp16 may have left out every step so far
+    needed = ("model", "random", *(("optimizer",) if stepped else ()))
     lacks = next((kind for kind in needed if kind not in kinds), None)
     if lacks:
         raise NaafError(f"{shown(path)} holds no state of its {lacks}, without which training cannot go on")
