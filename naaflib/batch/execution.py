@@ -7,9 +7,12 @@ and none of another environment can be taken by mistake.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -103,6 +106,22 @@ def _end_of(process: subprocess.Popen, cancelled: Callable[[], bool] | None) -> 
             if cancelled():
                 raise Cancelled from None
     return process.wait()
+
+
+def end_with_parent(patience: float) -> None:
+    """This process ends by SIGTERM when its standard input closes, as `run_command` closes it.
+
+    patience: seconds from then for the end of what it has started.
+    """
+
+    def wait() -> None:
+        while os.read(0, 4096):  # not sys.stdin.read(): its lock would be held at the interpreter's end
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(patience)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def thread_variables(threads: int | None) -> dict[str, str]:

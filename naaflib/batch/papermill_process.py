@@ -7,11 +7,8 @@ nbclient takes the kernel with it: nothing is orphaned when a batch is killed.
 
 import json
 import logging
-import os
 import re
-import signal
 import sys
-import threading
 import time
 from dataclasses import asdict
 from io import TextIOBase
@@ -21,6 +18,7 @@ import nbformat
 from tqdm import tqdm
 
 from ..messages import visible
+from .execution import end_with_parent
 from .records import Failure
 
 LONGEST_SOCKET = 90  # a unix socket's path ends near 100 characters
@@ -94,17 +92,9 @@ def run_one(job: dict[str, object]) -> Failure | None:
 def main() -> None:
     """Read the job, run the notebook, write what came of it."""
     job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(10)  # nbclient shuts the kernel down
     failure = run_one(job)
     Path(job["outcome"]).write_text(json.dumps(asdict(failure) if failure else None), encoding="utf-8")
-
-
-def _end_with_parent() -> None:
-    while os.read(0, 4096):  # not sys.stdin.read(): its lock would be held at the interpreter's end
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)  # nbclient shuts the kernel down on it
-    time.sleep(10)
-    os._exit(128 + signal.SIGTERM)
 
 
 def _bar(output: Path) -> dict[str, object] | bool:
