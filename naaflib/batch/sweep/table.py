@@ -1,5 +1,6 @@
 """sweep.csv: a row a run of a sweep, rewritten whole as runs finish."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -71,10 +72,13 @@ def write_sweep(plan: Plan) -> pd.DataFrame:
 def read_sweep(out: str | Path) -> pd.DataFrame:
     """The table of a sweep's folder. Raises NaafError where there is none."""
     path = Path(out) / SWEEP
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise NaafError(f"{shown(path)} is missing: `naaf sweep SPEC.yaml --out {shown(out)}` writes it")
     kinds = {"variant": str, "folder": str, "weights": str, "error": str}
-    return read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])  # "null" can be a name
+    needed, again = ("variant", "seed", "state", "folder"), "the sweep's command writes it anew"
+    return read_csv(
+        path, needed, again, dtype=kinds, keep_default_na=False, na_values=[""]
+    )  # "null" can be a name
 
 
 def _about(row: Row, varied: list[str], out: Path) -> dict[str, object]:
