@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..files import project_root
+from ..files import project_root, read_json
 from ..messages import stream
 from .records import Failure
 
@@ -60,7 +60,7 @@ def execute(
         status = run_command(command, variables, cancelled, job=json.dumps(job), stderr=messages)
         if not outcome.exists():
             return Failure("Process", f"the process that ran it ended with status {status}")
-        failure = json.loads(outcome.read_text(encoding="utf-8"))
+        failure = read_json(outcome)
         return Failure(**failure) if failure else None
 
 

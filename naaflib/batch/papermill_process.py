@@ -17,6 +17,8 @@ from pathlib import Path
 import nbformat
 from tqdm import tqdm
 
+from ..errors import first_line
+from ..files import write_json
 from ..messages import visible
 from .execution import end_with_parent
 from .records import Failure
@@ -86,6 +88,8 @@ def run_one(job: dict[str, object]) -> Failure | None:
         return Failure("Timeout", f"the cell ran longer than {job['timeout']} s", *_last_started(output))
     except DeadKernelError:
         return Failure("DeadKernel", "the kernel died, perhaps for want of memory", *_last_started(output))
+    except (OSError, RuntimeError) as error:  # a full disk, a kernel that does not start
+        return Failure(type(error).__name__, first_line(error), *_last_started(output))
     return None
 
 
@@ -94,7 +98,7 @@ def main() -> None:
     job = json.loads(sys.stdin.readline())
     end_with_parent(10)  # nbclient shuts the kernel down
     failure = run_one(job)
-    Path(job["outcome"]).write_text(json.dumps(asdict(failure) if failure else None), encoding="utf-8")
+    write_json(Path(job["outcome"]), asdict(failure) if failure else None)  # whole, or not there
 
 
 def _bar(output: Path) -> dict[str, object] | bool:
@@ -125,7 +129,7 @@ def _last_line(text: str) -> str:
 
 def _last_started(path: Path) -> tuple[int | None, int | None]:
     """Number and execution count of the last cell that started, from the saved notebook."""
-    cells = nbformat.read(path, as_version=4).cells if path.exists() else []
+    cells = nbformat.read(path, as_version=4).cells if path.is_file() else []
     started = [
         (number, cell.get("execution_count"))
         for number, cell in enumerate(cells, start=1)
