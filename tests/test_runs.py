@@ -297,3 +297,18 @@ def test_a_group_is_made_once(tmp_path):
     assert first.kind == "group"
     before = json.loads((tmp_path / "a" / "config.json").read_text())
     assert open_group(tmp_path / "a").config == before
+
+
+def test_a_damaged_table_is_named_and_hides_no_other_run(tmp_path):
+    from naaflib.batch import measures_table, runs_table
+
+    Run.create(tmp_path / "swept", "sweep", spec={}, data={})
+    new_run(tmp_path / "a")
+    (tmp_path / "swept/sweep.csv").write_bytes(b"variant,state\nnaaf,done\n" + b"\0" * 9)
+    states = runs_table(tmp_path).set_index("run")["state"]
+    assert set(states.index) == {"a", "swept"}
+    assert "sweep.csv is damaged (line 3 holds NULs" in states["swept"]
+    (tmp_path / "a/tables").mkdir()
+    (tmp_path / "a/tables/03_results.csv").write_bytes(b"measure,value\n\xff,1\n")
+    with pytest.raises(NaafError, match=r"03_results\.csv is damaged \('utf-8' codec"):
+        measures_table(tmp_path)
