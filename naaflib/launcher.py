@@ -16,6 +16,8 @@ from .messages import say
 
 NUMBER, SIZE = "RANK", "WORLD_SIZE"  # of this process, from 0, and how many there are
 TOLD = "NAAF_TOLD"  # a file that is there when a process has told why all end
+GOES_ON = "start the same command again, a training with --resume"
+PATIENCE = 45.0  # seconds for the processes to end; torch kills them after 30
 VARIABLES = (NUMBER, SIZE, "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -69,7 +71,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         except ChildFailedError as error:
             code = error.get_first_failure()[1].exitcode
             if code < 0 and not told.exists():
-                say(f"naaf: signal {-code} killed the processes; the same command with --resume goes on")
+                say(f"naaf: signal {-code} killed the processes; {GOES_ON}")
             return max(1, code)
     return 0
 

@@ -29,9 +29,12 @@ def stream() -> TextIOBase:
 
 def say(text: str) -> None:
     """A message on a line of its own, above the progress bars."""
-    from tqdm import tqdm
-
     shown = visible(text).encode("utf-8", "backslashreplace").decode()  # a file's name need not be UTF-8
+    try:
+        from tqdm import tqdm
+    except ImportError:  # without it there are no bars, and this may be what the message says
+        print(shown, file=stream())
+        return
     tqdm.write(shown, file=stream())
 
 

@@ -22,11 +22,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from .errors import NaafError, UsageError
-from .launcher import asked_for, speak
+from .launcher import GOES_ON, asked_for, speak
 from .messages import say
 
 PATIENCE = "NAAF_PATIENCE"  # seconds that a silent process is waited for
-GOES_ON = "start the same command again, a training with --resume"
 _groups = count()  # several trainings of one program have stores of their own
 
 

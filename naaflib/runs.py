@@ -10,14 +10,13 @@ import csv
 import math
 import os
 import platform
+import re
 import subprocess
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
-from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import ValidationError
@@ -40,7 +39,8 @@ from .files import (
     write_json,
 )
 from .metric.retrieval import MEASURES, best_row
-from .spreadsheets import write_csv
+from .npz import read_arrays
+from .spreadsheets import REMEDY, read_csv, write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,12 +60,16 @@ STEPS = (
     "mean_matched", "std_matched", "mean_mismatched", "std_mismatched",
 )  # fmt: skip
 LOGS = {"history.csv": ("epoch", HISTORY), "steps.csv": ("step", STEPS)}  # what counts the rows, and columns
+PARTS = ("settings", "data", "start", "sizes", "weights", "environment")  # of config.json: objects
 LIBRARIES = ("torch", "numpy", "pandas", "matplotlib", "papermill", "nltk")
 SWEEP = "sweep.csv"  # in a sweep's folder: a row a run
 TRAIN, VARIANT = "train", "variant"  # kinds of runs that have weights: their own, another run's
 FINISHED, UNFINISHED, NO_CHECKPOINT = "finished", "unfinished", "no checkpoint yet"  # see Run.state
 NEWEST = ("last", "previous")  # checkpoints to go on from, the newest first
 COUNTS = {"epoch": 1, "batch": 0, "step": 0}  # in them, and the least that each can be
+SAMPLES = re.compile(r"epoch_(\d+)\.npz")  # another name is not a training's
+PAIR = ("matched", "mismatched")  # a word's two similarities
+MOST_OF_SAMPLES = 2**28  # bytes of an array
 CHECKPOINT_FORMAT = "naaf-checkpoint-1"
 FAILURE = "failure.json"  # in a run's folder: why a sweep could not finish it
 
@@ -145,7 +149,12 @@ class Run(Described):
             raise NaafError(f"{what}; `naaf runs` lists the runs, `naaf train` makes one")
         config = read_json(path / "config.json")
         if not isinstance(config, dict) or "kind" not in config:
-            raise NaafError(f"{shown(path / 'config.json')} is not a run's config; restore or remove it")
+            raise NaafError(f"{shown(path / 'config.json')} is not a run's config; {REMEDY}")
+        parts = {name: config[name] for name in PARTS if config.get(name) is not None}
+        wrong = next((name for name, part in parts.items() if not isinstance(part, dict)), None)
+        if wrong or any(not isinstance(size, int | float) for size in parts.get("sizes", {}).values()):
+            place = wrong or "sizes"
+            raise NaafError(f"{shown(path / 'config.json')}: {place!r} is not as a run records it; {REMEDY}")
         return cls(path, config)
 
     @property
@@ -306,23 +315,20 @@ class Run(Described):
             frame.to_csv(partial, index=False)
 
     def _frame(self, name: str) -> "pd.DataFrame":
-        import pandas as pd
-
         path = self.path / name
-        if not path.is_file():
+        if not os.path.lexists(path):
             raise NaafError(
                 f"{shown(path)} is missing: {shown(self.path)} has not been trained; `naaf train` does it"
             )
-        try:
-            frame = pd.read_csv(path)
-        except ValueError as error:  # empty, not UTF-8, or rows of unequal lengths
-            raise NaafError(
-                f"{shown(path)} is damaged ({str(error).strip()}); restore or remove it"
-            ) from None
+        key, columns = LOGS[name]
         needed = {"history.csv": ("epoch", "loss", "rsum"), "steps.csv": ("step", "epoch", "loss")}[name]
-        lacks = next((column for column in needed if column not in frame), None)
-        if lacks:
-            raise NaafError(f"{shown(path)} has no column {lacks!r}; restore or remove it")
+        frame = read_csv(path, needed)
+        for column in frame.columns.intersection(columns) if len(frame) else ():
+            values = frame[column]
+            if values.dtype.kind not in "iuf" or (column == key and not np.isfinite(values).all()):
+                raise NaafError(f"{shown(path)}: column {column!r} holds what is no number; {REMEDY}")
+        if frame.empty or ("rsum" in needed and not np.isfinite(frame["rsum"].max())):
+            raise NaafError(f"{shown(path)} has no row with results; {REMEDY}")
         return frame
 
     def append(self, name: str, columns: tuple[str, ...], row: Mapping[str, object]) -> None:
@@ -393,8 +399,8 @@ class Run(Described):
         return rows
 
     def sample_files(self) -> dict[int, Path]:
-        files = (self.path / "samples").glob("epoch_*.npz")
-        return dict(sorted((int(path.stem.removeprefix("epoch_")), path) for path in files))
+        named = [(SAMPLES.fullmatch(path.name), path) for path in (self.path / "samples").glob("epoch_*.npz")]
+        return dict(sorted((int(found[1]), path) for found, path in named if found))
 
     def save_samples(self, epoch: int, samples: Mapping[str, np.ndarray]) -> None:
         with atomic_path(self.path / "samples" / f"epoch_{epoch:02d}.npz") as partial:
@@ -405,14 +411,7 @@ class Run(Described):
 
         Raises NaafError for a damaged file.
         """
-        found = {}
-        for epoch, path in self.sample_files().items():
-            try:
-                with np.load(path, allow_pickle=False) as file:
-                    found[epoch] = dict(file)
-            except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-                raise NaafError(f"{shown(path)} is damaged ({error}); restore or remove it") from None
-        return found
+        return {epoch: _samples(path) for epoch, path in self.sample_files().items()}
 
     @property
     def best_epoch(self) -> int:
@@ -429,7 +428,7 @@ class Run(Described):
             raise NaafError(
                 f"{shown(self.path / 'samples')} lacks epoch 0 or {best}; restore it, or train the run anew"
             )
-        before = {name: kept[0][name] for name in ("matched", "mismatched")}
+        before = {name: kept[0][name] for name in PAIR}
         return {"Before training": before, f"After epoch {best}, the best": kept[best]}
 
     def distributions(self) -> "Figure":
@@ -439,6 +438,21 @@ class Run(Described):
         from .viz.distributions import distribution_figure
 
         return distribution_figure(self.sample_panels(), alpha=self.settings.mining.alpha)
+
+
+def _samples(path: Path) -> dict[str, np.ndarray]:
+    """A file of samples, checked: a figure would draw anything."""
+    found = read_arrays(path, lambda names: names, MOST_OF_SAMPLES, REMEDY)
+    pair, single = np.empty((2, 0)), [one for name, one in found.items() if name not in PAIR]
+    with suppress(KeyError, ValueError):  # one is missing, or of another length
+        pair = np.stack([found[name] for name in PAIR])
+    numbers = all(one.dtype.kind == "f" for one in found.values()) and not any(map(np.ndim, single))
+    if not (numbers and pair.ndim == 2 and pair.size and np.isfinite(pair).all()):
+        raise NaafError(
+            f"{shown(path)} does not hold as many matched as mismatched similarities, all of them finite; "
+            f"{REMEDY}"
+        )
+    return found
 
 
 def members(path: str | Path) -> list[Run]:

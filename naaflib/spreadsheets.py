@@ -6,12 +6,20 @@ apostrophe before a text that begins like a formula makes it a text there; numbe
 
 import csv
 import re
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from .errors import NaafError, first_line
+from .files import check_regular, shown
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Cell = TypeVar("Cell")
+MOST_BYTES = 2**30
+REMEDY = "restore or remove it"
 SIGNS = "=+\\-@\t\r\n＝＋－＠"  # those of full width too, as OWASP lists them
 FORMULA = re.compile(f"'*[{SIGNS}]")
 MARKED = re.compile(f"''*[{SIGNS}]")
@@ -45,12 +53,30 @@ def write_csv(frame: "pd.DataFrame", where: Any, **how: Any) -> None:
     table.to_csv(where, **how)
 
 
-def read_csv(where: Any, **how: Any) -> "pd.DataFrame":
-    """A table that `write_csv` wrote, or an older one without marks. how: pandas' options."""
+def read_csv(path: Path, needed: Iterable[str] = (), remedy: str = REMEDY, **how: Any) -> "pd.DataFrame":
+    """A table that `write_csv` wrote, or an older one without marks. how: pandas' options.
+
+    Raises NaafError, with the remedy, for a file that is damaged, too large or lacks a needed column.
+    """
     import pandas as pd
 
+    size = check_regular(path, remedy).stat().st_size
+    if size > MOST_BYTES:
+        raise NaafError(f"{shown(path)} has {size / 2**30:.1f} GiB, which no table here has; {remedy}")
+    content = path.read_bytes()
+    if b"\0" in content:  # pandas would pass over them
+        line = content[: content.index(b"\0")].count(b"\n") + 1
+        raise NaafError(f"{shown(path)} is damaged (line {line} holds NULs, as after a power cut); {remedy}")
+    try:
+        frame = pd.read_csv(BytesIO(content), **how)
+    except (ValueError, OverflowError) as error:  # empty, not UTF-8, rows of unequal lengths, another type
+        raise NaafError(f"{shown(path)} is damaged ({first_line(error)}); {remedy}") from None
     heads = {"columns": unmarked} | ({"index": unmarked} if "index_col" in how else {})
-    return _texts(pd.read_csv(where, **how), unmarked).rename(**heads)
+    frame = _texts(frame, unmarked).rename(**heads)
+    lacks = next((column for column in needed if column not in frame), None)
+    if lacks:
+        raise NaafError(f"{shown(path)} has no column {lacks!r}; {remedy}")
+    return frame
 
 
 def _texts(frame: "pd.DataFrame", change: Any) -> "pd.DataFrame":

@@ -516,6 +516,8 @@ def _texts() -> Iterator[Broken]:
     yield from _packed()
     yield from _tables()
     yield from _public()
+    yield from _logs()
+    yield from _samples()
     yield from _settings()
 
 
@@ -550,6 +552,12 @@ def _captions() -> Iterator[Broken]:
         ("of letters without end", "a" * 20_000, "a text of 20,000 letters"),
     ):
         yield Broken(f"explained caption {what}", nothing, f"{EXPLAIN[:-1]}{words!r}", says)
+    for kind in ("picture", "words", "attention"):
+        command, says = (
+            f"{EXPLAIN} --figure {kind} --out a.png",
+            "has 3,002 words, and a figure shows at most 400",
+        )
+        yield Broken(f"{kind} of many words", line(name, 1, "ab " * 3000), command, says)
 
 
 def _vocabularies() -> Iterator[Broken]:
@@ -633,10 +641,10 @@ def _packed() -> Iterator[Broken]:
         yield Broken(f"npz: {what}", savez("npz/0.npz", **{**region_arrays(), **changes}), folder, says)
 
 
-def savez(name: str, *one: np.ndarray, **several: np.ndarray | None) -> Break:
+def savez(name: str, *one: np.ndarray, pack: Callable = np.savez, **several: np.ndarray | None) -> Break:
     def breaks(folder: Path) -> None:
         (folder / name).unlink()
-        np.savez(folder / name, *one, **{key: value for key, value in several.items() if value is not None})
+        pack(folder / name, *one, **{key: value for key, value in several.items() if value is not None})
 
     return breaks
 
@@ -685,6 +693,99 @@ def _tables() -> Iterator[Broken]:
         yield Broken(
             f"picture: {what}", picture(first, content), f"{EXPLAIN} --figure picture --out a.png", says
         )
+
+
+VARIANT = "variant run --set model.lambda_intra=null --data data --out out"
+COMPARE = "compare swept --baseline naaf --split test --resamples 40"
+NULS = "holds NULs, as after a power cut"
+
+
+def _logs() -> Iterator[Broken]:
+    """The tables that a run and a sweep keep."""
+    for name, few in (("run/history.csv", "epoch,loss,rsum"), ("run/steps.csv", "step,epoch,loss")):
+        for what, breaks, says in (
+            ("empty", text(name, ""), "is damaged (No columns"),
+            ("a header alone", text(name, f"{few}\n"), "has no row with results"),
+            ("a tail of NULs", added(name, b"\0" * 99), NULS),
+            ("NULs alone", raw(name, b"\0" * 500), f"line 1 {NULS}"),
+            ("not UTF-8", added(name, b"\xe9\n"), "is damaged ('utf-8' codec"),
+            ("a row too long", added(name, b"1," * 99 + b"1\n"), "is damaged"),
+            ("an open quote", added(name, b'"1,2\n'), "is damaged"),
+            ("other columns", text(name, "a,b\n1,2\n"), "has no column"),
+            ("text for numbers", text(name, f"{few}\nx,x,x\n"), "holds what is no number"),
+            ("infinite", text(name, f"{few}\ninf,1,1\n"), "holds what is no number"),
+            ("gigabytes", sparse(name, 3 * 2**30), "has 3.0 GiB, which no table here has"),
+        ):
+            yield Broken(f"{name}: {what}", breaks, VARIANT, says)
+        for what, (kind, says) in KINDS.items():
+            yield Broken(f"{name}: {what}", kind(name), VARIANT, says)
+    no_rsum = text("run/history.csv", "epoch,loss,rsum\n1,1,\n")
+    yield Broken("run/history.csv: no rsum", no_rsum, VARIANT, "has no row with results")
+    name, says = "swept/sweep.csv", "is no table of a sweep; `naaf sweep` writes it anew"
+    for what, content in (
+        ("empty", b""), ("NULs", b"\0" * 500), ("a tail of NULs", SWEPT + b"\0" * 99),
+        ("not UTF-8", SWEPT + b"\xe9"),
+        ("other columns", b"a,b\n1,2\n"), ("a row too long", SWEPT + b"1,2,3,4,5,6,7\n"),
+    ):  # fmt: skip
+        yield Broken(f"sweep.csv: {what}", several(swept, raw(name, content)), COMPARE, says)
+    yield Broken("sweep.csv: gigabytes", several(swept, sparse(name, 3 * 2**30)), COMPARE, says)
+    gone = raw(name, SWEPT.replace(b"scan/members/0", b"gone"))
+    yield Broken(
+        "sweep.csv: a folder that is not there", several(swept, gone), COMPARE, "gone does not exist"
+    )
+    for part in ("data", "start", "sizes", "weights"):
+        breaks = record("run/config.json", lambda value, part=part: {**value, part: [1]})
+        yield Broken(f"run/config.json: {part} a list", breaks, EVALUATE, f"{part!r} is not as a run records")
+    text_for = record("run/config.json", lambda value: {**value, "sizes": {"chance_rsum": "x"}})
+    yield Broken("run/config.json: a size as text", text_for, EVALUATE, "'sizes' is not as a run records")
+
+
+def _samples() -> Iterator[Broken]:
+    name, ten = "run/samples/epoch_00.npz", np.linspace(0, 1, 10)
+    for what, breaks in (
+        ("empty", raw(name, b"")), ("cut", cut(name)), ("text", text(name, "hello")),
+        ("encrypted", marked_zip(name, flag=1)), ("deflate64", marked_zip(name, method=9)),
+        ("objects", savez(name, matched=np.array([{}, 1]), mismatched=ten)),
+    ):  # fmt: skip
+        yield Broken(f"samples: {what}", breaks, VARIANT, "epoch_00.npz is not a whole .npz of numbers")
+    for what, arrays in (
+        ("nothing matched", {"mismatched": ten}),
+        ("other lengths", {"matched": ten, "mismatched": ten[:3]}),
+        ("none", {"matched": ten[:0], "mismatched": ten[:0]}),
+        ("two axes", {"matched": ten[None], "mismatched": ten[None]}),
+        ("texts", {"matched": ten.astype(str), "mismatched": ten.astype(str)}),
+        ("NaN", {"matched": ten * np.nan, "mismatched": ten}),
+        ("infinite", {"matched": ten, "mismatched": ten + np.inf}),
+        ("many boundaries", {"matched": ten, "mismatched": ten, "boundary": ten}),
+    ):
+        yield Broken(f"samples: {what}", savez(name, **arrays), VARIANT, "as many matched as mismatched")
+    bomb = savez(name, matched=np.zeros(2**26), mismatched=ten, pack=np.savez_compressed)
+    yield Broken("samples: a bomb", bomb, VARIANT, "matched takes 0.5 GiB, more than 0.25; restore")
+    for what, (kind, says) in KINDS.items():
+        yield Broken(f"samples: {what}", kind(name), VARIANT, says)
+
+
+SWEPT = b"variant,seed,state,folder\nnaaf,0,done,naaf/members/0\nscan,0,done,scan/members/0\n"
+
+
+def swept(folder: Path) -> None:
+    """The folder of a sweep of two runs."""
+    for run, name in (("run", "naaf"), ("run2", "scan")):
+        shutil.copytree(folder / run, folder / "swept" / name / "members/0")
+    raw("swept/sweep.csv", SWEPT)(folder)
+
+
+def added(name: str, content: bytes) -> Break:
+    return lambda folder: raw(name, (folder / name).read_bytes() + content)(folder)
+
+
+def sparse(name: str, size: int) -> Break:
+    def breaks(folder: Path) -> None:
+        remove(name)(folder)
+        with (folder / name).open("wb") as file:
+            file.truncate(size)
+
+    return breaks
 
 
 def picture(stem: str, content: bytes) -> Break:
@@ -751,7 +852,8 @@ def _public() -> Iterator[Broken]:
     ):
         breaks = raw("image_ids.txt", b"\xff\n") if content is None else text("image_ids.txt", content)
         yield Broken(f"ids: {what}", breaks, f"{JUDGE} --ids image_ids.txt", says)
-    for what, (kind, says) in KINDS.items():
+    says = "; name a text file that holds a line each"
+    for what, (kind, _) in KINDS.items():
         yield Broken(f"ids: {what}", kind("image_ids.txt"), f"{JUDGE} --ids image_ids.txt", says)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import seeds
 import torch
+from text_models import SIZES, save_bert, word_pieces
 
 from naaflib import explain, load_checkpoint
 from naaflib.cli import main
@@ -27,13 +28,6 @@ from naaflib.training.rerun import rerun
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.trains
 
-SIZES = {
-    "hidden_size": 12,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 16,
-    "max_position_embeddings": 40,
-}
 SETTINGS = preset(
     "scenes",
     {
@@ -51,13 +45,6 @@ SETTINGS = preset(
 CAPTIONS = ("A cat near a boat .", "lamp", "The house stands by the hill, alone.", "", "an old birdhouse 日")
 
 
-def word_pieces():
-    letters = [chr(letter) for letter in range(ord("a"), ord("z") + 1)]
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "the", "cat", "near", "bird", "##house", "."]
-    tokens += [letter for letter in letters if letter != "a"] + [f"##{letter}" for letter in letters]
-    return dict(zip(tokens, range(len(tokens)), strict=True))
-
-
 @pytest.fixture(scope="session")
 def text_model(tmp_path_factory):
     """Saves a tiny random text model of a kind; its folder."""
@@ -67,25 +54,20 @@ def text_model(tmp_path_factory):
         path = root / "-".join([kind, *map(str, changes.values())])
         if path.exists():
             return path
-        seeds.manual_seed(5)
         if kind == "bert":
-            tokenizer = transformers.BertTokenizerFast(vocab=word_pieces())
-            config = transformers.BertConfig(vocab_size=len(word_pieces()), **{**SIZES, **changes})
-            model = transformers.BertModel(config)
-        else:
-            from tokenizers import ByteLevelBPETokenizer
+            return save_bert(path, **changes)
+        from tokenizers import ByteLevelBPETokenizer
 
-            base = ByteLevelBPETokenizer(add_prefix_space=True)
-            marks = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-            base.train_from_iterator(["a cat near the boat", "lamp"], 300, 1, False, marks)
-            base.save_model(str(root))
-            tokenizer = transformers.RobertaTokenizerFast(
-                vocab=str(root / "vocab.json"), merges=str(root / "merges.txt"), add_prefix_space=True
-            )
-            model = transformers.RobertaModel(
-                transformers.RobertaConfig(vocab_size=len(tokenizer), pad_token_id=1, **SIZES)
-            )
-        model.save_pretrained(path)
+        seeds.manual_seed(5)
+        base = ByteLevelBPETokenizer(add_prefix_space=True)
+        marks = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+        base.train_from_iterator(["a cat near the boat", "lamp"], 300, 1, False, marks)
+        base.save_model(str(root))
+        tokenizer = transformers.RobertaTokenizerFast(
+            vocab=str(root / "vocab.json"), merges=str(root / "merges.txt"), add_prefix_space=True
+        )
+        config = transformers.RobertaConfig(vocab_size=len(tokenizer), pad_token_id=1, **SIZES)
+        transformers.RobertaModel(config).save_pretrained(path)
         tokenizer.save_pretrained(path)
         return path
 

@@ -7,6 +7,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import seeds
@@ -141,6 +143,44 @@ def test_the_version_is_the_package_s(naaf):
     assert naaf("--version") == (0, f"naaf {naaflib.__version__}\n", "")
 
 
+def without_packages(*words):
+    """A command by a Python that has its standard library alone."""
+    command = [sys.executable, "-S", "-m", "naaflib", *words]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "package"),
+    [(["runs"], "pandas"), (["train", "--data", "d", "--out", "o"], "pandas"), (["sweep", "s"], "numpy")],
+)
+def test_a_package_that_is_missing_is_one_sentence(words, package):
+    done = without_packages(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith(f"naaf: the Python package {package} is not installed for {sys.executable};")
+    assert f"-m pip install -e {Path(__file__).parents[1]}" in sentence
+
+
+def test_without_packages_the_help_and_what_is_wrong_are_told_all_the_same():
+    assert "start here:" in without_packages("--help").stdout
+    wrong = without_packages("train")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "are required: --data, --out" in wrong.stderr
+
+
+def test_the_version_of_a_source_tree_that_is_not_installed():
+    tree = Path(__file__).parents[1]
+    project = tomllib.loads((tree / "pyproject.toml").read_text())["project"]
+    assert without_packages("--version").stdout == f"naaf {project['version']} ({tree}, not installed)\n"
+
+
+def test_a_folder_after_resume_leads_on_to_the_command_that_goes_on(naaf, trained, scenes):
+    status, out, err = naaf("train", "--resume", trained.path)
+    assert (status, out) == (2, "")
+    assert f"naaf train --data {scenes} --out {trained.path} --resume (see" in err
+
+
 @pytest.mark.parametrize(
     ("words", "status", "parts"),
     [
@@ -156,6 +196,12 @@ def test_the_version_is_the_package_s(naaf):
         (["data", "fetch", "flickr30k"], 2, ["did you mean 'f30k_precomp'"]),
         (["data", "fetch", "MS-COCO"], 2, ["did you mean 'coco_precomp'"]),
         (["train", "--out", "x"], 2, ["required: --data", "naaf train --help"]),
+        (["train", "--resume", "x"], 2, ["--out names it: naaf train --data DIR --out x --resume (see"]),
+        (
+            ["foils", "--benchmark", "sugarcrepe"],
+            2,
+            ["there is no benchmark 'sugarcrepe'; benchmarks: sugar-"],
+        ),
         (["train", "--data", "SCENES", "--out", "x", "--preset", "sceens"], 2, ["did you mean 'scenes'"]),
         (
             ["train", "--data", "SCENES", "--out", "x", "--set", "train.epoch=3"],

@@ -15,7 +15,7 @@ from naaflib.data.boxes import read_boxes, read_sizes
 from naaflib.data.captions import read_captions, read_filled
 from naaflib.data.glove import read_glove
 from naaflib.data.manifest import read_manifest
-from naaflib.data.npy import open_array, read_npz, read_objects
+from naaflib.data.npy import open_array, read_objects
 from naaflib.data.public.coco import CocoIds
 from naaflib.data.public.entity_files import read_annotation, read_sentences
 from naaflib.data.public.foils import FORMS, read_foils
@@ -27,6 +27,7 @@ from naaflib.evaluation.judging.formats import open_source
 from naaflib.evaluation.judging.gallery import read_ids
 from naaflib.files import parse_json, read_json, read_yaml
 from naaflib.metric.retrieval import retrieval_metrics
+from naaflib.npz import read_npz
 from naaflib.similarity.matrix import score_matrix
 
 # The same examples in every run: derandomize; the database would bring back another machine's.

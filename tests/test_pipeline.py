@@ -308,6 +308,19 @@ def test_a_damaged_record_is_named_and_left_as_it_is(project, tmp_path):
     assert (tmp_path / "pipeline.json").read_text() == "{"
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("Kernel died")])
+def test_a_full_disk_and_a_kernel_that_does_not_start_are_reasons(monkeypatch, tmp_path, error):
+    from naaflib.batch.papermill_process import run_one
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr("papermill.execute_notebook", fails)
+    job = {"notebook": "a", "output": str(tmp_path / "a"), "parameters": {}, "timeout": 1, "progress": False}
+    failure = run_one(job | {"scratch": str(tmp_path)})
+    assert (failure.kind, failure.message, failure.cell) == (type(error).__name__, str(error), None)
+
+
 def test_the_report_holds_every_executed_notebook_under_its_title(page):
     for name in ("01_good", "02_types", "03_failing"):
         assert f'<section id="{name}">' in page

@@ -20,6 +20,7 @@ import seeds
 import torch
 import torch._dynamo  # the first optimizer imports it: here once for all workers
 import torch.distributed as dist
+from text_models import save_bert
 from torch import nn
 
 from naaflib.cli import main
@@ -30,6 +31,7 @@ from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
 from naaflib.evaluation import scores, shared
 from naaflib.model import checkpoint
+from naaflib.model.bert import Pretrained
 from naaflib.model.encoders import GruEncoder, TextEncoder
 from naaflib.model.model import Model
 from naaflib.processes import ALONE, Processes, first_equal
@@ -60,7 +62,11 @@ CASES = {
     "scan i2t": {"model.method": "scan-i2t", "model.pooling": "lse"},
     "scan i2t summed": {"model.method": "scan-i2t", "loss.negatives": "sum"},
     "vse": {"model.method": "vse"},
+    "bert": {"model.text_encoder": "bert"},
+    "bert in chunks": {"model.text_encoder": "bert", "train.caption_chunk": 2},
+    "bert frozen": {"model.text_encoder": "bert", "model.freeze_words": True},
 }
+TEXT_MODEL = "text_model"  # beside the data
 CHUNK, FOLD, IMAGES = 20, 40, 120  # of the grid that is measured in shares
 
 
@@ -79,7 +85,8 @@ def trained_case(data, name, processes):
     split = open_split(data, "train")
     words = Vocabulary.build(split.captions, 1)
     seeds.manual_seed(4)
-    model = Model(settings.model, split.regions.shape[2], len(words), words)
+    pretrained = Pretrained.load(data / TEXT_MODEL) if name.startswith("bert") else None
+    model = Model(settings.model, split.regions.shape[2], len(words), words, pretrained)
     if name == "naaf with dropout":
         model.text_encoder = Dropped(len(words), 3, 5, 0.5, words)
     model = model.double().train()
@@ -93,7 +100,8 @@ def trained_case(data, name, processes):
         found |= {f"{step} {key}": value for key, value in seen.items()}
         numbers = [result.loss, *result.recalls, result.grad_norm, *model.boundary, *trainer.samples]
         found[f"{step} loss, recalls, norm, boundary, samples"] = torch.tensor(numbers, dtype=torch.float64)
-        found |= {f"{step} gradient of {key}": p.grad.clone() for key, p in model.named_parameters()}
+        learnt = {key: p.grad for key, p in model.named_parameters() if p.requires_grad}
+        found |= {f"{step} gradient of {key}": grad.clone() for key, grad in learnt.items()}
         found |= {f"{step} {key}": value.clone() for key, value in model.state_dict().items()}
     processes.check_equal(model.state_dict())
     return found
@@ -175,8 +183,9 @@ def is_refused(processes, tensor):
 
 @pytest.fixture(scope="module")
 def big(data, write_split, tmp_path_factory):
-    """The small data set with a larger test split."""
+    """The small data set with a larger test split, and a text model."""
     place = tmp_path_factory.mktemp("big")
+    save_bert(place / TEXT_MODEL)
     for path in data.iterdir():
         (place / path.name).write_bytes(path.read_bytes())
     return write_split(place, "test", IMAGES)
@@ -373,12 +382,12 @@ def test_what_several_processes_cannot_do_is_one_sentence(given, sentence, capsy
 
 def test_batches_that_cannot_be_shared_are_refused():
     settings = preset("scenes", {"train.seed": 0})
-    folder._check_shares(3, settings, Processes(0, 3))
-    folder._check_shares(1, replace(settings, {"mining.mode": "sequential"}), ALONE)
+    folder.check_shares(3, settings, 3)
+    folder.check_shares(1, replace(settings, {"mining.mode": "sequential"}), 1)
     with pytest.raises(UsageError, match="3 processes cannot share a batch of 2 pairs; start at most 2"):
-        folder._check_shares(2, settings, Processes(0, 3))
+        folder.check_shares(2, settings, 3)
     with pytest.raises(UsageError, match="sequential"):
-        folder._check_shares(9, replace(settings, {"mining.mode": "sequential"}), Processes(0, 2))
+        folder.check_shares(9, replace(settings, {"mining.mode": "sequential"}), 2)
 
 
 # ---- the parts

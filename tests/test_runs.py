@@ -138,7 +138,7 @@ def test_a_run_needs_a_folder(tmp_path):
 
 def test_a_moved_run_opens_as_it_was(tmp_path):
     run = trained(tmp_path / "here" / "a")
-    run.append("steps.csv", STEPS, {"step": 1, "loss": 0.5})
+    run.append("steps.csv", STEPS, {"step": 1, "epoch": 1, "loss": 0.5})
     shutil.move(run.path, tmp_path / "there")
     moved = Run.open(str(tmp_path / "there"))
     assert moved.config == run.config
@@ -205,7 +205,7 @@ def test_rows_after_the_checkpoint_are_cut(tmp_path):
     for step in range(1, 12):
         run.append("steps.csv", STEPS, {"step": step, "epoch": 1 + (step - 1) // 5, "loss": step / 7})
     for epoch in (1, 2):
-        run.append("history.csv", HISTORY, {"epoch": epoch, "step": 5 * epoch, "loss": epoch / 3})
+        run.append("history.csv", HISTORY, {"epoch": epoch, "step": 5 * epoch, "loss": 1, "rsum": 7})
     steps, history = (run.path / "steps.csv").read_text(), (run.path / "history.csv").read_text()
     run.cut_after(11, 2)
     assert (run.path / "steps.csv").read_text() == steps
@@ -219,14 +219,14 @@ def test_rows_after_the_checkpoint_are_cut(tmp_path):
     assert run.history().epoch.tolist() == [1]  # nothing is cut then
     run.cut_after(0, 0)
     assert not list(run.path.glob("*.csv"))
-    run.append("steps.csv", STEPS, {"step": 1, "loss": 0.25})
+    run.append("steps.csv", STEPS, {"step": 1, "epoch": 1, "loss": 0.25})
     assert run.steps().loss.tolist() == [0.25]
 
 
 def test_samples_of_epochs_that_are_cut_go_too(tmp_path):
     run = new_run(tmp_path / "a")
     for epoch in range(3):
-        run.save_samples(epoch, {"matched": np.arange(3.0)})
+        run.save_samples(epoch, dict.fromkeys(("matched", "mismatched"), np.arange(3.0)))
     run.append("history.csv", HISTORY, {"epoch": 1, "step": 5, "loss": 1})
     run.append("history.csv", HISTORY, {"epoch": 2, "step": 10})
     run.cut_after(0, 1)
@@ -239,7 +239,9 @@ def test_samples_come_back_in_the_order_of_epochs(tmp_path):
     run = new_run(tmp_path / "a")
     assert run.samples() == {}
     for epoch in (100, 9, 0, 11):
-        run.save_samples(epoch, {"matched": np.arange(3.0) + epoch, "boundary": np.float64(epoch / 7)})
+        pair = dict.fromkeys(("matched", "mismatched"), np.arange(3.0) + epoch)
+        run.save_samples(epoch, pair | {"boundary": np.float64(epoch / 7)})
+    (run.path / "samples/epoch_11 (copy).npz").write_text("not a training's")
     found = run.samples()
     assert list(found) == [0, 9, 11, 100]
     for epoch, sample in found.items():
@@ -295,3 +297,18 @@ def test_a_group_is_made_once(tmp_path):
     assert first.kind == "group"
     before = json.loads((tmp_path / "a" / "config.json").read_text())
     assert open_group(tmp_path / "a").config == before
+
+
+def test_a_damaged_table_is_named_and_hides_no_other_run(tmp_path):
+    from naaflib.batch import measures_table, runs_table
+
+    Run.create(tmp_path / "swept", "sweep", spec={}, data={})
+    new_run(tmp_path / "a")
+    (tmp_path / "swept/sweep.csv").write_bytes(b"variant,state\nnaaf,done\n" + b"\0" * 9)
+    states = runs_table(tmp_path).set_index("run")["state"]
+    assert set(states.index) == {"a", "swept"}
+    assert "sweep.csv is damaged (line 3 holds NULs" in states["swept"]
+    (tmp_path / "a/tables").mkdir()
+    (tmp_path / "a/tables/03_results.csv").write_bytes(b"measure,value\n\xff,1\n")
+    with pytest.raises(NaafError, match=r"03_results\.csv is damaged \('utf-8' codec"):
+        measures_table(tmp_path)

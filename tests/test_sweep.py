@@ -793,6 +793,174 @@ def test_a_missing_dask_is_one_sentence(tmp_path, data, monkeypatch):
         run_sweep(planned(tmp_path, data), progress=False)
 
 
+# --- several processes a run
+
+
+@pytest.fixture
+def together(tmp_path, data, job_for):
+    """The job of a run that two processes train, so many epochs long."""
+    from naaflib.batch.sweep.together import training_arguments
+
+    def make(epochs):
+        plan = planned(tmp_path, data, processes=2, set=TINY | {"train.epochs": epochs})
+        (row,) = plan.rows
+        job = replace(job_for(plan, row), notebooks=())
+        return replace(job, processes=2, **training_arguments(plan, row))
+
+    return make
+
+
+def in_training(job):
+    """The processes that train a job's run, once there are steps."""
+    steps = Path(job.folder) / "steps.csv"
+    wait_for(lambda: steps.is_file() and len(steps.read_text().splitlines()) > 3)
+    here = psutil.Process().children(recursive=True)
+    return [child for child in here if "train" in child.cmdline() and "RANK" in child.environ()]
+
+
+@contextmanager
+def meanwhile(job, act):
+    """Does something to the processes that train a job's run, and sees that they end."""
+    found = []
+
+    def wait_and_act():
+        found.extend(in_training(job))
+        act(found)
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    yield found
+    thread.join()
+    assert len(found) == 2
+    assert not psutil.wait_procs(found, timeout=10)[1]
+
+
+def test_processes_train_the_run_of_one_even_after_one_of_them_was_killed(tmp_path, data, together):
+    from naaflib.batch.sweep.task import work
+    from naaflib.model import checkpoint
+    from naaflib.runs import Run
+
+    job = together(epochs := 12)
+    with meanwhile(job, lambda found: found[-1].kill()):
+        outcome = work(job)
+    assert outcome.state == "failed"
+    sentences = r"one of 2 processes [^;]*|signal 9 killed the processes"
+    assert re.fullmatch(f"its training by 2 processes failed: ({sentences})", outcome.error)
+    assert Run.open(job.folder).state() == "unfinished"
+    assert work(job).error == ""
+    run, alone = Run.open(job.folder), trained(data, tmp_path / "alone", **{"train.epochs": epochs})
+    assert run.config["start"]["processes"] == 2
+    columns = ["epoch", "step", "loss", "boundary", "rsum"]
+    np.testing.assert_allclose(run.history()[columns], alone.history()[columns], rtol=0, atol=1e-10)
+    for which in ("best", "last"):
+        one, other = (checkpoint.model_state(checkpoint.read(r.checkpoint(which))[0]) for r in (run, alone))
+        for name, value in one.items():
+            np.testing.assert_allclose(value, other[name], rtol=0, atol=1e-10, err_msg=name)
+
+
+@pytest.mark.long
+def test_all_processes_of_a_run_end_where_its_sweep_ends(together):
+    from naaflib.batch.sweep.task import work
+    from naaflib.runs import Run
+
+    job = together(10_000)
+    with meanwhile(job, lambda _: Path(job.ticket).unlink()):
+        assert work(job).state == "interrupted"
+    assert Run.open(job.folder).resumable()
+
+
+@pytest.mark.long
+def test_a_sweep_goes_on_after_a_run_whose_process_was_killed(tmp_path, data):
+    from naaflib.batch import run_sweep
+
+    ask = {"processes": 2, "seeds": [0, 1], "set": TINY | {"train.epochs": 40}}
+    plan = planned(tmp_path, data, **ask)
+    with meanwhile(plan.rows[0], lambda found: found[-1].kill()):
+        table = run_sweep(plan, workers=1, progress=False)
+    assert table["state"].tolist() == ["failed", "done"]
+    assert "reused" in said(plan.rows[1].folder / "notebooks/02_training.ipynb")
+    assert (
+        run_sweep(planned(tmp_path, data, **ask, retry=True), progress=False)["state"].tolist()
+        == ["done"] * 2
+    )
+
+
+def test_a_dry_run_says_how_many_processes_train_a_run(tmp_path, data, source):
+    from naaflib.batch.sweep.table import plan_table
+
+    place(source, tmp_path, "naaf/members/0")
+    plan = planned(tmp_path, data, processes=3, seeds=[0, 1], runs={"naaf": {}})
+    assert plan_table(plan)["processes"].fillna(0).tolist() == [0, 3]
+    assert "processes" not in plan_table(planned(tmp_path, data))
+    assert plan.rows[1].planned == planned(tmp_path, data, seeds=[1]).rows[0].planned  # no other run
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"processes": 0}, r"processes: input should be greater than or equal to 1 \(given: 0\)"),
+        ({"processes": 2.5}, "processes: input should be a valid integer"),
+        ({"processes": 99}, "naaf: 99 processes cannot share a batch of 17 pairs; start at most 17"),
+        (
+            {"processes": 2, "runs": {"slow": {"mining.mode": "sequential"}}},
+            "slow: mining.mode sequential goes from caption to caption in one process, and 2 are asked for",
+        ),
+    ],
+)
+def test_processes_that_cannot_train_a_run_are_refused_before_any_starts(tmp_path, data, change, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        planned(tmp_path, data, **change)
+
+
+def test_cores_and_gpus_are_divided_among_runs_of_several_processes(monkeypatch, capsys):
+    from naaflib.batch.sweep import cluster as workers
+
+    monkeypatch.setattr(workers, "cores", lambda: 12)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(workers, "gpus", list)
+    assert workers.worker_threads(None, 99, 4) == (3, 4)
+    assert workers.worker_threads(3, 99, 4) == (3, 4)
+    assert capsys.readouterr().err == ""
+    assert workers.worker_threads(None, 99, 16) == (1, 12)
+    assert workers.worker_threads(4, 99, 4) == (4, 3)
+    assert capsys.readouterr().err.count("processes each share 12 cores") == 2
+    workers.check_gpus(9, 9)
+    monkeypatch.setattr(workers, "gpus", lambda: list("01234567"))
+    assert workers.worker_threads(None, 99, 4) == (2, 6)
+    workers.check_gpus(2, 4)
+    workers.check_gpus(9, 1)
+    with pytest.raises(UsageError, match=r"3 runs at once by 4 processes need 12 GPUs, .* has 8; lower"):
+        workers.check_gpus(3, 4)
+
+
+def test_gpus_are_those_that_the_environment_leaves(monkeypatch):
+    import torch
+
+    from naaflib.batch.sweep import cluster as workers
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert workers.gpus() == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, 3")
+    assert workers.gpus() == ["5", "3"]
+
+
+def test_each_run_gets_gpus_of_its_own(tmp_path, data, monkeypatch):
+    from naaflib.batch.sweep import run as sweep
+
+    monkeypatch.setattr(sweep, "gpus", lambda: list("abcd"))
+    plan = planned(tmp_path, data, processes=2, seeds=[0, 1, 2])
+    running = sweep._Sweep(plan, plan.runs(), None, 1, "token")
+    jobs = [running._job(row, None, 2) for row in plan.rows[:2]]
+    assert jobs[0].gpus == ("a", "b")
+    running.running = {"first": (plan.rows[0], jobs[0])}
+    second = running._job(plan.rows[1], None, 2)
+    assert second.gpus == ("c", "d")
+    running.running = {"second": (plan.rows[1], second)}
+    assert running._job(plan.rows[2], None, 2).gpus == ("a", "b")
+    assert sweep._Sweep(plan, plan.runs(), None, None, "token").gpus == []  # of a cluster
+
+
 # --- a real cluster
 
 

@@ -7,15 +7,18 @@ and none of another environment can be taken by mistake.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..files import project_root
+from ..files import project_root, read_json
 from ..messages import stream
 from .records import Failure
 
@@ -57,7 +60,7 @@ def execute(
         status = run_command(command, variables, cancelled, job=json.dumps(job), stderr=messages)
         if not outcome.exists():
             return Failure("Process", f"the process that ran it ended with status {status}")
-        failure = json.loads(outcome.read_text(encoding="utf-8"))
+        failure = read_json(outcome)
         return Failure(**failure) if failure else None
 
 
@@ -103,6 +106,22 @@ def _end_of(process: subprocess.Popen, cancelled: Callable[[], bool] | None) -> 
             if cancelled():
                 raise Cancelled from None
     return process.wait()
+
+
+def end_with_parent(patience: float) -> None:
+    """This process ends by SIGTERM when its standard input closes, as `run_command` closes it.
+
+    patience: seconds from then for the end of what it has started.
+    """
+
+    def wait() -> None:
+        while os.read(0, 4096):  # not sys.stdin.read(): its lock would be held at the interpreter's end
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(patience)
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def thread_variables(threads: int | None) -> dict[str, str]:

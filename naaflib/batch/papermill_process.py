@@ -7,11 +7,8 @@ nbclient takes the kernel with it: nothing is orphaned when a batch is killed.
 
 import json
 import logging
-import os
 import re
-import signal
 import sys
-import threading
 import time
 from dataclasses import asdict
 from io import TextIOBase
@@ -20,7 +17,10 @@ from pathlib import Path
 import nbformat
 from tqdm import tqdm
 
+from ..errors import first_line
+from ..files import write_json
 from ..messages import visible
+from .execution import end_with_parent
 from .records import Failure
 
 LONGEST_SOCKET = 90  # a unix socket's path ends near 100 characters
@@ -88,23 +88,17 @@ def run_one(job: dict[str, object]) -> Failure | None:
         return Failure("Timeout", f"the cell ran longer than {job['timeout']} s", *_last_started(output))
     except DeadKernelError:
         return Failure("DeadKernel", "the kernel died, perhaps for want of memory", *_last_started(output))
+    except (OSError, RuntimeError) as error:  # a full disk, a kernel that does not start
+        return Failure(type(error).__name__, first_line(error), *_last_started(output))
     return None
 
 
 def main() -> None:
     """Read the job, run the notebook, write what came of it."""
     job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(10)  # nbclient shuts the kernel down
     failure = run_one(job)
-    Path(job["outcome"]).write_text(json.dumps(asdict(failure) if failure else None), encoding="utf-8")
-
-
-def _end_with_parent() -> None:
-    while os.read(0, 4096):  # not sys.stdin.read(): its lock would be held at the interpreter's end
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)  # nbclient shuts the kernel down on it
-    time.sleep(10)
-    os._exit(128 + signal.SIGTERM)
+    write_json(Path(job["outcome"]), asdict(failure) if failure else None)  # whole, or not there
 
 
 def _bar(output: Path) -> dict[str, object] | bool:
@@ -135,7 +129,7 @@ def _last_line(text: str) -> str:
 
 def _last_started(path: Path) -> tuple[int | None, int | None]:
     """Number and execution count of the last cell that started, from the saved notebook."""
-    cells = nbformat.read(path, as_version=4).cells if path.exists() else []
+    cells = nbformat.read(path, as_version=4).cells if path.is_file() else []
     started = [
         (number, cell.get("execution_count"))
         for number, cell in enumerate(cells, start=1)

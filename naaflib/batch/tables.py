@@ -146,7 +146,7 @@ def _data_name(run: Run) -> object:
 
 def _group_state(run: Run) -> str:
     if run.kind == "sweep":
-        states = list(pd.read_csv(path)["state"]) if (path := run.path / SWEEP).is_file() else []
+        states = list(read_csv(path, ["state"])["state"]) if (path := run.path / SWEEP).is_file() else []
         return f"{states.count('done')} of {len(states)} runs done"
     if run.kind != "group":
         return FINISHED

@@ -6,9 +6,11 @@ standard output, messages to standard error; the exit status is 0 (done), 1 (fai
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..errors import NaafError, UsageError, first_line
 from ..launcher import asked_for, hush
@@ -92,6 +94,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         say(f"naaf: {os_sentence(error, _advice(arguments))}")
         return 1
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "naaflib"):
+            raise
+        say(f"naaf: {_missing_sentence(package)}")
+        return 1
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
@@ -111,8 +119,26 @@ def _advice(arguments: argparse.Namespace) -> str:
     return advice if isinstance(advice, str) else advice(arguments)
 
 
+def _missing_sentence(package: str) -> str:
+    """What to do where a package that naaf needs is not there."""
+    here, python = Path(__file__).parents[2], shlex.quote(sys.executable)
+    tree = (here / "pyproject.toml").is_file()
+    what = f"-e {shlex.quote(str(here))}" if tree else "naaflib"
+    return (
+        f"the Python package {package} is not installed for {sys.executable}; activate the environment where "
+        f"naaf is installed, or install what it needs: {python} -m pip install {what}"
+    )
+
+
 def _print_version() -> int:
     from .. import __version__
 
-    print(f"naaf {__version__}")
+    source = Path(__file__).parents[2] / "pyproject.toml"
+    if __version__ == "0" and source.is_file():  # run from a source tree that was never installed
+        import tomllib
+
+        version = tomllib.loads(source.read_text(encoding="utf-8"))["project"]["version"]
+        print(f"naaf {version} ({source.parent}, not installed)")
+    else:
+        print(f"naaf {__version__}")
     return 0

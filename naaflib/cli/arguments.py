@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -71,8 +71,15 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
 
+    @staticmethod
+    def mistake(words: Sequence[str]) -> str:
+        """What is said to a frequent slip in a command, before argparse finds what it lacks; else ""."""
+        return ""
+
     def parse_known_args(self, args=None, namespace=None):
         """Every command refuses what it does not know itself, where its own options are known."""
+        if slip := self.mistake(args or ()):
+            self.error(slip)
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown)}")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from ..errors import UsageError
+from ..errors import UsageError, unknown
 from ..files import shown
 from ..messages import say
 from .arguments import add_command, given, path, rows, show, show_json, show_table, show_text
@@ -73,6 +73,10 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def foils(arguments: argparse.Namespace) -> int:
+    from ..explanation.benchmark import BENCHMARKS
+
+    if arguments.benchmark not in BENCHMARKS:
+        raise unknown("benchmark", arguments.benchmark, BENCHMARKS)
     asked = [name for name in ("source", "scores", "list") if getattr(arguments, name) is not None]
     if len(asked) != 1:
         raise UsageError("name one of: a run or a checkpoint, --scores CSV, --list CSV")

@@ -2,9 +2,14 @@
 
 import argparse
 import re
+import shlex
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 from ..errors import NaafError
+from ..files import shown
 from ..launcher import check_launch, launch
 from ..messages import say
 from .arguments import (
@@ -93,7 +98,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_train(commands: argparse._SubParsersAction) -> None:
-    add = add_command(commands, "train", "train a model", TRAIN, train, advice=_going_on).add_argument
+    parser = add_command(commands, "train", "train a model", TRAIN, train, advice=_going_on)
+    parser.mistake, add = _resumed_folder, parser.add_argument
     add("--data", type=path, required=True, metavar="DIR", help="data set in the SCAN layout")
     add("--out", type=path, required=True, metavar="RUN", help="run folder to write")
     add(
@@ -156,6 +162,20 @@ def _add_result(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", metavar="NAME", help="train, dev, test or testall")
     parser.add_argument("--protocol", choices=PROTOCOLS, default="full", help="what is scored against what")
     parser.add_argument("--json", action="store_true", help="the result as JSON")
+
+
+def _resumed_folder(words: Sequence[str]) -> str:
+    """What is said to --resume FOLDER: the command that goes on with this run."""
+    folders = (after for word, after in pairwise(words) if word == "--resume" and after[:1] != "-")
+    if not (folder := next(folders, "")):
+        return ""
+    from ..runs import Run
+
+    data = "DIR"
+    with suppress(NaafError):
+        data = shown(Run.open(folder).data_folder)
+    command = shlex.join(["naaf", "train", "--data", data, "--out", folder, "--resume"])
+    return f"--resume takes no folder, --out names it: {command}"
 
 
 def several(text: str) -> int:

@@ -32,6 +32,7 @@ a sweep's YAML:
   preset: flickr8k                  # by default the one named like the data, else general or general-small
   set: {train.epochs: 2}            # settings of every run
   seeds: [0, 1, 2]                  # 0 alone by default
+  processes: 2                      # that train a run together, each with a GPU or cores; 1 by default
   notebooks: ["02", "03"]           # the default: training and evaluation
   parameters: {split: dev}          # of the notebooks
   runs:                             # variants: a name (letters, digits, . _ + = -), and what it sets
@@ -83,7 +84,12 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
     add("--out", type=path, metavar="DIR", help="folder of the runs; by default outputs/NAME")
     dry = "show the runs and what is done, ask a --scheduler; start nothing"
     add("--dry-run", action="store_true", help=dry)
-    add("--workers", type=int, metavar="N", help="runs at once on this machine; by default one for two cores")
+    add(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="runs at once on this machine; by default one for two cores, or for the processes of a run",
+    )
     add("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, tcp://HOST:PORT or tls://...")
     add_tls(parser)
     add("--retry", action="store_true", help="run what failed again")
@@ -109,7 +115,7 @@ def _add_rerun(commands: argparse._SubParsersAction) -> None:
 
 
 def sweep(arguments: argparse.Namespace) -> int:
-    from ..batch.sweep.cluster import check_cluster
+    from ..batch.sweep.cluster import check_cluster, check_gpus
     from ..batch.sweep.plan import plan_sweep
     from ..batch.sweep.run import compare_variants, run_sweep
     from ..batch.sweep.table import plan_table
@@ -125,6 +131,8 @@ def sweep(arguments: argparse.Namespace) -> int:
         if arguments.scheduler is not None:
             with tls(arguments):
                 check_cluster(arguments.workers, arguments.scheduler)
+        else:
+            check_gpus(arguments.workers, plan.spec.processes)
         _show(table, as_json=arguments.json)
         return 0
     say(table_text(table))

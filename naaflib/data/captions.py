@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import NaafError
 from ..files import leaves, read_text, shown
+from .manifest import layout_path
 
 # word_tokenize splits sentences first; otherwise a full stop inside a line would stay with its word.
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
@@ -52,13 +53,20 @@ def _words(sentence: str) -> list[str]:
 
 def read_captions(path: Path) -> list[str]:
     """The captions of a file, one a line, stripped. Raises NaafError for a missing or undecodable file."""
-    text = read_text(path, f"`naaf data verify {shown(path.parent)}` lists what is")
+    text = read_text(path, _remedy(path.parent))
     # not splitlines: captions may hold other line separators
     lines = [line.strip() for line in text.removesuffix("\n").split("\n")] if text else []
     for number, line in enumerate(lines, 1):
         if len(line) > LONGEST:
             raise NaafError(f"{shown(path)}, line {number}: {too_long(line)}")
     return lines
+
+
+def _remedy(folder: Path) -> str:
+    """What to do about a file in a folder; one that a person named may lie outside a data set."""
+    if any(folder.glob(layout_path(folder, "*", "captions").name)):
+        return f"`naaf data verify {shown(folder)}` lists what is"
+    return "name a text file that holds a line each"
 
 
 def read_filled(path: Path) -> list[str]:

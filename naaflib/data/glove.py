@@ -12,8 +12,8 @@ import numpy as np
 
 from ..errors import NaafError, first_line
 from ..files import check_regular, shown
+from ..npz import DAMAGED
 from ..spreadsheets import is_number
-from .npy import DAMAGED
 from .vocabulary import Vocabulary
 
 LONGEST_LINE = 2**20  # letters

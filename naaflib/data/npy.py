@@ -4,9 +4,7 @@ numpy's own reader reports damage in many ways and needs `allow_pickle=True`, wh
 says, for arrays of objects. Here an object array may consist of numbers, texts, lists and dicts only.
 """
 
-import gzip
 import io
-import lzma
 import math
 import mmap
 import os
@@ -14,26 +12,19 @@ import pickle
 import re
 import tokenize
 import warnings
-import zipfile
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import NaafError, first_line
+from ..errors import NaafError
 from ..files import check_regular, shown
+from ..npz import read_npz as read_npz  # its home is below; who reads score files takes both from here
 
 HEADERS = {  # 3.0 serves names of fields only, which no file of this layout has
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-DAMAGED = (  # of zip and gzip; RuntimeError: encrypted, NotImplementedError: packed by another method
-    zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError,
-    RuntimeError, NotImplementedError,
-)  # fmt: skip
-MOST_BYTES = 2**35
 NO_HEADER = (ValueError, EOFError, SyntaxError, TypeError, KeyError, tokenize.TokenError)
 TOO_MUCH = (MemoryError, RecursionError, OverflowError)  # of Python's parser
 RECONSTRUCT, SCALAR = np.empty(0, object).__reduce__()[0], np.float64(0).__reduce__()[0]
@@ -89,32 +80,6 @@ def open_array(path: str | os.PathLike[str]) -> np.ndarray:
     if 0 in shape:
         return np.empty(shape, dtype, order)
     return np.memmap(path, dtype, mode="r", offset=offset, shape=shape, order=order)
-
-
-def read_npz(path: Path, pick: Callable[[list[str]], str], most: int = MOST_BYTES) -> np.ndarray:
-    """One array of an .npz, read whole. pick: which, of the names there are.
-
-    Raises NaafError for a file that is damaged, encrypted or packed in a way that Python does not unpack,
-    that holds objects, or whose array takes more than `most` bytes, as that of a decompression bomb.
-    """
-    check_regular(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.infolist()}
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            name = pick(file.files)
-            if sizes[name] > most:
-                raise NaafError(
-                    f"{shown(path)}: {name} takes {sizes[name] / 2**30:.1f} GiB, more than "
-                    f"{most / 2**30:.0f}; save it as .npy, which is not read whole"
-                )
-            return file[name]
-    except (*DAMAGED, OSError, ValueError, KeyError, TypeError, MemoryError, SyntaxError) as error:
-        if isinstance(error, NaafError):
-            raise
-        raise NaafError(
-            f"{shown(path)} is not a whole .npz of numbers ({first_line(error)}); save it again"
-        ) from None
 
 
 def release(array: np.ndarray) -> None:

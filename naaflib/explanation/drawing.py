@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..data.splits import Split
+from ..errors import NaafError
 from ..viz import style
 from ..viz.attention import attention_figure, word_region_matrix
 from ..viz.captions import as_shown, ink_on, match_norm
@@ -16,27 +17,39 @@ from ..viz.style import Figure
 if TYPE_CHECKING:
     from .pairs import Explanation
 
+MOST_WORDS = 400  # in a figure; the time grows with their square
+
 
 def pair_page(split: Split, pair: "Explanation", title: str | None = None) -> Figure:
     """The caption in colours, the picture with the telling words' regions, a bar a word."""
-    return pair_figure(pair, canvas(split, pair), title)
+    return pair_figure(_drawable(pair), canvas(split, pair), title)
 
 
 def attention_page(split: Split, pair: "Explanation", title: str | None = None) -> Figure:
     """Where each word looks; `<start>` and `<end>` are left out."""
-    return attention_figure(pair, canvas(split, pair), title)
+    return attention_figure(_drawable(pair), canvas(split, pair), title)
 
 
 def matrix_page(pair: "Explanation", title: str | None = None) -> Figure:
     """All cosines of the pair, a row a word."""
-    figure, axes = style.panels(height=0.17 * len(pair.words) + 0.9, title=title)
+    figure, axes = style.panels(height=0.17 * len(_drawable(pair).words) + 0.9, title=title)
     word_region_matrix(axes[0, 0], pair)
     return figure
 
 
 def words_page(pair: "Explanation", title: str | None = None) -> Figure:
     """The pair without its picture: the caption in colours, a bar a word, every word against every region."""
-    return words_figure(pair, title)
+    return words_figure(_drawable(pair), title)
+
+
+def _drawable(pair: "Explanation") -> "Explanation":
+    """The pair. Raises NaafError where a caption has more words than a figure can show."""
+    if len(pair.words) > MOST_WORDS:
+        raise NaafError(
+            f"the caption has {len(pair.words):,} words, and a figure shows at most {MOST_WORDS}; take the "
+            "table of its words (`naaf explain --out words.csv`), or a shorter caption"
+        )
+    return pair
 
 
 def canvas(

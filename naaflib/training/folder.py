@@ -95,7 +95,7 @@ def _train(
     train, dev = open_splits(data, settings)
     if not (resume or restart):
         check_free(out)
-    _check_shares(min(settings.train.batch_size, len(train.captions)), settings, processes)
+    check_shares(min(settings.train.batch_size, len(train.captions)), settings, processes.size)
     torch.manual_seed(settings.train.seed)
     if resume:
         Run.open(out)  # or there is nothing to lock
@@ -158,17 +158,17 @@ def _batches(train: Split, model: Model, settings: Settings, processes: Processe
     return Batches(train, ids, how.batch_size, how.seed, processes, **reading)
 
 
-def _check_shares(pairs: int, settings: Settings, processes: Processes) -> None:
+def check_shares(pairs: int, settings: Settings, processes: int) -> None:
     """Raises UsageError where several processes cannot share a batch of so many pairs."""
-    if pairs < processes.size:
+    if pairs < processes:
         raise UsageError(
-            f"{processes.size} processes cannot share a batch of {pairs} pairs; start at most {pairs}, or "
+            f"{processes} processes cannot share a batch of {pairs} pairs; start at most {pairs}, or "
             "raise train.batch_size"
         )
-    if processes.size > 1 and settings.mining.mode == "sequential":
+    if processes > 1 and settings.mining.mode == "sequential":
         raise UsageError(
-            "mining.mode sequential goes from caption to caption in one process; start it without torchrun, "
-            "or set mining.mode=batch"
+            f"mining.mode sequential goes from caption to caption in one process, and {processes} are asked "
+            "for; take one, or set mining.mode=batch"
         )
 
 

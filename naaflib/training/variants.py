@@ -110,6 +110,7 @@ def _model(run: Run, settings: Settings) -> tuple[Model, int]:
 
 def _write(run: Run, variant: Run, model: Model, epoch: int, data: Path, device: str) -> None:
     """Everything but config.json."""
+    history, steps, samples = run.history(), run.steps(), run.samples()  # whole, or nothing is written
     _, dev = open_splits(data, variant.settings)
     model = model.to(pick_device(device))
     progress = checkpoint.header(run.checkpoint("best"))["progress"]
@@ -117,13 +118,12 @@ def _write(run: Run, variant: Run, model: Model, epoch: int, data: Path, device:
     checkpoint.save(variant.checkpoint("best"), model, progress)  # first: the scores say whose they are
     metrics = _validated(variant, model, data, dev)
     write_json(variant.path / "vocabulary.json", model.vocabulary.to_json())
-    history = run.history()
     history.loc[history["epoch"] != epoch, list(MEASURES)] = np.nan
     history.loc[history["epoch"] == epoch, list(MEASURES)] = [*metrics.measures().values()]
     variant.save_log("history.csv", history)
-    variant.save_log("steps.csv", run.steps())
-    for logged, samples in (run.samples() | {epoch: matched_samples(model, dev)}).items():
-        variant.save_samples(logged, samples)
+    variant.save_log("steps.csv", steps)
+    for logged, found in (samples | {epoch: matched_samples(model, dev)}).items():
+        variant.save_samples(logged, found)
 
 
 def _validated(variant: Run, model: Model, data: Path, dev: Split) -> RetrievalMetrics:

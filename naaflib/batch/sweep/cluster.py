@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 
-def check_cluster(workers: int | None, scheduler: str | None) -> None:
-    """Raises UsageError for both, NaafError where Dask is not installed or the scheduler does not answer."""
+def check_cluster(workers: int | None, scheduler: str | None, processes: int = 1) -> None:
+    """Raises UsageError for both and for too few GPUs, NaafError without Dask or a scheduler's answer."""
     if workers is not None and scheduler is not None:
         raise UsageError("--workers counts workers on this machine; a --scheduler has its own")
     if find_spec("distributed") is None:
@@ -32,11 +32,13 @@ def check_cluster(workers: int | None, scheduler: str | None) -> None:
         from ...evaluation.cluster import connect
 
         connect(scheduler).close()
+    else:
+        check_gpus(workers, processes)
 
 
 @contextmanager
 def open_cluster(
-    workers: int | None, scheduler: str | None, runs: int
+    workers: int | None, scheduler: str | None, runs: int, processes: int = 1
 ) -> Iterator[tuple["Client", int | None]]:
     """A client, and the threads of each run (None: for each worker to say). `check_cluster` comes first."""
     if scheduler is not None:
@@ -49,7 +51,7 @@ def open_cluster(
 
     from ...evaluation.tls import temporary_security
 
-    count, threads = worker_threads(workers, runs)
+    count, threads = worker_threads(workers, runs, processes)
     security = temporary_security()
     if security is None:
         say(
@@ -84,14 +86,43 @@ def _uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def worker_threads(workers: int | None, runs: int) -> tuple[int, int]:
+def gpus() -> list[str]:
+    """The GPUs of this machine that are to be used, as CUDA_VISIBLE_DEVICES has them."""
+    import torch
+
+    count = torch.cuda.device_count()
+    given = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return given[:count] if any(given) else [str(number) for number in range(count)]
+
+
+def check_gpus(workers: int | None, processes: int) -> None:
+    """Raises UsageError where so many runs at once, each by several processes, need more GPUs than there are.
+
+    Without a GPU the processes share the cores.
+    """
+    needed, there = (workers or 1) * processes, len(gpus()) if processes > 1 else 0
+    if 0 < there < needed:
+        raise UsageError(
+            f"{workers or 1} runs at once by {processes} processes need {needed} GPUs, and this machine has "
+            f"{there}; lower --workers or the file's processes, or hide the GPUs (CUDA_VISIBLE_DEVICES=)"
+        )
+
+
+def worker_threads(workers: int | None, runs: int, processes: int = 1) -> tuple[int, int]:
     """How many workers on this machine and how many threads each; OMP_NUM_THREADS lowers the latter.
 
-    No more workers than runs, so that no core waits.
+    No more workers than runs, so that no core waits. Where several processes train a run, as many workers as
+    have a GPU or a core for each process.
     """
     if workers is not None and workers < 1:
         raise UsageError(f"--workers is {workers}; at least 1 is needed")
-    count = min(workers or max(1, cores() // 2), runs)
+    places = len(gpus()) if processes > 1 else 0
+    count = min(workers or max(1, (places or cores()) // max(2, processes)), runs)
+    if processes > 1 and not places and count * processes > cores():
+        say(
+            f"warning: {count} runs at once by {processes} processes each share {cores()} cores; with fewer "
+            "processes they are as fast"
+        )
     threads = max(1, cores() // count)
     limit = os.environ.get("OMP_NUM_THREADS", "")
     return count, min(threads, int(limit)) if limit.isdigit() and int(limit) else threads

@@ -26,10 +26,11 @@ from ...training.folder import data_record
 from ..notebooks import COMPARISON, available, known, select
 from ..pipeline import run_notebooks
 from ..records import Record
-from .cluster import check_cluster, open_cluster
+from .cluster import check_cluster, gpus, open_cluster
 from .plan import DONE, FAILED, TO_RESUME, TO_TRAIN, Plan, Row, identity, parameters_of, plan_sweep
 from .table import write_sweep
 from .task import STOPPED, TICKET, Job, Outcome, note_failure, work
+from .together import training_arguments
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -51,14 +52,17 @@ def run_sweep(
     both workers and scheduler.
     """
     if _left_to_do(plan):
-        check_cluster(workers, scheduler)
+        check_cluster(workers, scheduler, plan.spec.processes)
     if not plan.data.is_dir():  # scenes, rendered where they are missing
         plan = plan_sweep(plan.file, data=open_data(plan.data), out=plan.out, retry=plan.retry)
     with exclusive(plan.out):
         _open_folder(plan)
         if todo := _left_to_do(plan):
-            with open_cluster(workers, scheduler, len(todo)) as (client, threads), _ticket(plan) as token:
-                _Sweep(plan, todo, client, token, threads).run(progress)
+            with (
+                open_cluster(workers, scheduler, len(todo), plan.spec.processes) as opened,
+                _ticket(plan) as token,
+            ):
+                _Sweep(plan, todo, *opened, token).run(progress)
         return write_sweep(plan)
 
 
@@ -80,8 +84,10 @@ def compare_variants(plan: Plan, table: pd.DataFrame) -> Record | None:
 class _Sweep:
     """Rows waiting, rows on workers, and a bar: a step is an epoch, or a run's notebooks after training."""
 
-    def __init__(self, plan: Plan, todo: Sequence[Row], client: "Client", token: str, threads: int | None):
+    def __init__(self, plan: Plan, todo: Sequence[Row], client: "Client", threads: int | None, token: str):
         self.plan, self.client, self.token, self.threads = plan, client, token, threads
+        here = threads is not None and plan.spec.processes > 1
+        self.gpus = gpus() if here else []  # each worker of a cluster knows its own
         self.todo, self.waiting = todo, list(todo)  # in the file's order: what stands first is whole first
         self.running: dict[Future, tuple[Row, Job]] = {}
         self.steps = {row.name: 1 + _epochs(row) for row in todo}
@@ -163,7 +169,15 @@ class _Sweep:
             overrides=tuple(f"{name}={value}" for name, value in overrides.items()),
             threads=self.threads,
             at_once=at_once,
+            processes=plan.spec.processes,
+            **(training_arguments(plan, row) if self.steps[row.name] > 1 else {}),
+            gpus=self._free_gpus(),
         )
+
+    def _free_gpus(self) -> tuple[str, ...]:
+        """The GPUs of the next run: one for each of its processes, none of a run that is under way."""
+        taken = {gpu for _, job in self.running.values() for gpu in job.gpus}
+        return tuple([gpu for gpu in self.gpus if gpu not in taken][: self.plan.spec.processes])
 
     def _collect(self) -> bool:
         """Collect the outcomes of jobs that have ended; whether there is one."""

@@ -15,6 +15,7 @@ from ...config import SEED, Settings, nearest, preset
 from ...data.manifest import preset_of
 from ...errors import NaafError, UsageError
 from ...files import read_yaml, shown
+from ...training.folder import check_shares
 from ...training.variants import variant_settings
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+=-]*$"
@@ -46,6 +47,7 @@ class Spec(BaseModel):
     preset: str = ""
     settings: dict[str, Any] = Field({}, alias="set")
     seeds: tuple[StrictInt, ...] = Field((0,), min_length=1)
+    processes: StrictInt = Field(1, ge=1)  # that train one run together
     notebooks: tuple[Which, ...] = Field(("02", "03"), min_length=1)
     parameters: dict[str, Any] = {}
     runs: dict[str, dict[str, Any] | None] = {}
@@ -151,7 +153,9 @@ def _planned(
         raise UsageError(f"{SEED} is set, but seeds has the seeds of every variant; leave it out")
     source = values.get(WEIGHTS)
     if source is None:
-        return Planned(name, seed, preset(base, {**spec.settings, **own, SEED: seed}), own)
+        settings = preset(base, {**spec.settings, **own, SEED: seed})
+        check_shares(settings.train.batch_size, settings, spec.processes)
+        return Planned(name, seed, settings, own)
     if source not in variants or source == name:
         hint = nearest(source, variants.keys() - {name}) or "; name another variant"
         raise UsageError(f"weights: there is no other variant {source!r}{hint}")

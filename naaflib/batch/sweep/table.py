@@ -1,5 +1,6 @@
 """sweep.csv: a row a run of a sweep, rewritten whole as runs finish."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from ...metric.retrieval import MEASURES, ONE_WAY, WAYS, best_row, named
 from ...runs import SWEEP, VARIANT, Run
 from ...spreadsheets import read_csv, write_csv
 from ..records import read_record
-from .plan import DONE, TO_EXECUTE, Plan, Row
+from .plan import DONE, TO_EXECUTE, TO_RESUME, TO_TRAIN, Plan, Row
 
 DEV = tuple(f"dev_{name}" for name in MEASURES)
 BOTH_WAYS = tuple(f"{way}_{name}" for way in WAYS for name in ONE_WAY)
@@ -29,12 +30,21 @@ def varying(plan: Plan) -> list[str]:
 
 def plan_table(plan: Plan) -> pd.DataFrame:
     """The sweep as it is before it starts: variant, seed, what it sets, weights, state, folder; and where a
-    variant is a run of two names, the other one."""
+    variant is a run of two names, the other one; where several processes train a run, how many."""
+    several = ["processes"] if plan.spec.processes > 1 else []
     twins = ["same run as"] if any(row.same_as for row in plan.rows) else []
-    columns = ["variant", "seed", "sets", "weights", "state", *twins, "folder"]
-    own = [{"sets": _sets(row), "same run as": row.same_as and row.same_as.name} for row in plan.rows]
+    columns = ["variant", "seed", "sets", "weights", "state", *several, *twins, "folder"]
+    own = [
+        {
+            "sets": _sets(row),
+            "same run as": row.same_as and row.same_as.name,
+            "processes": plan.spec.processes if row.state in (TO_TRAIN, TO_RESUME) else None,
+        }
+        for row in plan.rows
+    ]
     rows = [_about(row, [], plan.out) | more for row, more in zip(plan.rows, own, strict=True)]
-    return pd.DataFrame(rows, columns=columns).fillna(np.nan)  # a column of None prints as such
+    table = pd.DataFrame(rows, columns=columns).fillna(np.nan)  # a column of None prints as such
+    return table.astype(dict.fromkeys(several, "Int64"))
 
 
 def _sets(row: Row) -> str:
@@ -62,10 +72,13 @@ def write_sweep(plan: Plan) -> pd.DataFrame:
 def read_sweep(out: str | Path) -> pd.DataFrame:
     """The table of a sweep's folder. Raises NaafError where there is none."""
     path = Path(out) / SWEEP
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise NaafError(f"{shown(path)} is missing: `naaf sweep SPEC.yaml --out {shown(out)}` writes it")
     kinds = {"variant": str, "folder": str, "weights": str, "error": str}
-    return read_csv(path, dtype=kinds, keep_default_na=False, na_values=[""])  # "null" can be a name
+    needed, again = ("variant", "seed", "state", "folder"), "the sweep's command writes it anew"
+    return read_csv(
+        path, needed, again, dtype=kinds, keep_default_na=False, na_values=[""]
+    )  # "null" can be a name
 
 
 def _about(row: Row, varied: list[str], out: Path) -> dict[str, object]:

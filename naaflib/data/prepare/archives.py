@@ -12,8 +12,8 @@ import numpy as np
 
 from ...errors import NaafError
 from ...files import shown
+from ...npz import read_npz
 from ..boxes import LARGEST_SIDE
-from ..npy import read_npz
 from .tsv import RegionRow
 
 MOST_BYTES = 2**30  # of one image's array
