@@ -1,7 +1,7 @@
 """NAAF's scores and gradients on a GPU by `triton_kernels`: the table of tiles, one launch a direction.
 
-A tile is up to CAPTIONS captions of one length, so a program needs no mask over words, and there is no loop
-over groups here. The functions have the arguments and results of `autograd.fused_scores` and `fused_gradients`.
+A tile is up to CAPTIONS captions of one length. A program needs no mask over words, and there is no loop over
+groups. The functions have the arguments and results of `autograd.fused_scores` and `fused_gradients`.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -101,9 +101,14 @@ def tiled_gradients(
 
 
 def _launch(
-    kernel: Any, cosine: ByRegion, by_caption: ByCaption, tensors: tuple[Tensor, ...], how: Constants, **more: bool
+    kernel: Any,
+    cosine: ByRegion,
+    by_caption: ByCaption,
+    tensors: tuple[Tensor, ...],
+    how: Constants,
+    **more: bool,
 ) -> None:
-    """Start a program for each image and tile. tensors: what follows the cosines in the kernel's arguments."""
+    """Start a program for each image and tile. tensors: the kernel's other arguments, in order."""
     tiles = tile_table(how.groups, cosine.device)
     images, regions, words = cosine.shape
     if not images * len(tiles):

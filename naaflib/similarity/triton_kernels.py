@@ -1,6 +1,6 @@
 """The equations of `packed` on a GPU: a program takes one image and a tile, up to 16 captions of one length.
 
-Optional (triton); `packed` computes the same without it and is the oracle in the tests. It computes in float32.
+Optional (triton); `packed` computes the same without it, the oracle in the tests. They compute in float32.
 Axes as in `packed`: image, region, word. A program goes through the positions of its captions' words, with
 (region, caption) values in registers, and reads its cosines again for each pass: they are in the cache by
 then. No program adds to what another wrote, so results repeat to the bit.
@@ -24,7 +24,19 @@ COLUMNS = tl.constexpr(6)  # of a row of `tiled.tile_table`
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"  # by numpy, on a CPU: for tests
 # Not compiled into a kernel, as triton does with multiples of 16: sizes differ from batch to batch.
 SIZES = ["tile_count", "regions", "words", "captions", "by_image", "by_region"]
-TENSORS = ["tiles", "cosine", "gram", "boundary", "intra", "score", "best", "below", "share", "by_cosine", "by_gram"]
+TENSORS = [
+    "tiles",
+    "cosine",
+    "gram",
+    "boundary",
+    "intra",
+    "score",
+    "best",
+    "below",
+    "share",
+    "by_cosine",
+    "by_gram",
+]
 
 
 @triton.jit
