@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -92,10 +92,10 @@ class Case:
         torch.testing.assert_close(best.double(), largest, rtol=0, atol=0, equal_nan=True)
         torch.testing.assert_close(scores.double(), expected, rtol=0, atol=tolerance, equal_nan=True)
         for one, other in zip(ours, theirs, strict=True):
-            largest = other.nan_to_num().abs().max().clamp_min(1e-12)
-            torch.testing.assert_close(
-                one.double() / largest, other / largest, rtol=0, atol=20 * tolerance, equal_nan=True
-            )
+            assert torch.equal(one.isnan(), other.isnan())
+            # As a whole: where attended regions nearly cancel, float32 has few digits of a single element.
+            difference = (one - other).nan_to_num().norm()
+            assert difference <= 100 * tolerance * other.nan_to_num().norm()
 
 
 @interpreted
@@ -136,11 +136,11 @@ def test_more_words_than_are_propagated_at_a_time(tiled):
 
 
 @interpreted
-@pytest.mark.parametrize("boundary", [0.0, 0.99])
-def test_no_region_or_many_above_the_boundary(tiled, boundary):
+@pytest.mark.parametrize("boundary", [0.99, 0.0, -5.0])
+def test_no_region_many_or_all_above_the_boundary(tiled, boundary):
     case = Case(lengths=(3, 1))
     case.boundary[:] = boundary
-    case.check(tiled, case.how())
+    case.check(tiled, case.how(lambda_softmax=2.0))
 
 
 @interpreted
@@ -164,9 +164,9 @@ def test_regions_that_are_padding_and_images_of_nothing(tiled):
 @pytest.mark.parametrize("intra", [None, 5.0])
 def test_regions_that_are_alike_share_the_gradient(tiled, intra):
     case = Case(lengths=(3, 1))
-    case.images[:, 3:] = case.images[:, :4]
+    case.images[:, 4:] = case.images[:, :3]
     cosine = all_cosines(case.images, case.words)
-    cosine[:, 3:] = cosine[:, :4]  # whatever way the product took
+    cosine[:, 4:] = cosine[:, :3]  # whatever way the product took
     case.check(tiled, case.how(intra), cosine)
 
 
@@ -244,6 +244,7 @@ def scored(dtype=torch.float32):
 
 @interpreted
 def test_scores_and_gradients_of_the_library_come_from_the_kernels(tiled, monkeypatch):
+    assert tiled.usable(torch.device("cpu"))
     started, launch = [], tiled._launch
     monkeypatch.setattr(tiled, "_launch", lambda kernel, *given, **more: (
         started.append(kernel.__name__), launch(kernel, *given, **more)
@@ -261,20 +262,28 @@ def test_naaf_fused_0_leaves_the_kernels_out(monkeypatch):
     assert autograd.gpu_kernels.__wrapped__() is None
 
 
-@interpreted
-def test_where_triton_cannot_start_the_scores_are_the_same_and_it_says_so_once(tiled, monkeypatch, capsys):
-    class Broken:
-        def __getitem__(self, grid):
-            raise RuntimeError("Failed to find C compiler.")
+def failing(right, *given):
+    raise RuntimeError("Failed to find C compiler.")
 
+
+def wrong(right, *given):
+    scores, *others = right(*given)
+    return scores + 1, *others
+
+
+@interpreted
+@pytest.mark.parametrize(("kernels", "reason"), [(failing, "C compiler."), (wrong, "differ from")])
+def test_kernels_that_fail_or_are_wrong_are_left_out_which_is_said_once(
+    tiled, monkeypatch, capsys, kernels, reason
+):
     ours = scored()
     monkeypatch.setattr(autograd, "kernels", lambda: None)
     monkeypatch.setattr(tiled, "usable", cache(tiled.usable.__wrapped__))
-    monkeypatch.setattr(tiled.triton_kernels, "started", Broken())
+    monkeypatch.setattr(tiled, "tiled_scores", partial(kernels, tiled.tiled_scores))
     for one, other in zip(ours, scored(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
     scored()
-    assert capsys.readouterr().err.count("Failed to find") == 1
+    assert capsys.readouterr().err.count(reason) == 1
 
 
 def test_without_a_gpu_the_kernels_take_nothing(tiled, monkeypatch):

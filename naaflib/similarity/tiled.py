@@ -15,7 +15,8 @@ from torch import Tensor
 from ..messages import say
 from . import triton_kernels
 from .axes import Boundary, ByCaption, ByRegion, ByWord, Gram, Groups
-from .packed import Constants
+from .packed import Constants, block_gradient, block_scores
+from .packing import Group
 
 CAPTIONS = 16  # of a tile
 FEWEST_REGIONS, MOST_REGIONS = 16, 128  # lanes of a program; the Gram matrix is in shared memory
@@ -33,20 +34,37 @@ def takes(cosine: ByRegion) -> bool:
 
 @cache
 def usable(device: torch.device) -> bool:
-    """Whether triton compiles and starts a kernel on the device; says so once where it does not."""
+    """Whether the kernels run on the device and are right there; says so once where not."""
     if device.type != "cuda" and not triton_kernels.INTERPRETED:
         return False
     try:
-        with _current(device):
-            triton_kernels.started[(1,)](torch.zeros(1, device=device))
-    except Exception as error:  # a compiler, Python's headers, a driver, an old GPU: whatever it needs
+        problem = "" if _agree(device) else "their scores differ from the vectorised form's"
+    except Exception as error:  # a compiler, Python's headers, a driver, an old GPU: whatever triton needs
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
         say(
-            f"triton cannot run on {device} ({type(error).__name__}: {error}); NAAF's scores are computed "
-            "without it, the same but slower. It needs a C compiler, Python's headers and a GPU of compute "
+            f"the triton kernels cannot be used on {device} ({problem}); NAAF's scores are computed without "
+            "them, the same but slower. triton needs a C compiler, Python's headers and a GPU of compute "
             "capability 8.0; NAAF_FUSED=0 leaves it out"
         )
-        return False
-    return True
+    return not problem
+
+
+def _agree(device: torch.device) -> bool:
+    """Whether kernels and vectorised form give about the same for six words in two images of 36 regions."""
+    cosine = 0.1 * torch.arange(2.0 * 36 * 6, device=device).sin().view(2, 36, 6)
+    gram = (torch.eye(36, device=device) + 0.25).expand(2, 36, 36)
+    boundary, intra = torch.linspace(0.0, 0.2, 6, device=device), torch.full((12,), 0.5, device=device)
+    how = Constants((Group(2, 3, 0, 0),), 20.0, intra)
+    share = torch.ones(2, 3, device=device)
+    scores, best, below = tiled_scores(cosine, gram, boundary, how)
+    ours = scores, best, *tiled_gradients(share, cosine, gram, boundary, how, below)
+    theirs = (
+        *block_scores(cosine, gram, boundary, how),
+        *block_gradient(share.repeat(1, 2), cosine, gram, boundary, how),
+    )
+    pairs = zip(ours, theirs, strict=True)
+    return all(bool((one - other).abs().max() <= 0.01 * other.abs().max()) for one, other in pairs)
 
 
 @lru_cache(maxsize=1024)
@@ -71,7 +89,7 @@ def tiled_scores(
     best = cosine.new_empty(len(cosine), cosine.shape[-1])
     below = torch.empty_like(best, dtype=torch.bool)
     intra = boundary if how.intra is None else how.intra  # in training any tensor will do: none is read
-    tensors = gram, boundary, intra, scores, best, below.view(torch.uint8)
+    tensors = gram.contiguous(), boundary, intra, scores, best, below.view(torch.uint8)
     _launch(triton_kernels.scores_of_tiles, cosine, scores, tensors, how, INTRA=how.intra is not None)
     return scores, best, below
 
@@ -93,7 +111,14 @@ def tiled_gradients(
         rows = slice(start, start + fit)
         own = share[rows].contiguous()
         parts = torch.empty(len(own), tiles, regions, regions, device=cosine.device)
-        tensors = gram[rows], boundary, own, below[rows].view(torch.uint8), by_cosine[rows], parts
+        tensors = (
+            gram[rows].contiguous(),
+            boundary,
+            own,
+            below[rows].view(torch.uint8),
+            by_cosine[rows],
+            parts,
+        )
         _launch(triton_kernels.gradients_of_tiles, cosine[rows], own, tensors, how)
         if how.effects.feature:
             by_gram[rows] = parts.sum(dim=1)
