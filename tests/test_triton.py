@@ -131,7 +131,9 @@ def test_any_number_of_regions(tiled, regions):
 def test_more_words_than_are_propagated_at_a_time(tiled):
     from naaflib.similarity.triton_kernels import POSITIONS
 
-    case = Case(lengths=(2 * POSITIONS.value + 3,), images=1)
+    at_a_time = POSITIONS.value
+    case = Case(lengths=(2 * at_a_time + 3,), images=1)
+    case.boundary[at_a_time:] = 3.0  # the first words match, the whole caption does not
     case.check(tiled, case.how())
 
 
@@ -161,12 +163,23 @@ def test_regions_that_are_padding_and_images_of_nothing(tiled):
 
 
 @interpreted
+def test_cosines_below_0_beside_padding(tiled):
+    case = Case(lengths=(3,), images=1)
+    case.images[0, 0] = 0
+    cosine = all_cosines(case.images, case.words)
+    cosine[:, 1:] = -cosine[:, 1:].abs()
+    cosine[:, 1:, 1:] *= 0.01  # the first word has the lowest logits there can be, below those of padding
+    case.check(tiled, case.how(lambda_softmax=90.0), cosine, tolerance=5e-6)
+
+
+@interpreted
 @pytest.mark.parametrize("intra", [None, 5.0])
 def test_regions_that_are_alike_share_the_gradient(tiled, intra):
     case = Case(lengths=(3, 1))
     case.images[:, 4:] = case.images[:, :3]
     cosine = all_cosines(case.images, case.words)
     cosine[:, 4:] = cosine[:, :3]  # whatever way the product took
+    cosine[:, 3, 1] = 0  # of a caption with more words
     case.check(tiled, case.how(intra), cosine)
 
 
@@ -182,13 +195,13 @@ def test_nan_is_where_the_vectorised_form_has_it(tiled, intra, effects):
 
 
 @interpreted
-def test_attended_regions_that_cancel_give_no_cosine_above_1(tiled):
+def test_attended_regions_that_cancel_leave_what_is_like_the_word(tiled):
     images = torch.tensor([[[1e-4, 1.0, 0.0], [1e-4, -1.0, 0.0]]])
     word = torch.tensor([[1.0, 0.0, 0.0]])
     how = packed.Constants(pack(torch.tensor([1])).groups, 20.0, None, Effects(False, True, False))
     cosine, gram, limit = all_cosines(images, word), images @ images.mT, torch.zeros(1)
     scores, _, below = tiled.tiled_scores(cosine, gram, limit, how)
-    assert 0 <= scores.item() <= 1 + 1e-6
+    assert scores.item() == pytest.approx(1, abs=1e-6)
     for gradient in tiled.tiled_gradients(torch.ones(1, 1), cosine, gram, limit, how, below):
         assert gradient.isfinite().all()
 
@@ -220,17 +233,21 @@ def test_half_precision_cosines_are_computed_with_in_float32(tiled, dtype):
     case.check(tiled, case.how(), all_cosines(case.images, case.words).to(dtype), tolerance=1e-2)
 
 
-def test_every_word_and_caption_is_in_one_tile(tiled):
-    packing = pack(torch.tensor(LENGTHS), most_words=CUT + 14)
-    words, captions = Counter(), Counter()
-    for length, step, count, word, caption, _ in tiled.tile_table(
-        packing.groups, torch.device("cpu")
-    ).tolist():
+def test_every_word_and_caption_is_in_one_tile_with_its_own_weights(tiled):
+    packing = pack(torch.tensor((*LENGTHS, *[2] * 18)))
+    words, captions, entries = Counter(), Counter(), {}
+    tiles = tiled.tile_table(packing.groups, torch.device("cpu")).tolist()
+    for length, step, count, word, caption, entry in tiles:
         assert 0 < count <= tiled.CAPTIONS
         words.update(word + p * step + c for p in range(length) for c in range(count))
         captions.update(range(caption, caption + count))
+        entries |= {caption + c: entry + c for c in range(count)}
     assert words == Counter(range(packing.words))
-    assert captions == Counter(range(len(LENGTHS)))
+    assert captions == Counter(range(packing.captions))
+    sizes = [g.length**2 * g.captions for g in packing.groups]
+    for g, table in zip(packing.groups, torch.arange(sum(sizes)).split(sizes), strict=True):
+        of_first_words = table[: g.captions].tolist()  # for themselves, as `packed.intra_attention` has them
+        assert of_first_words == [entries[g.caption + c] for c in range(g.captions)]
 
 
 def scored(dtype=torch.float32):
