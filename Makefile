@@ -11,7 +11,7 @@ LINTERS := $(VENV)/.linters-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-long test-browser lab lint bench clean
+.PHONY: help demo test test-long test-browser test-triton lab lint bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -35,6 +35,10 @@ test-browser: $(INSTALLED)  ## the explorer in JupyterLab and report.html, in a 
 	    $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fast,test,browser]' \
 	    && CHROMIUM="$(CHROMIUM)" $(BIN)/python -m pytest -m browser tests/browser; \
 	fi
+
+test-triton: $(INSTALLED)  ## NAAF's GPU kernels by triton's interpreter, and compiled for two GPUs; installs triton (700 MB)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fast,test,triton]'
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest tests/test_triton.py
 
 lab: $(INSTALLED)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks

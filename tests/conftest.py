@@ -14,7 +14,10 @@ from jaxtyping import install_import_hook
 os.environ["MPLBACKEND"] = "Agg"  # no display is needed, and none is opened
 
 SOURCE = Path(__file__).parents[1] / "naaflib"
-UNCHECKED = {"naaflib.similarity.kernels"}  # numba takes no wrapped function
+UNCHECKED = {  # numba and triton take no wrapped function
+    "naaflib.similarity.kernels",
+    "naaflib.similarity.triton_kernels",
+}
 MODULES = (path.relative_to(SOURCE.parent).with_suffix("") for path in SOURCE.rglob("[!_]*.py"))
 install_import_hook(sorted({".".join(module.parts) for module in MODULES} - UNCHECKED), "typechecker.check")
 

@@ -72,7 +72,7 @@ def test_conda_and_pip_ask_for_the_same_packages_in_the_same_ranges():
 
 
 def test_what_the_library_imports_is_asked_for():
-    extras = ("fast", "parquet", "onnx", "transformers", "timm", "hdf5")
+    extras = ("fast", "triton", "parquet", "onnx", "transformers", "timm", "hdf5")
     declared = {IMPORT_NAMES.get(name, name) for name in requirements(*extras)}
     assert imported("naaflib") - COME_WITH.keys() <= declared
 
@@ -87,7 +87,8 @@ def test_conda_installs_the_project_itself_last_with_what_conda_forge_lacks():
     assert last == {"pip": ["-e .[benchmarks]"]}
 
 
-EXTRAS = ("fast", "test", "lint", "browser", "parquet", "onnx", "transformers", "benchmarks", "hdf5", "tls")
+RUNNING = ("fast", "triton", "parquet", "onnx", "transformers", "benchmarks", "hdf5", "tls")
+EXTRAS = (*RUNNING, "test", "lint", "browser")
 UNPINNED = ("timm",)  # it brings torchvision, and which one fits depends on how torch was installed
 
 

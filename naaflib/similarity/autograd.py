@@ -1,9 +1,9 @@
 """NAAF's scores as one differentiable function, whichever form computes them.
 
-Forward and backward go through the images block by block: by the fused kernels where numba is installed
-(float32 on a CPU), else by the vectorised form of `packed`, the kernels' oracle. The backward pass keeps
-the cosines alone and recomputes the rest: autograd would keep a dozen arrays of their size. Neither form can
-be differentiated twice, and both refuse it; `similarity.naaf_score` can be.
+Forward and backward are fused kernels where they can be: numba's on a CPU (float32), triton's on a GPU
+(`tiled`). Else they go through the images block by block with the vectorised form of `packed`, the kernels'
+oracle. The backward pass keeps the cosines alone and recomputes the rest: autograd would keep a dozen arrays
+of their size. No form can be differentiated twice, and all refuse it; `similarity.naaf_score` can be.
 """
 
 import os
@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,12 +51,12 @@ class NaafScores(torch.autograd.Function):
     ) -> tuple[ByCaption, ByWord]:
         ctx.save_for_backward(cosine, gram, boundary)
         ctx.how = how
-        if use_fused(cosine, how.lambda_softmax):
-            scores, best, ctx.below = fused_scores(cosine, gram, boundary, how)
-        else:
+        ctx.form = fused_form(cosine, how.lambda_softmax)
+        if ctx.form is None:
             parts = [block_scores(cosine[rows], gram[rows], boundary, how) for rows in image_blocks(cosine)]
             scores, best = (torch.cat(part) for part in zip(*parts, strict=True))
-            ctx.below = None
+        else:
+            scores, best, ctx.below = ctx.form.scores(cosine, gram, boundary, how)
         ctx.mark_non_differentiable(best)
         return scores, best
 
@@ -70,8 +70,8 @@ class NaafScores(torch.autograd.Function):
         cosine, gram, boundary = ctx.saved_tensors
         groups = ctx.how.groups
         share = by_score / caption_lengths(groups, by_score)
-        if ctx.below is not None:
-            return *fused_gradients(share, cosine, gram, boundary, ctx.how, ctx.below), None, None
+        if ctx.form is not None:
+            return *ctx.form.gradients(share, cosine, gram, boundary, ctx.how, ctx.below), None, None
         by_cosine, by_gram = torch.empty_like(cosine), torch.empty_like(gram)
         share = spread_to_words(share, groups)
         for rows in image_blocks(cosine):
@@ -81,18 +81,41 @@ class NaafScores(torch.autograd.Function):
         return by_cosine, by_gram, None, None
 
 
+class Form(NamedTuple):
+    """Fused kernels: what computes `block_scores`, and where the negative effect counts; `block_gradient`."""
+
+    scores: Callable[..., tuple[ByCaption, ByWord, Bool[Tensor, "image word"]]]
+    gradients: Callable[..., tuple[ByRegion, Gram]]
+
+
+def fused_form(cosine: ByRegion, lambda_softmax: float) -> Form | None:
+    """The kernels that take these cosines; None: the vectorised form does."""
+    on_cpu = cosine.device.type == "cpu"
+    gpu = None if on_cpu and os.environ.get("TRITON_INTERPRET") != "1" else gpu_kernels()
+    if gpu is not None and gpu.takes(cosine):
+        return Form(gpu.tiled_scores, gpu.tiled_gradients)
+    cpu = kernels() if on_cpu and cosine.dtype == torch.float32 else None
+    if cpu is not None and lambda_softmax <= cpu.LARGEST_LAMBDA:
+        return Form(fused_scores, fused_gradients)
+    return None
+
+
 @cache
 def kernels() -> ModuleType | None:
-    """The fused kernels, where numba is installed and NAAF_FUSED is not 0."""
-    if os.environ.get("NAAF_FUSED") == "0" or find_spec("numba") is None:
+    """The fused kernels for a CPU, where numba is installed and NAAF_FUSED is not 0."""
+    return _optional("numba", ".kernels")
+
+
+@cache
+def gpu_kernels() -> ModuleType | None:
+    """`tiled`, where triton is installed and NAAF_FUSED is not 0."""
+    return _optional("triton", ".tiled")
+
+
+def _optional(package: str, module: str) -> ModuleType | None:
+    if os.environ.get("NAAF_FUSED") == "0" or find_spec(package) is None:
         return None
-    return import_module(".kernels", __package__)
-
-
-def use_fused(cosine: ByRegion, lambda_softmax: float) -> bool:
-    """Whether the kernels take these cosines."""
-    module = kernels() if cosine.device.type == "cpu" and cosine.dtype == torch.float32 else None
-    return module is not None and lambda_softmax <= module.LARGEST_LAMBDA
+    return import_module(module, __package__)
 
 
 def fused_scores(
