@@ -36,7 +36,7 @@ PAIRS, STEPS = 128, 20
 
 
 def gpu_scoring(quick: bool) -> list[Row]:
-    """All pairs at D 1024 beside the bare product: scores in the GPU's memory; bf16: float32's recalls, in ours."""
+    """All pairs at D 1024 beside the bare product; bf16 with what float32's recalls cost."""
     rows = []
     for name, (images, goal) in SCORING.items():
         for precision in ("tf32", "bf16"):

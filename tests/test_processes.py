@@ -29,7 +29,7 @@ from naaflib.data.batches import Batches
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.errors import NaafError, UsageError
-from naaflib.evaluation import scores, shared
+from naaflib.evaluation import encoding, scores, shared
 from naaflib.model import checkpoint
 from naaflib.model.bert import Pretrained
 from naaflib.model.encoders import GruEncoder, TextEncoder

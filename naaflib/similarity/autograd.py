@@ -132,8 +132,9 @@ def fused_scores(
 
 
 def naaf_doubts(cosine: ByRegion, best: ByWord, boundary: Boundary, how: Constants, near: float) -> ByCaption:
-    """`packed.block_doubts`, by the kernels where they take these cosines."""
-    if not use_fused(cosine, how.lambda_softmax):
+    """`packed.block_doubts`, by a CPU's kernels where they take these cosines."""
+    form = fused_form(cosine, how.lambda_softmax)
+    if form is None or form.scores is not fused_scores:
         parts = [block_doubts(cosine[r], best[r], boundary, how, near) for r in image_blocks(cosine)]
         return torch.cat(parts)
     sums = cosine.new_empty(len(cosine), sum(g.captions for g in how.groups))

@@ -139,7 +139,8 @@ class Naaf(Similarity):
         near: float,
     ) -> ByCaption:
         """A region that crosses the boundary comes or goes (`packed.block_doubts`)."""
-        assert best is not None and boundary is not None  # `scores` gave them
+        assert best is not None  # `scores` gives it
+        assert boundary is not None  # without it there are no scores
         return naaf_doubts(block.cosine, best, boundary, self._constants(block, prepared), near)
 
     def _constants(self, block: Block, prepared: Tensor | None) -> packed.Constants:
