@@ -17,7 +17,7 @@ from naaflib.data.inspection import feature_norms
 from naaflib.data.splits import open_split
 from naaflib.data.vocabulary import Vocabulary
 from naaflib.evaluation.encoding import encode_split
-from naaflib.evaluation.scores import PRODUCTS, score_encoded
+from naaflib.evaluation.scores import PRECISIONS, score_encoded
 from naaflib.explanation import explain, matched_samples
 from naaflib.explanation.pointing import pointing_game
 from naaflib.model.model import Model
@@ -171,7 +171,7 @@ def new_model(split, method="naaf", boundary=0.1, **settings) -> Model:
     return model
 
 
-@pytest.mark.parametrize("precision", PRODUCTS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("method", METHODS)
 def test_padding_changes_no_score_of_a_split(folders, method, precision):
     splits = [open_split(folder, "dev") for folder in folders]

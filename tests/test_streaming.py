@@ -237,7 +237,7 @@ def test_the_command_streams_and_says_the_same(model, data, tmp_path, capsys):
         assert main([*common, *kept, "--memory", "27kB"]) == 2
         error = capsys.readouterr().err
         assert "one block of scores, 43 images with 215 captions, takes more than a memory of 27,000" in error
-        assert error.endswith("bytes; give it 28kB at least\n")
+        assert error.endswith("bytes; give it 148kB at least\n")
         assert error.count("\n") == 1
     assert main([*common, "--scheduler", "nowhere"]) == 2
     assert "naaf: 'nowhere' is not a scheduler's address" in capsys.readouterr().err

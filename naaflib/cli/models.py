@@ -136,8 +136,9 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     add("--vocabulary", type=path, metavar="JSON", help="the vocabulary of a released checkpoint")
     add("--out", type=path, metavar="DIR", help="write scores and metrics here (a run: into itself)")
     add(
-        "--precision", choices=("float32", "bf16"), default="float32",
-        help="of the matrix product; bf16 is faster where the processor has it, and a little less exact",
+        "--precision", choices=("float32", "tf32", "bf16", "fp16"), default="float32",
+        help="of the matrix product; bf16 and fp16 are faster where the device has them, and have float32's "
+        "recalls: what these hang on is scored again. tf32: a GPU's, a little less exact",
     )  # fmt: skip
     add("--no-scores", action="store_true", help="count ranks and keep no score matrix")
     blocks = "for blocks of scores, beside the encoded split; at least one block (default: 1GiB)"

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ..data.splits import Split, open_split
-from ..devices import pick_device
+from ..devices import pick_device, products
 from ..errors import NaafError, UsageError
 from ..files import fingerprint
 from ..messages import progress_bar, say
@@ -241,17 +241,19 @@ _one_at_a_time = Lock()  # a worker may have several threads; what they share is
 
 def _own_scores(source: Source, images: slice) -> tuple[int, Known]:
     """A task: the first of these images, and the scores of their captions with their own image."""
-    scorer, per_image = _scorer(source, images, images)
-    return images.start, scorer.known(slice(0, scorer.shape[0]), per_image)
+    with products(source.precision):
+        scorer, per_image = _scorer(source, images, images)
+        return images.start, scorer.known(slice(0, scorer.shape[0]), per_image)
 
 
 def _counts(source: Source, job: tuple[Tile, Bounds]) -> Counts:
     """A task: what a tile adds to the ranks."""
     tile, bounds = job
     ends = (image_of(end, tile.captions_per_image) for end in (tile.captions.start, tile.captions.stop))
-    scorer, _ = _scorer(source, tile.images, slice(*ends))
-    images, captions = (slice(0, size) for size in scorer.shape)
-    return tile.counts(scorer.scores_of(replace(tile, images=images, captions=captions), bounds))
+    with products(source.precision):
+        scorer, _ = _scorer(source, tile.images, slice(*ends))
+        images, captions = (slice(0, size) for size in scorer.shape)
+        return tile.counts(scorer.scores_of(replace(tile, images=images, captions=captions), bounds))
 
 
 def _scorer(source: Source, images: slice, band: slice) -> tuple[SplitScorer | RoughScorer, int]:

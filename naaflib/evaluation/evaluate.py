@@ -12,7 +12,7 @@ from ..data.manifest import data_name, differing, made_by
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..data.vocabulary import warn_of_unknown
-from ..devices import pick_device
+from ..devices import pick_device, products
 from ..errors import NaafError, UsageError
 from ..files import (
     fingerprint,
@@ -148,7 +148,8 @@ def evaluate(
     None: the one that the run records. split None: test, else dev (testall for the coco protocols where it
     exists). A run gets scores/<split>.npy, metrics/<split>.<protocol>.json and a table of queries; out names
     another folder for them. Where they cannot be written, the result says so (`unsaved`), without scores.
-    precision: "float32", or "bf16" for the matrix product. reuse: take saved scores of the same checkpoint.
+    precision: "float32" everywhere; "tf32", a GPU's shorter factors; "bf16" or "fp16" for the matrix product,
+    with float32's recalls (see `rescoring`). reuse: take saved scores of the same checkpoint.
     keep_scores False: the score matrix is never held, only counted, with the same result to the last rank.
     memory: bytes for blocks of scores, at least one block; None: MEMORY. top: best answers to keep of each
     query. scheduler: the address of a Dask cluster that scores (see `cluster`); scores are not kept then.
@@ -182,14 +183,15 @@ def evaluate(
         shared = Source.of(checkpoint, opened, vocabulary, precision, device)
         metrics = clustered_metrics(scheduler, shared, opened, protocol=protocol, top=top)
     else:
-        if keep_scores:
-            scores = saved_scores(run, opened, precision) if run is not None and reuse else None
-            if scores is None:
+        if keep_scores and run is not None and reuse:
+            scores = saved_scores(run, opened, precision)
+        with products(precision):
+            if keep_scores and scores is None:
                 scores, unsaved = _scored(model, opened, run, **how)
-        if scores is not None:
-            metrics = protocol_metrics(scores, protocol, opened.captions_per_image, top)
-        else:
-            metrics = _counted(model, opened, protocol=protocol, top=top, **how)
+            if scores is not None:
+                metrics = protocol_metrics(scores, protocol, opened.captions_per_image, top)
+            else:
+                metrics = _counted(model, opened, protocol=protocol, top=top, **how)
     result = Evaluation(scores, metrics, protocol, opened, model.settings.method, precision=precision)
     if run is not None and unsaved is None and is_first():
         try:

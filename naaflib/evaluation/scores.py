@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..devices import precision_of
 from ..errors import UsageError, unknown
 from ..files import atomic_path
 from ..messages import progress_bar
@@ -28,7 +29,7 @@ from .rescoring import Bounds, Known, RoughScorer, tile_images
 
 MEMORY = 2.0**30  # bytes for blocks of scores
 SCORE_BYTES = 16  # a score as it is computed, in the split's order, and compared
-PRODUCTS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+PRECISIONS = ("float32", "tf32", "bf16", "fp16")  # of `devices`, those that scores are computed in
 
 
 class SplitScorer:
@@ -81,16 +82,22 @@ class SplitScorer:
 def split_scorer(
     model: Model, encoded: Encoded, precision: str = "float32", first: int = 0
 ) -> SplitScorer | RoughScorer:
-    """precision: "float32" (the model's type), or "bf16" and "fp16", which score again what recalls hang on.
+    """precision: "float32" or "tf32", the model's type (`devices.products` tells a GPU which), or "bf16" or
+    "fp16", which score again what recalls hang on.
 
     first: where the encoded images start in their split, at a chunk. Raises UsageError for another precision.
     """
-    if precision not in PRODUCTS:
-        raise unknown("precision", precision, PRODUCTS)
-    product, boundary = PRODUCTS[precision], model.boundary.inference
+    product, boundary = product_type(precision), model.boundary.inference
     if product is None:
         return SplitScorer(encoded, model.similarity, boundary, first)
     return RoughScorer(encoded, model.similarity, boundary, product, first)
+
+
+def product_type(precision: str) -> torch.dtype | None:
+    """The number type of the matrix product; None: the model's. Raises UsageError for another precision."""
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    return precision_of(precision).autocast
 
 
 def score_rows(
@@ -180,7 +187,7 @@ def check_memory(
 ) -> None:
     """Raises UsageError for less than one block of such a score matrix takes."""
     rows, columns = block_images(device), images
-    if precision != "float32":
+    if product_type(precision) is not None:
         rows, columns = tile_images(), min(images, tile_images()) if streamed else images
     block, captions = min(images, rows), columns * captions_per_image
     least = block * captions * SCORE_BYTES
