@@ -61,7 +61,7 @@ def has_tf32(device: torch.device) -> bool:
 
 
 def check_precision(name: str, device: torch.device) -> None:
-    """Says where the device makes another precision of it, or is slow with it.
+    """Says where the device makes another precision of it, or has a better one.
 
     Raises UsageError where the device does not have it.
     """
@@ -71,7 +71,7 @@ def check_precision(name: str, device: torch.device) -> None:
     if precision.tf32 and not has_tf32(device):
         say(f"train.precision {name} is float32 on {device}: only NVIDIA's GPUs since Ampere have TF32")
     if precision.autocast is torch.float16 and device.type == "cpu":
-        say(f"train.precision {name} is made for GPUs; on {device} float32 is faster and more exact")
+        say(f"train.precision {name} is made for GPUs; on {device} bf16 has the range that it lacks")
 
 
 def autocast(name: str, device: torch.device) -> AbstractContextManager[Any]:
