@@ -212,8 +212,8 @@ class TrainSettings(Section):
     decay_epoch: int = Field(10, ge=1)  # the README's 10; the released default, 20, never decays
     decay_factor: float = Field(0.1, gt=0, le=1)
     clip: float = Field(2.0, gt=0)  # largest gradient norm
-    # of products; devices.PRECISIONS says what each is. Only float32 and float64 keep to the paper's numbers:
-    # float32 to 1e-5 of a score, on a GPU too. tf32 is a GPU's; bf16 and fp16 are autocast, float32 weights
+    # of products; devices.PRECISIONS says what each is. Fidelity (scores to 1e-5) is promised for float32 and
+    # float64 alone. tf32 is a GPU's; bf16 and fp16 are autocast: the weights stay float32
     precision: Literal["float32", "tf32", "bf16", "fp16", "float64"] = "float32"
     caption_chunk: int = Field(0, ge=0)  # captions whose activations are held at a time; 0: of the batch
     checkpoint_steps: int = Field(0, ge=0)  # also save every so many steps; 0: at epoch ends only

@@ -1,6 +1,7 @@
 """The device that torch computes on, its number types and switches, and the memory beside it.
 
-`products` and `repeatable` turn switches of the whole process, and turn them back.
+`products` and `repeatable` turn switches of the whole process, and turn them back: one thread enters them,
+for all that compute.
 """
 
 import math
@@ -61,7 +62,7 @@ def has_tf32(device: torch.device) -> bool:
 
 
 def check_precision(name: str, device: torch.device) -> None:
-    """Says where the device makes another precision of it, or is slow with it.
+    """Says where the device makes another precision of it, or has a better one.
 
     Raises UsageError where the device does not have it.
     """
@@ -71,7 +72,7 @@ def check_precision(name: str, device: torch.device) -> None:
     if precision.tf32 and not has_tf32(device):
         say(f"train.precision {name} is float32 on {device}: only NVIDIA's GPUs since Ampere have TF32")
     if precision.autocast is torch.float16 and device.type == "cpu":
-        say(f"train.precision {name} is made for GPUs; on {device} float32 is faster and more exact")
+        say(f"train.precision {name} is made for GPUs; on {device} bf16 has the range that it lacks")
 
 
 def autocast(name: str, device: torch.device) -> AbstractContextManager[Any]:
@@ -95,12 +96,11 @@ def products(name: str) -> Iterator[None]:
 def product_kinds(device: torch.device, name: str | None = None) -> str:
     """How the device computes products of float32 numbers: "ieee", or each kind of product apart.
 
-    name: the precision that is asked of it; None: as the switches stand now.
+    name: of what `products` would make of this precision; None: as the switches stand now.
     """
-    with nullcontext() if name is None else products(name):
-        kinds = {
-            switch.product: switch.kind(device) for switch in _switches() if switch.device == device.type
-        }
+    if name is not None:
+        return "tf32" if precision_of(name).tf32 and has_tf32(device) else "ieee"
+    kinds = {switch.product: switch.kind(device) for switch in _switches() if switch.device == device.type}
     if len(set(kinds.values())) <= 1:
         return next(iter(kinds.values()), "ieee")
     return ", ".join(f"{product} {kind}" for product, kind in kinds.items())
