@@ -6,7 +6,8 @@ naaf       the equations of NAAF's score;  boundary: of its boundary;  scan: SCA
 chan       hard assignment;  vse: one vector each, the global baseline
 methods    their registry
 packing    captions of equal length side by side;  packed: equations on packed captions
-autograd   NAAF's fast form and its gradient;  kernels: the same, compiled
+autograd   NAAF's fast form and its gradient;  kernels: the same, compiled for a CPU
+tiled      the same on a GPU;  triton_kernels: what it starts there
 matrix     `score_matrix`: every image against every caption;  inputs: what it is given, checked
 threads    work shared among threads, one core each
 """
