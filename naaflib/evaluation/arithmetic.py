@@ -7,7 +7,7 @@ from importlib.metadata import version
 import torch
 
 from ..devices import pick_device, product_kinds
-from ..similarity.autograd import kernels
+from ..similarity.autograd import gpu_kernels, kernels
 
 MKL = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS")  # settings that pick its instructions
 
@@ -23,12 +23,15 @@ def arithmetic(device: str = "auto", precision: str = "float32") -> dict[str, st
         "instruction set": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
         "float32 products": product_kinds(chosen, precision),
-        "fused kernels": _kernels(),
+        "fused kernels": _kernels(chosen),
         "MKL": " ".join(f"{name}={os.environ[name]}" for name in MKL if name in os.environ) or "as it comes",
     }
 
 
-def _kernels() -> str:
+def _kernels(device: torch.device) -> str:
+    if device.type == "cuda":
+        module = gpu_kernels()
+        return f"triton {version('triton')}" if module is not None and module.usable(device) else "none"
     if kernels() is None:
         return "none"
     from llvmlite.binding import get_host_cpu_name

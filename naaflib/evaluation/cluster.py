@@ -140,7 +140,7 @@ def clustered_metrics(
         _wait_for_workers(client, address)
         _check_library(client)
         try:
-            _warn_of_mixture(client, source.device)
+            _warn_of_mixture(client, source)
             bands = cut(slice(0, len(split)), tile)
             found = dict(_results(client, _own_scores, source, bands, progress, "own captions"))
             known = Known.of([found[start] for start in sorted(found)])  # in the model's type
@@ -173,11 +173,11 @@ def _check_library(client: "Client") -> None:
         raise NaafError(f"a worker lacks {name}; install the same naaflib there")
 
 
-def _warn_of_mixture(client: "Client", device: str) -> None:
+def _warn_of_mixture(client: "Client", source: Source) -> None:
     """Say in one line what the workers that are there now compute with, where they differ."""
     how = {"allow_other_workers": True, "pure": False}  # one that dies meanwhile holds nothing up
     workers = client.scheduler_info(n_workers=-1)["workers"]
-    asked = [client.submit(arithmetic, device, workers=[worker], **how) for worker in workers]
+    asked = [client.submit(arithmetic, source.device, source.precision, workers=[worker], **how) for worker in workers]
     sentence = mixture([_result(future) for future in asked])
     if sentence is not None:
         say(sentence)
