@@ -177,7 +177,8 @@ def _warn_of_mixture(client: "Client", source: Source) -> None:
     """Say in one line what the workers that are there now compute with, where they differ."""
     how = {"allow_other_workers": True, "pure": False}  # one that dies meanwhile holds nothing up
     workers = client.scheduler_info(n_workers=-1)["workers"]
-    asked = [client.submit(arithmetic, source.device, source.precision, workers=[worker], **how) for worker in workers]
+    asked_of = source.device, source.precision
+    asked = [client.submit(arithmetic, *asked_of, workers=[worker], **how) for worker in workers]
     sentence = mixture([_result(future) for future in asked])
     if sentence is not None:
         say(sentence)
