@@ -139,7 +139,7 @@ def measured(data, processes, small=False):
         for protocol in ("full",) if small else ("full", "coco-1k"):
             how = {"protocol": protocol, "top": 3, "memory": 1.0 if protocol == "full" else 2.0**30}
             if processes.size == 1:
-                encoded = scores.encode_split(model, split)
+                encoded = encoding.encode_split(model, split)
                 result = scores.streamed_metrics(model, encoded, 5, progress=False, **how)
             else:
                 result = shared.shared_metrics(model, split, processes, **how)

@@ -46,9 +46,9 @@ def score_matrix(
     """Scores of all pairs; differentiable once by images and captions.
 
     Arrays may be numpy's, too; float16 and bfloat16 are scored in float32, and the scores are float32.
-    images: unit regions (N, R, D); a zero vector is padding and takes no part. captions: unit words (C, L, D),
-    padded, of the images' type and device; what stands past a caption's length is never read. lengths: (C,)
-    words of each caption, whole numbers from 1 to L, or a list of them.
+    images: unit regions (N, R, D); a zero vector is padding and takes no part. captions: unit words
+    (C, L, D), padded, of the images' type and device; what stands past a caption's length is never read.
+    lengths: (C,) words of each caption, whole numbers from 1 to L, or a list of them.
     boundary: t of NAAF, a number or one a caption (C,), finite; only "naaf" needs it.
     method: a name in `similarity.METHODS`: "naaf" (eq. 6-12), "scan-t2i", "scan-i2t" and others. It takes
     what it has of these constants: lambda_softmax, None for the published one of each method; lambda_intra,
