@@ -652,7 +652,7 @@ def test_cores_are_divided_among_the_workers(monkeypatch):
 @pytest.fixture
 def job_for(tmp_path):
     """The job that a sweep gives for a row; its ticket is there."""
-    from naaflib.batch.sweep.plan import identity, parameters_of
+    from naaflib.batch.sweep.plan import parameters_of
     from naaflib.batch.sweep.task import TICKET, Job
 
     def make(plan, row):
@@ -660,7 +660,7 @@ def job_for(tmp_path):
         (plan.out / TICKET).write_text("token")
         return Job(
             name=row.name,
-            identity=identity(row.planned.settings, plan.data_files, row.planned.trained),
+            identity=row.identity,
             folder=str(row.folder),
             notebooks=row.notebooks,
             parameters=parameters_of(plan, row.planned, row.notebooks),
@@ -700,6 +700,19 @@ def test_a_failed_run_is_kept_and_tried_again_only_when_asked(tmp_path, data, so
     assert states(planned(tmp_path, data, **ask, set=TINY | {"loss.margin": 0.3}, runs={"x": {}})) == {
         "x/1": "to train"
     }
+
+
+def test_a_failure_is_of_the_word_vectors_that_it_started_from(tmp_path, data):
+    from naaflib.batch.sweep import run as sweep
+    from naaflib.batch.sweep.task import note_failure
+
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.txt").write_text(f"cat {len(name)} 1 2 3 4 5 {name == 'one':d}\n")
+    one, two = ({"parameters": {"glove": str(tmp_path / f"{name}.txt")}} for name in ("one", "two"))
+    plan = planned(tmp_path, data, **one)
+    note_failure(sweep._Sweep(plan, plan.runs(), None, 1, "token")._job(plan.rows[0], None, 1), "it broke")
+    assert states(planned(tmp_path, data, **one)) == {"naaf/0": "failed"}
+    assert states(planned(tmp_path, data, **two)) == {"naaf/0": "to train"}
 
 
 def test_what_failed_is_tried_again_where_scenes_are_rendered_first(tmp_path, data, job_for, monkeypatch):

@@ -84,12 +84,8 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
     add("--out", type=path, metavar="DIR", help="folder of the runs; by default outputs/NAME")
     dry = "show the runs and what is done, ask a --scheduler; start nothing"
     add("--dry-run", action="store_true", help=dry)
-    add(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="runs at once on this machine; by default one for two cores, or for the processes of a run",
-    )
+    at_once = "runs at once on this machine; by default one for two cores, or for the processes of a run"
+    add("--workers", type=int, metavar="N", help=at_once)
     add("--scheduler", metavar="ADDRESS", help="a running Dask scheduler, tcp://HOST:PORT or tls://...")
     add_tls(parser)
     add("--retry", action="store_true", help="run what failed again")

@@ -41,6 +41,7 @@ class Row:
     error: str = ""
     source: "Row | None" = None
     same_as: "Row | None" = None
+    identity: str = ""  # see `identity`
 
     @property
     def name(self) -> str:
@@ -177,7 +178,7 @@ def _rows(plan: Plan, planned: Sequence[Planned]) -> list[Row]:
             failed = failures.get(key)
             if failed and row.state != DONE and not plan.retry:
                 row.folder, row.state, row.error = failed[0], FAILED, failed[1]
-            first[key] = row
+            row.identity, first[key] = key, row
         rows[one.variant, one.seed] = row
     return [rows[one.variant, one.seed] for one in planned]
 

@@ -27,7 +27,7 @@ from ..notebooks import COMPARISON, available, known, select
 from ..pipeline import run_notebooks
 from ..records import Record
 from .cluster import check_cluster, gpus, open_cluster
-from .plan import DONE, FAILED, TO_RESUME, TO_TRAIN, Plan, Row, identity, parameters_of, plan_sweep
+from .plan import DONE, FAILED, TO_RESUME, TO_TRAIN, Plan, Row, parameters_of, plan_sweep
 from .table import write_sweep
 from .task import STOPPED, TICKET, Job, Outcome, note_failure, work
 from .together import training_arguments
@@ -158,7 +158,7 @@ class _Sweep:
         overrides = changed(source.planned.settings, row.planned.settings) if source else {}
         return Job(
             name=row.name,
-            identity=identity(row.planned.settings, plan.data_files, row.planned.trained),
+            identity=row.identity,
             folder=str(row.folder),
             notebooks=row.notebooks,
             parameters=parameters_of(plan, row.planned, row.notebooks),

@@ -76,9 +76,8 @@ def read_sweep(out: str | Path) -> pd.DataFrame:
         raise NaafError(f"{shown(path)} is missing: `naaf sweep SPEC.yaml --out {shown(out)}` writes it")
     kinds = {"variant": str, "folder": str, "weights": str, "error": str}
     needed, again = ("variant", "seed", "state", "folder"), "the sweep's command writes it anew"
-    return read_csv(
-        path, needed, again, dtype=kinds, keep_default_na=False, na_values=[""]
-    )  # "null" can be a name
+    empty = {"keep_default_na": False, "na_values": [""]}  # "null" can be a name
+    return read_csv(path, needed, again, dtype=kinds, **empty)
 
 
 def _about(row: Row, varied: list[str], out: Path) -> dict[str, object]:
