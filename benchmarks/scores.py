@@ -11,6 +11,7 @@ from torch import Tensor
 from naaflib.config import model_settings
 from naaflib.evaluation import Encoded, score_encoded, score_to_file, streamed_metrics
 from naaflib.evaluation.encoding import CHUNK
+from naaflib.evaluation.rescoring import RoughScorer
 from naaflib.metric.retrieval import retrieval_metrics
 from naaflib.model.model import Model
 from naaflib.similarity.matrix import BLOCK_WORDS, Scorer
@@ -49,13 +50,13 @@ def scoring(quick: bool) -> list[Row]:
     padded = unit(32, int(slice_lengths.max()), dim).double()
     loop_images = v[:part].double()
     ours = Scorer(words, packing, Naaf(), 0.1)
-    half = Scorer(words, packing, Naaf(), 0.1, torch.bfloat16)
+    half = RoughScorer(Encoded(v, words, packing), Naaf(), 0.1, torch.bfloat16)
     factors = [x.bfloat16() for x in (v.flatten(0, 1), words)]
     seconds = in_turns(
         {
             "ours": lambda: ours(v),
             "gemm": lambda: product(v.flatten(0, 1), words),
-            "ours bf16": lambda: half(v),
+            "ours bf16": lambda: np.concatenate(list(half.rows(BUDGET))),
             "gemm bf16": lambda: product(*factors),
             "loop": lambda: plain.looped_scores(loop_images, padded, slice_lengths, 0.1),
         },
@@ -73,11 +74,12 @@ def scoring(quick: bool) -> list[Row]:
             "<= 1.25 x the product, >= 10 x the float64 loop",
         ),
         Row(
-            f"scoring, bf16 product, {size}",
-            f"{seconds['ours bf16']:.2f} s = {seconds['ours bf16'] / seconds['ours']:.2f} x float32",
+            f"scoring, bf16 product and float32's recalls, {size}",
+            f"{seconds['ours bf16']:.2f} s = {seconds['ours bf16'] / seconds['ours']:.2f} x float32; "
+            f"{half.again // 3 / (images * captions):.2%} of the pairs again",
             seconds["ours bf16"] / seconds["gemm bf16"],
             seconds["loop"] * scale / seconds["ours bf16"],
-            "<= 0.5 x float32",
+            "<= 0.6 x float32, with AMX 0.4",
         ),
     ]
 

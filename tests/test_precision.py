@@ -185,7 +185,7 @@ def test_pairs_by_themselves_score_as_in_the_matrix(method, pooling):
     pairs, made = encoded(rng, 30, 0.4), model(method)
     whole = Scorer(pairs.words, pairs.packing, made.similarity, 0.25)(pairs.images).numpy()
     image, caption = np.nonzero(rng.random(whole.shape) < 0.1)
-    exact = Exact(pairs, made.similarity, 0.25)
+    exact = Exact(pairs, Scorer(pairs.words, pairs.packing, made.similarity, 0.25), 0.25)
     np.testing.assert_allclose(exact(image, caption), whole[image, caption], rtol=0, atol=2e-6)
     order = pairs.packing.order.numpy()
     packed = np.argsort(order)
@@ -198,8 +198,20 @@ def test_chosen_captions_keep_their_words():
     lengths = torch.from_numpy(rng.integers(1, 9, 90))
     packing = pack(lengths, 32, 30)
     for count in (1, 7, 90):
-        captions = torch.from_numpy(rng.permutation(90)[:count])
-        groups, order, columns = packing.chosen(captions)
+        captions = rng.permutation(90)[:count]
+        groups, order, columns, entries = packing.chosen(captions)
+        table = torch.cat(
+            [
+                packing.caption.new_tensor(range(g.captions)).repeat(g.length**2) + g.caption
+                for g in packing.groups
+            ]
+        )
+        assert torch.equal(
+            table[entries],
+            torch.cat(
+                [torch.from_numpy(captions)[order][g.packed_captions].repeat(g.length**2) for g in groups]
+            ),
+        )
         assert sum(g.captions for g in groups) == count
         assert [g.length for g in groups] == sorted({g.length for g in groups})
         for g in groups:

@@ -34,8 +34,8 @@ from .encoding import Encoded
 ERRORS = 3.0  # times the largest smooth error of the sample: what no other exceeds
 CROSSING = 2.0  # times the largest error of a cosine near the boundary: how near it may have crossed
 SAMPLED = 200  # captions of each image of a chunk's first block
-OWN = 10  # images whose own captions are scored together
-MEASURED = 4  # images of a chunk whose cosines are compared
+OWN = 5  # images whose own captions are scored together
+MEASURED = 2  # images of a chunk whose cosines are compared
 TILE = 5  # chunks of images and of captions that are decided on together
 
 
@@ -67,8 +67,10 @@ class Known(NamedTuple):
 class Exact:
     """float32 scores of single pairs: some images with all captions that are asked for of them."""
 
-    def __init__(self, encoded: Encoded, similarity: Similarity, boundary: float) -> None:
-        self.encoded, self.similarity, self.boundary = encoded, similarity, boundary
+    def __init__(self, encoded: Encoded, scorer: Scorer, boundary: float) -> None:
+        """scorer: of the same captions; what its method prepared of them is taken over."""
+        self.encoded, self.similarity, self.boundary = encoded, scorer.similarity, boundary
+        self.prepared = scorer.prepared()
 
     def __call__(self, images: np.ndarray, captions: np.ndarray) -> np.ndarray:
         """Scores (pair,) of images, equal ones in succession, and packed captions."""
@@ -111,12 +113,13 @@ class Exact:
     def _scores(self, images: slice, captions: np.ndarray) -> np.ndarray:
         """Scores (image, caption)."""
         regions = self.encoded.images[images]
-        groups, order, columns = self.encoded.packing.chosen(torch.from_numpy(captions).to(regions.device))
-        words = self.encoded.words[columns]
+        chosen = self.encoded.packing.chosen(captions)
+        words = self.encoded.words.index_select(0, chosen.words)
+        prepared = None if self.prepared is None else self.prepared.index_select(0, chosen.entries)
         cosine = all_cosines(regions, words, words_first=self.similarity.words_first)
-        block = Block(cosine, regions @ regions.mT, words, groups)
-        packed = block_scores(self.similarity, block, self.boundary).pairs
-        return torch.empty_like(packed).index_copy_(1, order, packed).cpu().numpy()
+        block = Block(cosine, regions @ regions.mT, words, chosen.groups)
+        packed = block_scores(self.similarity, block, self.boundary, prepared).pairs
+        return torch.empty_like(packed).index_copy_(1, chosen.order, packed).cpu().numpy()
 
 
 class RoughScorer:
@@ -128,9 +131,9 @@ class RoughScorer:
         """first: where the encoded images start in their split, at a chunk."""
         self.encoded, self.packing, self.first, self.product = encoded, encoded.packing, first, product
         self.score = Scorer(encoded.words, encoded.packing, similarity, boundary, product)
-        self.exact = Exact(encoded, similarity, boundary)
+        self.exact = Exact(encoded, self.score, boundary)
         self.packed = torch.argsort(self.packing.order).cpu().numpy()  # where each caption is packed
-        self.words = self.packing.lengths[self.packing.order.argsort()].cpu().numpy()  # of each caption
+        self.words = self.packing.lengths[self.packed]  # of each caption
         self.again = self.beyond = 0  # pairs computed again, and those that moved by more than their margin
 
     @property

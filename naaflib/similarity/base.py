@@ -118,7 +118,10 @@ class Similarity(ABC):
         return self
 
     def prepare(self, words: Words, groups: Groups) -> Tensor | None:
-        """What `scores` needs of the captions alone; computed once for all images."""
+        """What `scores` needs of the captions alone; computed once for all images.
+
+        A table: of each group one number for (position, position, caption), one after the other; or None.
+        """
         return None
 
     def alone(self, cosine: ByRegion, gram: Gram, boundary: float) -> ByWord:

@@ -190,6 +190,11 @@ class Scorer:
         self._each(fill, [(piece, start) for piece in pieces for start in starts])
         return scores, doubts
 
+    def prepared(self) -> Tensor | None:
+        """`Similarity.prepare` of all captions."""
+        tables = [piece.prepared for piece in self.pieces if piece.prepared is not None]
+        return torch.cat(tables) if tables else None
+
     @torch.no_grad()
     def moved(self, images: Regions, captions: slice) -> float:
         """How far the product's type moves a cosine at most that lies within CLOSE of the boundary.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -34,6 +35,15 @@ class Group(NamedTuple):
         return slice(self.caption, self.caption + self.captions)
 
 
+class Chosen(NamedTuple):
+    """Some captions on a packed axis of their own."""
+
+    groups: tuple[Group, ...]
+    order: Tensor  # (caption,) which of the chosen stands at each place
+    words: Tensor  # (word,) where each word stands on the whole axis
+    entries: Tensor  # (entry,) the same of tables that a group has for (position, position, caption)
+
+
 @dataclass(frozen=True)
 class Packing:
     """Where each word of a padded batch stands on the packed axis."""
@@ -53,7 +63,7 @@ class Packing:
         return len(self.order)
 
     @property
-    def lengths(self) -> Tensor:
+    def lengths(self) -> np.ndarray:
         """Words of each packed caption."""
         return self._places[0]
 
@@ -81,35 +91,36 @@ class Packing:
         """Values (..., packed caption) in the captions' original order."""
         return packed.index_select(-1, torch.argsort(self.order))
 
-    def chosen(self, captions: Tensor) -> "tuple[tuple[Group, ...], Tensor, Tensor]":
-        """Some packed captions side by side, shorter ones first, on a packed axis of their own.
-
-        Gives their groups, their order (which of the chosen stands at each place), and where each of their
-        words stands on this axis.
-        """
-        length, first, step = self._places
-        order = torch.argsort(length[captions], stable=True)
+    def chosen(self, captions: np.ndarray) -> "Chosen":
+        """Some packed captions side by side, shorter ones first, on a packed axis of their own."""
+        length, first, step, entry = self._places
+        order = np.argsort(length[captions], kind="stable")
         captions = captions[order]
-        values, counts = torch.unique_consecutive(length[captions], return_counts=True)
-        sizes = values * counts
-        ends, starts = sizes.cumsum(0), (counts.cumsum(0) - counts)
-        group = torch.repeat_interleave(torch.arange(len(values), device=sizes.device), sizes)
-        place = torch.arange(len(group), device=sizes.device) - (ends - sizes)[group]
-        position = place // counts[group]
-        caption = captions[starts[group] + place % counts[group]]
-        columns = zip(*(x.tolist() for x in (values, counts, ends - sizes, starts)), strict=True)
-        groups = tuple(Group(*column) for column in columns)
-        return groups, order, first[caption] + position * step[caption]
+        values, counts = np.unique(length[captions], return_counts=True)
+        groups: list[Group] = []
+        words, entries, start = [order[:0]], [order[:0]], (0, 0)
+        for size, count in zip(values.tolist(), counts.tolist(), strict=True):
+            groups.append(Group(size, count, *start))
+            start = groups[-1].words.stop, groups[-1].packed_captions.stop
+            own = captions[groups[-1].packed_captions]
+            place = np.arange(size**2)[:, None] * step[own]
+            words.append((place[:size] + first[own]).ravel())
+            entries.append((place + entry[own]).ravel())
+        found = (torch.from_numpy(part) for part in (order, np.concatenate(words), np.concatenate(entries)))
+        return Chosen(tuple(groups), *(part.to(self.order.device) for part in found))
 
     @cached_property
-    def _places(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each packed caption: its length, its first word, and the steps between its words."""
-        table = [[g.length, g.word - g.caption, g.captions] for g in self.groups]
-        captions = torch.tensor([g.captions for g in self.groups], dtype=torch.long)
-        spread = torch.tensor(table, dtype=torch.long).reshape(-1, 3).repeat_interleave(captions, dim=0)
-        spread = spread.to(self.order.device)
-        number = torch.arange(len(spread), device=spread.device)
-        return spread[:, 0], spread[:, 1] + number, spread[:, 2]
+    def _places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Of each packed caption: its length, its first word, the steps between its words, its first entry in
+        a table of all pairs of a caption's words."""
+        rows, entries = [], 0
+        for g in self.groups:
+            rows.append([g.length, g.word - g.caption, g.captions, entries - g.caption])
+            entries += g.length**2 * g.captions
+        captions = [g.captions for g in self.groups]
+        length, word, step, entry = np.repeat(np.array(rows, np.int64).reshape(-1, 4), captions, axis=0).T
+        number = np.arange(len(length))
+        return length.copy(), word + number, step.copy(), entry + number
 
     def pieces(self, most_words: int) -> "list[tuple[slice, slice, tuple[Group, ...]]]":
         """Runs of whole groups of one chunk with at most so many words (one group at least).
