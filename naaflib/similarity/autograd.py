@@ -122,25 +122,36 @@ def fused_scores(
     cosine: ByRegion, gram: Gram, boundary: Boundary, how: Constants
 ) -> tuple[ByCaption, ByWord, Bool[Tensor, "image word"]]:
     """`block_scores` by the kernels, and where the negative effect counts."""
+    return _fused_scores(cosine, gram, boundary, how, None)[:3]
+
+
+def rough_scores(
+    cosine: ByRegion, gram: Gram, boundary: Boundary, how: Constants, near: float
+) -> tuple[ByCaption, ByWord, ByCaption]:
+    """Scores and best cosines of rounded cosines, and `packed.block_doubts`; no gradient."""
+    form = fused_form(cosine, how.lambda_softmax)
+    if form is not None and form.scores is fused_scores:
+        scores, best, _, doubts = _fused_scores(cosine, gram, boundary, how, near)
+        return scores, best, doubts
+    scores, best = naaf_scores(cosine, gram, boundary, how)
+    parts = [block_doubts(cosine[rows], best[rows], boundary, how, near) for rows in image_blocks(cosine)]
+    return scores, best, torch.cat(parts)
+
+
+def _fused_scores(
+    cosine: ByRegion, gram: Gram, boundary: Boundary, how: Constants, near: float | None
+) -> tuple[ByCaption, ByWord, Bool[Tensor, "image word"], ByCaption]:
+    """near None: the cosines are exact, and the doubts, which no kernel writes then, the scores."""
     lengths = caption_lengths(how.groups, cosine)
     sums = cosine.new_empty(len(cosine), len(lengths))
     best = cosine.new_empty(len(cosine), cosine.shape[-1])
     below = torch.empty(best.shape, dtype=torch.bool)
     intra = cosine.new_empty(0) if how.intra is None else how.intra
-    _run_kernel("scores_of_images", (cosine, gram, boundary), how, (intra, sums, best, below))
-    return sums / lengths, best, below
-
-
-def naaf_doubts(cosine: ByRegion, best: ByWord, boundary: Boundary, how: Constants, near: float) -> ByCaption:
-    """`packed.block_doubts`, by a CPU's kernels where they take these cosines."""
-    form = fused_form(cosine, how.lambda_softmax)
-    if form is None or form.scores is not fused_scores:
-        parts = [block_doubts(cosine[r], best[r], boundary, how, near) for r in image_blocks(cosine)]
-        return torch.cat(parts)
-    sums = cosine.new_empty(len(cosine), sum(g.captions for g in how.groups))
-    intra = cosine.new_empty(0) if how.intra is None else how.intra
-    _run_kernel("doubts_of_images", (cosine, best, boundary), how, (intra, cosine.new_tensor([near]), sums))
-    return sums
+    rounding = cosine.new_tensor([] if near is None else [near])
+    doubts = sums if near is None else torch.empty_like(sums)
+    outputs = intra, rounding, sums, best, below, doubts
+    _run_kernel("scores_of_images", (cosine, gram, boundary), how, outputs)
+    return sums / lengths, best, below, doubts
 
 
 def fused_gradients(

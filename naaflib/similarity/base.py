@@ -92,6 +92,7 @@ class Scores(NamedTuple):
 
     pairs: ByCaption  # captions in packed order
     best: ByWord | None = None
+    doubts: ByCaption | None = None  # of `rough_scores`; None: no score jumps
 
 
 @dataclass(frozen=True)
@@ -131,19 +132,15 @@ class Similarity(ABC):
         """
         return cosine.amax(dim=1)
 
-    def doubts(
-        self,
-        block: Block,
-        best: ByWord | None,
-        boundary: Boundary | None,
-        prepared: Tensor | None,
-        near: float,
-    ) -> ByCaption:
-        """How far scores of rounded cosines may jump, times the caption's words; near: the largest rounding.
+    def rough_scores(
+        self, block: Block, boundary: Boundary | None, prepared: Tensor | None, near: float
+    ) -> Scores:
+        """Scores of cosines that a product of fewer digits has moved; without gradient.
 
-        0 for a method whose scores follow its cosines without a jump.
+        near: how far, at most, where they lie near the boundary. With them come doubts, times the caption's
+        words: how far a score may jump, for a method whose scores do not follow its cosines smoothly.
         """
-        return block.cosine.new_zeros(len(block.cosine), sum(g.captions for g in block.groups))
+        return self.scores(block, boundary, prepared)
 
     @abstractmethod
     def parts(self, regions: Regions, words: Words, boundary: float = 0.0) -> Parts:

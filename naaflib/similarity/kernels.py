@@ -103,6 +103,17 @@ def _energy(near, weight, words, energy):
 
 
 @_kept()
+def _count_near(cosine, i, first, words, boundary, rounding, count):
+    """How many regions (word) lie so near the boundary."""
+    limit = boundary[first : first + words]
+    count[:words] = ZERO
+    for r in range(cosine.shape[1]):
+        s = cosine[i, r, first : first + words]
+        for w in range(words):
+            count[w] += ONE if abs(s[w] - limit[w]) <= rounding else ZERO
+
+
+@_kept()
 def _caption_sums(values, first, groups, sums):
     """Sums (caption) of values (word) that begin at word `first` over each caption's words."""
     column = 0
@@ -163,10 +174,13 @@ def _relevance_norm(s, first, groups, captions, square, norm):
 
 @_kept(nogil=True)
 def scores_of_images(
-    cosine, gram, boundary, groups, runs, lambda_softmax, effects, intra, sums, best_out, below_out, images
-):
+    cosine, gram, boundary, groups, runs, lambda_softmax, effects, intra, rounding, sums, best_out, below_out,
+    doubts_out, images,
+):  # fmt: skip
     """Sums of the words' effects (image, caption), best cosines and the mismatch decisions (image, word).
 
+    rounding: one number, how far the cosines were moved at most; then doubts_out gets the sums of the words'
+    doubts (image, caption), see `packed.block_doubts`. Both empty: the cosines are exact.
     images: the first that is taken, and the end.
     groups: rows of length, captions, first word, first caption, first element of the group's table in
     `intra`, which holds (position, position, caption) tables one after the other; an empty one: training.
@@ -229,6 +243,14 @@ def scores_of_images(
                 total[w] = effect
             _caption_sums(total, first, members, norm)
             sums[i, column : column + captions] = norm[:captions]
+            if len(rounding):
+                _count_near(cosine, i, first, words, boundary, rounding[0], weighted)
+                for w in range(words):
+                    share = min(ONE, weighted[w] * _exp(-lambda_softmax * max(best[w], ZERO)))
+                    undecided = abs(best[w]) if abs(mixed[w]) <= TWO * rounding[0] else ZERO
+                    total[w] = effects[1] * share + effects[0] * undecided
+                _caption_sums(total, first, members, norm)
+                doubts_out[i, column : column + captions] = norm[:captions]
 
 
 @_kept(nogil=True)
@@ -346,39 +368,6 @@ def gradients_of_images(
         for r in range(regions):
             for q in range(r):
                 by_gram[i, q, r] = by_gram[i, r, q]
-
-
-@_kept(nogil=True)
-def doubts_of_images(
-    cosine, best_of_words, boundary, groups, runs, lambda_softmax, effects, intra, near, sums, images
-):
-    """Sums of the words' doubts (image, caption); see `packed.block_doubts`. near: an array of one number."""
-    widest = runs[:, 3].max() if len(runs) else 0
-    count = np.empty(widest, np.float32)
-    above = np.empty(widest, np.float32)
-    mixed = np.empty(widest, np.float32)
-    total = np.empty(widest, np.float32)
-    for i in range(images[0], images[1]):
-        for run in range(len(runs)):
-            first_group, end, first, words, column, captions = runs[run]
-            members = groups[first_group:end]
-            limit, best = boundary[first : first + words], best_of_words[i, first : first + words]
-            count[:words] = ZERO
-            for r in range(cosine.shape[1]):
-                s = cosine[i, r, first : first + words]
-                for w in range(words):
-                    count[w] += ONE if abs(s[w] - limit[w]) <= near[0] else ZERO
-            for w in range(words):
-                above[w] = best[w] - limit[w]
-                mixed[w] = above[w]
-            if len(intra):
-                _propagate(above, first, members, intra, mixed)
-            for w in range(words):
-                share = min(ONE, count[w] * _exp(-lambda_softmax * max(above[w], ZERO)))
-                undecided = abs(above[w]) if abs(mixed[w]) <= TWO * near[0] else ZERO
-                total[w] = effects[1] * share + effects[0] * undecided
-            to = sums[i, column : column + captions]
-            _caption_sums(total, first, members, to)
 
 
 if not scores_of_images.stats.cache_path:

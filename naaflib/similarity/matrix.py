@@ -152,7 +152,10 @@ class Scorer:
     def with_doubts(
         self, images: Regions, captions: slice | None, near: float
     ) -> tuple[ByCaption, ByCaption]:
-        """Scores, and `Similarity.doubts` of them. near: how far a cosine near the boundary moves at most."""
+        """Scores, and their doubts (`Similarity.rough_scores`).
+
+        near: how far a cosine near the boundary moves at most.
+        """
         return self._scores(images, captions, near)
 
     @torch.no_grad()
@@ -178,11 +181,13 @@ class Scorer:
             cosine = _without(_cosines(moved[rows], piece, self.similarity.words_first), absent[rows])
             columns = slice(piece.captions.start - wanted.start, piece.captions.stop - wanted.start)
             own = Block(cosine, gram[rows], piece.words, piece.groups)
-            found = block_scores(self.similarity, own, piece.boundary, piece.prepared)
+            limit = _limit(self.similarity, own, piece.boundary)
+            if near is None:
+                found = self.similarity.scores(own, limit, piece.prepared)
+            else:
+                found = self.similarity.rough_scores(own, limit, piece.prepared, near)
+                doubts[rows, columns] = 0.0 if found.doubts is None else found.doubts
             scores[rows, columns] = found.pairs
-            if near is not None:
-                limit = _limit(self.similarity, own, piece.boundary)
-                doubts[rows, columns] = self.similarity.doubts(own, found.best, limit, piece.prepared, near)
 
         pieces = [p for p in self.pieces if wanted.start <= p.captions.start < wanted.stop]
         starts = range(0, len(images), self.block)

@@ -15,8 +15,8 @@ from torch.nn.functional import leaky_relu
 
 from ..errors import UsageError
 from . import packed
-from .autograd import naaf_doubts, naaf_scores
-from .axes import Boundary, ByCaption, ByRegion, ByWord, Gram, Groups, Regions, Words
+from .autograd import naaf_scores, rough_scores
+from .axes import Boundary, ByRegion, ByWord, Gram, Groups, Regions, Words
 from .base import (
     ABSENT,
     ALL_EFFECTS,
@@ -126,25 +126,21 @@ class Naaf(Similarity):
         return packed.intra_attention(words.detach(), groups, self.lambda_intra)
 
     def scores(self, block: Block, boundary: Boundary | None, prepared: Tensor | None = None) -> Scores:
+        return Scores(*naaf_scores(*self._inputs(block, boundary, prepared)))
+
+    def rough_scores(
+        self, block: Block, boundary: Boundary | None, prepared: Tensor | None, near: float
+    ) -> Scores:
+        """A region that crosses the boundary comes or goes (`packed.block_doubts`)."""
+        return Scores(*rough_scores(*self._inputs(block, boundary, prepared), near))
+
+    def _inputs(
+        self, block: Block, boundary: Boundary | None, prepared: Tensor | None
+    ) -> tuple[ByRegion, Gram, Boundary, packed.Constants]:
         if boundary is None:
             raise UsageError("method 'naaf' needs a boundary; a model has one: model.boundary.inference")
-        return Scores(*naaf_scores(block.cosine, block.gram, boundary, self._constants(block, prepared)))
-
-    def doubts(
-        self,
-        block: Block,
-        best: ByWord | None,
-        boundary: Boundary | None,
-        prepared: Tensor | None,
-        near: float,
-    ) -> ByCaption:
-        """A region that crosses the boundary comes or goes (`packed.block_doubts`)."""
-        assert best is not None  # `scores` gives it
-        assert boundary is not None  # without it there are no scores
-        return naaf_doubts(block.cosine, best, boundary, self._constants(block, prepared), near)
-
-    def _constants(self, block: Block, prepared: Tensor | None) -> packed.Constants:
-        return packed.Constants(block.groups, self.lambda_softmax, prepared, self.kept_effects)
+        how = packed.Constants(block.groups, self.lambda_softmax, prepared, self.kept_effects)
+        return block.cosine, block.gram, boundary, how
 
 
 def naaf_score(
