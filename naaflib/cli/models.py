@@ -175,7 +175,7 @@ def _resumed_folder(words: Sequence[str]) -> str:
     data = "DIR"
     with suppress(NaafError):
         data = shown(Run.open(folder).data_folder)
-    command = shlex.join(["naaf", "train", "--data", data, "--out", folder, "--resume"])
+    command = "naaf train " + shlex.join(["--data", data, "--out", folder, "--resume"])
     return f"--resume takes no folder, --out names it: {command}"
 
 

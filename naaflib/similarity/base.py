@@ -92,7 +92,6 @@ class Scores(NamedTuple):
 
     pairs: ByCaption  # captions in packed order
     best: ByWord | None = None
-    doubts: ByCaption | None = None  # of `rough_scores`; None: no score jumps
 
 
 @dataclass(frozen=True)
@@ -134,13 +133,13 @@ class Similarity(ABC):
 
     def rough_scores(
         self, block: Block, boundary: Boundary | None, prepared: Tensor | None, near: float
-    ) -> Scores:
-        """Scores of cosines that a product of fewer digits has moved; without gradient.
+    ) -> tuple[Scores, ByCaption | None]:
+        """Scores of cosines that a product of fewer digits has moved, and their doubts; without gradient.
 
-        near: how far, at most, where they lie near the boundary. With them come doubts, times the caption's
-        words: how far a score may jump, for a method whose scores do not follow its cosines smoothly.
+        near: how far it has moved one near the boundary, at most. A doubt is how far a score may jump, times
+        the caption's words; None for a method whose scores follow its cosines without a jump.
         """
-        return self.scores(block, boundary, prepared)
+        return self.scores(block, boundary, prepared), None
 
     @abstractmethod
     def parts(self, regions: Regions, words: Words, boundary: float = 0.0) -> Parts:

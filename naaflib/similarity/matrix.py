@@ -185,8 +185,8 @@ class Scorer:
             if near is None:
                 found = self.similarity.scores(own, limit, piece.prepared)
             else:
-                found = self.similarity.rough_scores(own, limit, piece.prepared, near)
-                doubts[rows, columns] = 0.0 if found.doubts is None else found.doubts
+                found, jumps = self.similarity.rough_scores(own, limit, piece.prepared, near)
+                doubts[rows, columns] = 0.0 if jumps is None else jumps
             scores[rows, columns] = found.pairs
 
         pieces = [p for p in self.pieces if wanted.start <= p.captions.start < wanted.stop]

@@ -16,7 +16,7 @@ from torch.nn.functional import leaky_relu
 from ..errors import UsageError
 from . import packed
 from .autograd import naaf_scores, rough_scores
-from .axes import Boundary, ByRegion, ByWord, Gram, Groups, Regions, Words
+from .axes import Boundary, ByCaption, ByRegion, ByWord, Gram, Groups, Regions, Words
 from .base import (
     ABSENT,
     ALL_EFFECTS,
@@ -130,9 +130,10 @@ class Naaf(Similarity):
 
     def rough_scores(
         self, block: Block, boundary: Boundary | None, prepared: Tensor | None, near: float
-    ) -> Scores:
+    ) -> tuple[Scores, ByCaption]:
         """A region that crosses the boundary comes or goes (`packed.block_doubts`)."""
-        return Scores(*rough_scores(*self._inputs(block, boundary, prepared), near))
+        scores, best, doubts = rough_scores(*self._inputs(block, boundary, prepared), near)
+        return Scores(scores, best), doubts
 
     def _inputs(
         self, block: Block, boundary: Boundary | None, prepared: Tensor | None
