@@ -19,7 +19,6 @@ import numpy as np
 
 from ..errors import NaafError
 from ..files import check_regular, shown
-from ..npz import read_npz as read_npz  # its home is below; who reads score files takes both from here
 
 HEADERS = {  # 3.0 serves names of fields only, which no file of this layout has
     (1, 0): np.lib.format.read_array_header_1_0,

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...data.npy import open_array, read_npz
+from ...data.npy import open_array
 from ...errors import NaafError, UsageError, first_line
 from ...files import missing, shown
+from ...npz import read_npz
 
 
 class Source(NamedTuple):
