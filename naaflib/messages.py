@@ -9,6 +9,7 @@ A caption, a file's name or a server's answer may hold a terminal's control code
 import re
 import sys
 from collections.abc import Iterable
+from functools import cache
 from io import TextIOBase
 from typing import Any
 
@@ -40,8 +41,18 @@ def say(text: str) -> None:
 
 def progress_bar(items: Iterable[Any] | None = None, **how: Any) -> Any:
     """A progress bar over the items; further options are tqdm's."""
-    from tqdm import tqdm
-
     if how.get("desc"):
         how["desc"] = visible(how["desc"])
-    return tqdm(items, file=stream(), **how)
+    return _bar_type()(items, file=stream(), **how)
+
+
+@cache
+def _bar_type() -> Any:
+    from tqdm import tqdm
+
+    class Bar(tqdm):
+        """A signal within tqdm's __init__ leaves a bar that has nothing to close, and is told so."""
+
+        disable = True
+
+    return Bar

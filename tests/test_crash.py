@@ -4,6 +4,7 @@ docs/reliability.md says what is promised, and counts.
 """
 
 import errno
+import gc
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from crash_run import bits, dead_process, of_another_process, recorded, stopped
 from crash_states import crash_states, write_tree
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tqdm import tqdm
 
 from naaflib import files
 from naaflib.cli import main
@@ -26,6 +28,7 @@ from naaflib.errors import NaafError
 from naaflib.evaluation import evaluate
 from naaflib.files import HERE, atomic_path, put
 from naaflib.locking import exclusive
+from naaflib.messages import progress_bar
 from naaflib.runs import FINISHED, UNFINISHED, Run
 
 pytestmark = pytest.mark.trains
@@ -129,6 +132,21 @@ def test_a_signal_at_many_moments_never_costs_a_run(data, tmp_path, names, count
     counts = trials(data, tmp_path, "signals", names, count, seeds.shifted())
     assert sum(counts[name] for name in names.split(",")) == count
     assert counts["whole runs"] > 0
+
+
+def test_a_bar_that_a_signal_left_half_made_ends_in_silence(monkeypatch):
+    """A traceback stood below the one sentence: `__del__` of a bar whose `__init__` had not come to its end."""
+
+    def interrupted(self, *_, **__):
+        raise SystemExit(143)
+
+    monkeypatch.setattr(tqdm, "__init__", interrupted)
+    unraised = []
+    monkeypatch.setattr(sys, "unraisablehook", unraised.append)
+    with pytest.raises(SystemExit):
+        progress_bar(range(3))
+    gc.collect()
+    assert unraised == []
 
 
 def test_what_an_interruption_advises_depends_on_what_is_there(data, tmp_path, monkeypatch, capsys):
