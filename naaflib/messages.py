@@ -50,9 +50,9 @@ def progress_bar(items: Iterable[Any] | None = None, **how: Any) -> Any:
 def _bar_type() -> Any:
     from tqdm import tqdm
 
-    class Bar(tqdm):
-        """A signal within tqdm's __init__ leaves a bar that has nothing to close, and is told so."""
-
-        disable = True
+    class Bar(tqdm):  # type: ignore[misc]
+        def __del__(self) -> None:
+            if hasattr(self, "start_t"):  # not where a signal fell into __init__, which sets it last
+                super().__del__()
 
     return Bar
