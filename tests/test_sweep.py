@@ -863,7 +863,12 @@ def test_processes_train_the_run_of_one_even_after_one_of_them_was_killed(tmp_pa
     assert work(job).error == ""
     run, alone = Run.open(job.folder), trained(data, tmp_path / "alone", **{"train.epochs": epochs})
     assert run.config["start"]["processes"] == 2
-    columns = ["epoch", "step", "loss", "boundary", "rsum"]
+    columns = [
+        "epoch",
+        "step",
+        "loss",
+        "boundary",
+    ]  # rsum may differ where two scores are equal but for rounding
     np.testing.assert_allclose(run.history()[columns], alone.history()[columns], rtol=0, atol=1e-10)
     for which in ("best", "last"):
         one, other = (checkpoint.model_state(checkpoint.read(r.checkpoint(which))[0]) for r in (run, alone))

@@ -208,7 +208,8 @@ class Scorer:
         """
         found = [0.0]
         for piece in self.pieces:
-            if self.similarity.needs_boundary and captions.start <= piece.captions.start < captions.stop:
+            here = captions.start <= piece.captions.start < captions.stop
+            if here and piece.boundary is not None and self.similarity.needs_boundary:
                 exact = _product(images, piece.words, False)
                 rough = _cosines(images.to(piece.factor.dtype), piece, False)
                 limit = word_boundary(piece.boundary, piece.groups, exact)

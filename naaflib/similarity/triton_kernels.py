@@ -109,7 +109,7 @@ def _gram(gram, regions, REGIONS: tl.constexpr):
 
 @triton.jit
 def _propagated(intra, best, boundary, p, length, step, here, CAPTIONS: tl.constexpr):
-    """Eq. 8 for the captions' words at position p."""
+    """What the captions' words at position p get from all of them (eq. 8)."""
     result = tl.zeros((CAPTIONS,), tl.float32)
     lane = tl.arange(0, CAPTIONS)[None, :]
     for first in range(0, length, POSITIONS):
