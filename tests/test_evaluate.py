@@ -430,6 +430,19 @@ def test_scores_are_reused_only_for_what_made_them(data, run, tmp_path):
         assert marked(), path.name
 
 
+def test_rounded_scores_of_an_earlier_version_are_not_reused(data, run):
+    """They had the rounded product's recalls."""
+    expected = np.array(evaluate(run, data, precision="bf16").scores)
+    path = run.scores_path("test")
+    about = path.with_suffix(".json")
+    for old in (False, True):
+        np.save(path, expected + 1)
+        if old:
+            about.write_text(json.dumps({**read_json(about), "recalls": None}))
+        found = evaluate(run, data, precision="bf16", reuse=True).scores
+        np.testing.assert_allclose(found, expected + (not old), atol=1e-6)
+
+
 def test_the_scores_of_another_run_are_not_overwritten(data, two):
     for source in (two[0], two[0].checkpoint("best")):
         with pytest.raises(NaafError, match="other holds another run"):

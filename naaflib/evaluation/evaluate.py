@@ -34,6 +34,7 @@ from .protocols import check_protocol, default_split, fold_size, protocol_metric
 from .scores import (
     MEMORY,
     check_memory,
+    product_type,
     score_encoded,
     score_to_file,
     streamed_metrics,
@@ -303,7 +304,9 @@ def _origin(run: Run, split: Split, precision: str) -> dict[str, object]:
     """What saved scores come from: captions, features, checkpoint, precision."""
     files = {"features": split.regions.path, "checkpoint": run.checkpoint()}
     made = {name: fingerprint(path) for name, path in files.items() if path.is_file()}
-    return {**scored_split(split), **made, "precision": precision}
+    # those of an earlier version have the rounded product's recalls
+    recalls = {} if product_type(precision) is None else {"recalls": "float32"}
+    return {**scored_split(split), **made, "precision": precision, **recalls}
 
 
 def saved_scores(run: Run, split: Split, precision: str = "float32") -> np.ndarray | None:
