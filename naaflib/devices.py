@@ -69,10 +69,15 @@ def check_precision(name: str, device: torch.device) -> None:
     precision = precision_of(name)
     if precision.autocast is not None and not torch.amp.is_autocast_available(device.type):
         raise UsageError(f"train.precision {name} needs torch's autocast, which {device} lacks; take float32")
-    if precision.tf32 and not has_tf32(device):
-        say(f"train.precision {name} is float32 on {device}: only NVIDIA's GPUs since Ampere have TF32")
+    say_of_tf32(name, device, "train.precision")
     if precision.autocast is torch.float16 and device.type == "cpu":
         say(f"train.precision {name} is made for GPUs; on {device} bf16 has the range that it lacks")
+
+
+def say_of_tf32(name: str, device: torch.device, setting: str = "precision") -> None:
+    """Says where a device computes in float32 what tf32 is asked of."""
+    if precision_of(name).tf32 and not has_tf32(device):
+        say(f"{setting} {name} is float32 on {device}: only NVIDIA's GPUs since Ampere have TF32")
 
 
 def autocast(name: str, device: torch.device) -> AbstractContextManager[Any]:

@@ -211,6 +211,12 @@ def test_a_reduced_precision_is_named_in_the_result(model, data):
     assert "product" not in evaluate(model, data).sentence()
 
 
+def test_tf32_says_where_it_is_float32(model, data, capsys):
+    found = evaluate(model, data, precision="tf32", keep_scores=False)
+    assert "precision tf32 is float32 on cpu" in capsys.readouterr().err
+    assert_same(found.metrics, evaluate(model, data, keep_scores=False).metrics)
+
+
 def test_a_score_that_is_not_finite_is_refused_with_its_image(model, encoded):
     images = encoded.images.clone()
     images[29] = float("nan")

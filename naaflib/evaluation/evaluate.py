@@ -12,7 +12,7 @@ from ..data.manifest import data_name, differing, made_by
 from ..data.npy import open_array
 from ..data.splits import Split, open_split
 from ..data.vocabulary import warn_of_unknown
-from ..devices import pick_device, products
+from ..devices import pick_device, products, say_of_tf32
 from ..errors import NaafError, UsageError
 from ..files import (
     fingerprint,
@@ -170,6 +170,9 @@ def evaluate(
     if model.vocabulary is not None:
         warn_of_unknown(model.text_encoder.known, opened.captions, opened.captions_path)
     run = _own_place(run, opened, protocol) if out is None else _elsewhere(run, resolve(out))
+    product_type(precision)  # refuses an unknown one
+    if scheduler is None:
+        say_of_tf32(precision, model.device)
     how = {"precision": precision, "memory": memory}
     scores = unsaved = None
     if run is not None:
