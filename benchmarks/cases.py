@@ -158,7 +158,9 @@ def data(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory(dir=os.environ.get("NAAF_BENCH_DIR")) as name:
         folder = Path(name)
         shape = (rows, REGIONS, 2048)
-        np.lib.format.open_memmap(folder / "train_ims.npy", "w+", np.float32, shape)  # holes: no disk is used
+        features = np.lib.format.open_memmap(folder / "train_ims.npy", "w+", np.float32, shape)
+        features[:, 0, 0] = 1.0  # a page an image; the rest are holes, which use no disk
+        del features
         words = [f"word{i}" for i in range(200)]
         rng = np.random.default_rng(0)
         text = [" ".join(rng.choice(words, 10)) for _ in range(1000)]
