@@ -50,7 +50,7 @@ def progress_bar(items: Iterable[Any] | None = None, **how: Any) -> Any:
 def _bar_type() -> Any:
     from tqdm import tqdm
 
-    class Bar(tqdm):  # type: ignore[misc]
+    class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types, so it is Any to mypy
         def __del__(self) -> None:
             if hasattr(self, "start_t"):  # not where a signal fell into __init__, which sets it last
                 super().__del__()

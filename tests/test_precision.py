@@ -94,12 +94,10 @@ def test_nothing_is_computed_again_of_a_query_that_is_decided():
         *((method, "bf16", 0.4) for method in METHODS if method != "naaf"),
     ],
 )
-def test_recalls_are_those_of_float32(method, precision, likeness, capsys):
+def test_recalls_are_those_of_float32(method, precision, likeness):
     pairs, made = encoded(seeds.rng(3), 130 if method == "naaf" else 45, likeness), model(method)
     exact, mended = (score_encoded(made, pairs, False, kind) for kind in ("float32", precision))
     assert not np.array_equal(exact, mended)
-    if "a score has moved by more than its margin" in capsys.readouterr().err:
-        return  # one in a hundred thousand does, and is said: then they may differ
     right, found = retrieval_metrics(exact, PER_IMAGE), retrieval_metrics(mended, PER_IMAGE)
     assert found.measures() == right.measures()
     for way in ("i2t", "t2i"):

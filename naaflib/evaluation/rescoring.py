@@ -129,7 +129,7 @@ class RoughScorer:
         self, encoded: Encoded, similarity: Similarity, boundary: float, product: torch.dtype, first: int = 0
     ) -> None:
         """first: where the encoded images start in their split, at a chunk."""
-        self.encoded, self.packing, self.first, self.product = encoded, encoded.packing, first, product
+        self.encoded, self.packing, self.first = encoded, encoded.packing, first
         self.score = Scorer(encoded.words, encoded.packing, similarity, boundary, product)
         self.exact = Exact(encoded, self.score, boundary)
         self.packed = torch.argsort(self.packing.order).cpu().numpy()  # where each caption is packed
