@@ -143,3 +143,18 @@ def _write_split(
         "".join(f"{caption}\n" for caption in captions), encoding="utf-8"
     )
     return folder
+
+
+@pytest.fixture(params=["float64-eager", "float32-eager", "float32-fused"])
+def form(request, monkeypatch):
+    """A number type, with or without the fused kernels."""
+    import torch
+
+    from naaflib.similarity import autograd
+
+    dtype, kind = request.param.split("-")
+    if kind == "eager":
+        monkeypatch.setattr(autograd, "kernels", lambda: None)
+    elif autograd.kernels() is None:
+        pytest.skip("numba is not installed: there are no fused kernels to test")
+    return getattr(torch, dtype)

@@ -23,7 +23,6 @@ from naaflib.explanation.pointing import pointing_game
 from naaflib.model.model import Model
 from naaflib.pages.pairs import attention_page, image_sheet, matrix_page, pair_page, words_page
 from naaflib.search.candidates import Stage
-from naaflib.similarity import autograd
 from naaflib.similarity.boundary import Boundaries
 from naaflib.similarity.methods import METHODS, make
 from naaflib.training.loop import Trainer
@@ -32,7 +31,6 @@ IMAGES, REGIONS, DIM = 3, 5, 7
 LENGTHS = [3, 1, 11, 3, 2]
 PLACES = [0, 1, 4, 4]  # before which region a padding one is put: first, two in the middle, before the last
 REAL = np.array([1, 3, 4])  # where a split's three regions stand among the four of padding
-FORMS = [(torch.float64, "eager"), (torch.float32, "eager"), (torch.float32, "fused")]
 
 
 def unit(*shape: int, seed: int) -> torch.Tensor:
@@ -64,16 +62,6 @@ def captions():
     words = unit(len(LENGTHS), max(LENGTHS), DIM, seed=2)
     words[..., 0] = words[..., 0].abs() + 1.0
     return words / words.norm(dim=-1, keepdim=True)
-
-
-@pytest.fixture(params=FORMS, ids=lambda form: f"{form[1]}-{str(form[0])[6:]}")
-def form(request, monkeypatch):
-    dtype, kind = request.param
-    if kind == "eager":
-        monkeypatch.setattr(autograd, "kernels", lambda: None)
-    elif autograd.kernels() is None:
-        pytest.skip("numba is not installed: there are no fused kernels to test")
-    return dtype
 
 
 def readable(images, captions, method, pooling, boundary):

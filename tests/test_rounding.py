@@ -14,18 +14,7 @@ from naaflib.similarity.methods import METHODS, make
 from naaflib.similarity.packing import pack
 
 FEATURE = Effects(False, True, False)  # NAAF's effect that is a cosine
-FORMS = [(torch.float64, "eager"), (torch.float32, "eager"), (torch.float32, "fused")]
 HALF = (torch.float16, torch.bfloat16)
-
-
-@pytest.fixture(params=FORMS, ids=lambda form: f"{form[1]}-{str(form[0])[6:]}")
-def form(request, monkeypatch):
-    dtype, kind = request.param
-    if kind == "eager":
-        monkeypatch.setattr(autograd, "kernels", lambda: None)
-    elif autograd.kernels() is None:
-        pytest.skip("numba is not installed: there are no fused kernels to test")
-    return dtype
 
 
 def units(*shape: int, seed: int) -> torch.Tensor:
